@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Announcements between the two halves of a connection, as the data plane sees them.
+
+An announcement says how far a ring has come. The bus that carries it (CRQ, loopback) subclasses `Channel`; the data
+plane polls and announces and never learns how entries look.
+"""
+
+NOTHING = 0  # no entry waits
+AVAIL = 1  # the driver made ring entries before `position` available on `queue` of `device`
+USED = 2  # the device has used ring entries before `position`
+CREDIT = 3  # nothing new, but the right to announce on `queue` of `device` is returned
+CONTROL = 4  # an entry for the control plane; take it with `entry()`
+LOST = 5  # the partner is gone or the session was replaced; `entry()` says how
+
+
+class Channel:
+    """Poll and announce. One thread's object, like the port under it.
+
+    After `poll()` returned AVAIL, USED or CREDIT: `device`, `queue`, `position` (16 bits) and `credit` (1 when the
+    entry returns the partner's right to announce on this queue) describe the entry.
+    """
+
+    def __init__(self) -> None:
+        self.device = 0
+        self.queue = 0
+        self.position = 0
+        self.credit = 0
+
+    def poll(self) -> int:
+        """Take the next entry; NOTHING when none waits. Never blocks."""
+        return NOTHING
+
+    def announce(self, kind: int, device: int, queue: int, position: int, credit: int) -> int:
+        """Send an announcement; 0, or the platform's code when the partner cannot be told."""
+        return -1
+
+    def entry(self) -> bytes:
+        """The raw entry of the last CONTROL or LOST."""
+        return b""

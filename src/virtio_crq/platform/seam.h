@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later */
+/* The seam between a partition and whatever is below it. Compiled code stands on this header and on nothing else. */
+#ifndef VIRTIO_CRQ_SEAM_H
+#define VIRTIO_CRQ_SEAM_H
+
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SEAM_VERSION 1
+#define SEAM_CAPSULE "virtio_crq.platform.seam"
+#define SEAM_REGISTERS 9 /* R4..R12, in and out */
+#define SEAM_READ 1      /* access bits of a mapping: the other side may read, may write */
+#define SEAM_WRITE 2
+
+/* One copy between one's own mapped memory and the partner's; both are addresses on the I/O bus. */
+struct seam_copy {
+	uint64_t remote;
+	uint64_t local;
+	uint32_t length;
+	uint32_t outward; /* 0: remote to local, 1: local to remote */
+};
+
+/* An opened adapter. Return values are those of the platform: 0 is success. `done` counts whole copies or entries. */
+struct seam_port {
+	uint64_t version;
+	void *context;
+	uint8_t *memory; /* the partition's own RAM, never anybody else's */
+	uint64_t size;
+	int64_t (*call)(void *context, uint64_t operation, uint64_t registers[SEAM_REGISTERS]);
+	int64_t (*copy)(void *context, const struct seam_copy *vector, uint64_t count, uint64_t *done);
+	int64_t (*send)(void *context, const uint64_t (*entries)[2], uint64_t count, uint64_t *done);
+	int64_t (*map)(void *context, uint64_t bus, uint64_t offset, uint64_t length, uint64_t access);
+	int64_t (*unmap)(void *context, uint64_t bus, uint64_t length);
+	int64_t (*signal)(void *context, uint64_t enabled);
+	int descriptor; /* readable when the adapter's interrupt fired */
+};
+
+/* What one thread holds of a port: the port, and its vector of copies that are staged but not yet asked for. */
+#define SEAM_VECTOR 1024
+
+struct seam_handle {
+	struct seam_port *port;
+	uint8_t *memory;
+	uint64_t size;
+	int fault;
+	uint64_t staged, done;
+	struct seam_copy vector[SEAM_VECTOR];
+};
+
+static inline struct seam_handle *seam_handle_new(void *port)
+{
+	struct seam_handle *handle = calloc(1, sizeof *handle);
+
+	if (handle && port) {
+		handle->port = port;
+		handle->memory = handle->port->memory;
+		handle->size = handle->port->size;
+	}
+	return handle;
+}
+
+static inline void seam_handle_free(struct seam_handle *handle)
+{
+	free(handle);
+}
+
+/* Runs the staged vector; whatever the answer, it is empty afterwards and `done` says how many copies were made. */
+static inline int64_t seam_flush(struct seam_handle *handle)
+{
+	uint64_t count = handle->staged;
+
+	handle->staged = 0;
+	handle->done = 0;
+	return count ? handle->port->copy(handle->port->context, handle->vector, count, &handle->done) : 0;
+}
+
+static inline int64_t seam_stage(struct seam_handle *handle, uint64_t remote, uint64_t local, uint64_t length, uint64_t outward)
+{
+	struct seam_copy copy = { remote, local, (uint32_t)length, outward != 0 };
+
+	if (handle->staged == SEAM_VECTOR)
+		return -1;
+	handle->vector[handle->staged++] = copy;
+	return 0;
+}
+
+static inline int64_t seam_send(struct seam_handle *handle, uint64_t high, uint64_t low)
+{
+	const uint64_t entry[1][2] = { { high, low } };
+	uint64_t done = 0;
+
+	return handle->port->send(handle->port->context, entry, 1, &done);
+}
+
+/* SAFETY: every access below is bounded by the partition's own size; `fault` is set and 0 returned outside it. */
+#define SEAM_INSIDE(handle, offset, width) ((offset) <= (handle)->size && (width) <= (handle)->size - (offset))
+
+#define SEAM_ACCESS(bits)                                                                                             \
+	static inline uint64_t seam_load##bits(struct seam_handle *handle, uint64_t offset)             \
+	{                                                                                                             \
+		uint##bits##_t value;                                                                                 \
+		if (!SEAM_INSIDE(handle, offset, sizeof value)) {                                                       \
+			handle->fault = 1;                                                                                   \
+			return 0;                                                                                     \
+		}                                                                                                     \
+		memcpy(&value, handle->memory + offset, sizeof value);                                                  \
+		return value;                                                                                         \
+	}                                                                                                             \
+	static inline void seam_store##bits(struct seam_handle *handle, uint64_t offset, uint64_t value) \
+	{                                                                                                             \
+		uint##bits##_t narrow = (uint##bits##_t)value;                                                        \
+		if (!SEAM_INSIDE(handle, offset, sizeof narrow)) {                                                      \
+			handle->fault = 1;                                                                                   \
+			return;                                                                                       \
+		}                                                                                                     \
+		memcpy(handle->memory + offset, &narrow, sizeof narrow);                                                \
+	}
+
+/* Host order; guest layouts are little-endian and so are the hosts this builds on (checked at compile time below). */
+SEAM_ACCESS(8)
+SEAM_ACCESS(16)
+SEAM_ACCESS(32)
+SEAM_ACCESS(64)
+#undef SEAM_ACCESS
+
+#if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "virtio-crq builds on little-endian hosts only"
+#endif
+
+/* SAFETY: bounded as above, and naturally aligned, so that the access is one load or store. */
+#define SEAM_ALIGNED(handle, offset, width) (SEAM_INSIDE(handle, offset, width) && !((offset) % (width)))
+
+static inline uint64_t seam_acquire8(struct seam_handle *handle, uint64_t offset)
+{
+	if (!SEAM_INSIDE(handle, offset, 1)) {
+		handle->fault = 1;
+		return 0;
+	}
+	return __atomic_load_n(handle->memory + offset, __ATOMIC_ACQUIRE);
+}
+
+static inline void seam_release8(struct seam_handle *handle, uint64_t offset, uint64_t value)
+{
+	if (!SEAM_INSIDE(handle, offset, 1)) {
+		handle->fault = 1;
+		return;
+	}
+	__atomic_store_n(handle->memory + offset, (uint8_t)value, __ATOMIC_RELEASE);
+}
+
+static inline uint64_t seam_acquire16(struct seam_handle *handle, uint64_t offset)
+{
+	if (!SEAM_ALIGNED(handle, offset, 2)) {
+		handle->fault = 1;
+		return 0;
+	}
+	return __atomic_load_n((uint16_t *)(handle->memory + offset), __ATOMIC_ACQUIRE);
+}
+
+static inline void seam_release16(struct seam_handle *handle, uint64_t offset, uint64_t value)
+{
+	if (!SEAM_ALIGNED(handle, offset, 2)) {
+		handle->fault = 1;
+		return;
+	}
+	__atomic_store_n((uint16_t *)(handle->memory + offset), (uint16_t)value, __ATOMIC_RELEASE);
+}
+
+static inline uint64_t seam_swap64(uint64_t value)
+{
+	return __builtin_bswap64(value);
+}
+
+static inline void seam_fence(void)
+{
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+}
+
+static inline void seam_pause(void)
+{
+#if defined(__x86_64__)
+	__builtin_ia32_pause();
+#endif
+}
+
+#endif
