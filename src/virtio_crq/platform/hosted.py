@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+# ruff: noqa: F821 — C names come from the .pxd; types for people stand in hosted.pyi
+"""A port whose platform is a Python object: the loopback bus stands on it, and tests script it.
+
+Always compiled, like `port`. Every function of the vtable takes the GIL and calls the method of the same name on the
+target (see `hosted.pyi` for what a target offers). An exception there is reported as unraisable and answered -1.
+"""
+
+import mmap
+
+import cython
+
+
+class Host:
+    """Owns the vtable, the view of the memory, and the target; kept alive by the capsule."""
+
+    def __cinit__(self, target: object, memory: object) -> None:
+        PyObject_GetBuffer(memory, cython.address(self.view), PyBUF_WRITABLE)
+        self.viewed = True
+        self.target = target
+        self.port.version = SEAM_VERSION
+        self.port.context = cython.cast(cython.p_void, self)
+        self.port.memory = cython.cast(cython.pointer(uint8_t), self.view.buf)
+        self.port.size = self.view.len
+        self.port.call = _call
+        self.port.copy = _copy
+        self.port.send = _send
+        self.port.map = _map
+        self.port.unmap = _unmap
+        self.port.signal = _signal
+        self.port.descriptor = target.fileno()
+
+    def __dealloc__(self) -> None:
+        if self.viewed:
+            PyBuffer_Release(cython.address(self.view))
+
+
+def host(target: object, memory: object) -> object:
+    """A capsule for `Port`: `target` is the platform, `memory` (buffer or memfd) its own RAM."""
+    if isinstance(memory, int):
+        memory = mmap.mmap(memory, 0)
+    owner = Host(target, memory)
+    return _capsule(owner)
+
+
+def _capsule(owner: Host) -> object:
+    return hosted_capsule(cython.address(owner.port), SEAM_CAPSULE, owner)
+
+
+def _call(context: object, operation: int, registers: object) -> int:
+    host = hosted_host(context)
+    try:
+        code, answer = _target(host).call(operation, tuple([registers[index] for index in range(SEAM_REGISTERS)]))
+        for index, value in enumerate(answer):
+            if index < SEAM_REGISTERS:
+                registers[index] = value
+        return code
+    except BaseException:
+        PyErr_WriteUnraisable(host)
+        return -1
+
+
+def _copy(context: object, vector: object, count: int, done: object) -> int:
+    host = hosted_host(context)
+    try:
+        copies = []
+        for index in range(count):
+            copies.append((vector[index].remote, vector[index].local, vector[index].length, vector[index].outward))
+        code, made = _target(host).copy(copies)
+        done[0] = made
+        return code
+    except BaseException:
+        PyErr_WriteUnraisable(host)
+        return -1
+
+
+def _send(context: object, entries: object, count: int, done: object) -> int:
+    host = hosted_host(context)
+    try:
+        batch = []
+        for index in range(count):
+            batch.append(int(entries[index][0]).to_bytes(8, "big") + int(entries[index][1]).to_bytes(8, "big"))
+        code, sent = _target(host).send(batch)
+        done[0] = sent
+        return code
+    except BaseException:
+        PyErr_WriteUnraisable(host)
+        return -1
+
+
+def _map(context: object, bus: int, offset: int, length: int, access: int) -> int:
+    host = hosted_host(context)
+    try:
+        return _target(host).map(bus, offset, length, access)
+    except BaseException:
+        PyErr_WriteUnraisable(host)
+        return -1
+
+
+def _unmap(context: object, bus: int, length: int) -> int:
+    host = hosted_host(context)
+    try:
+        return _target(host).unmap(bus, length)
+    except BaseException:
+        PyErr_WriteUnraisable(host)
+        return -1
+
+
+def _signal(context: object, enabled: int) -> int:
+    host = hosted_host(context)
+    try:
+        return _target(host).signal(enabled)
+    except BaseException:
+        PyErr_WriteUnraisable(host)
+        return -1
+
+
+def _target(host: Host) -> object:
+    return host.target

@@ -1,0 +1,19 @@
+# SPDX-License-Identifier: Apache-2.0
+from collections.abc import Sequence
+from mmap import mmap
+from typing import Protocol
+
+class Target(Protocol):
+    """What stands under a hosted port. Codes are the platform's: 0 is success."""
+
+    def call(self, operation: int, registers: tuple[int, ...]) -> tuple[int, Sequence[int]]: ...
+    def copy(self, vector: list[tuple[int, int, int, int]]) -> tuple[int, int]:
+        """(remote, local, length, outward) each; the code and how many were made."""
+    def send(self, entries: list[bytes]) -> tuple[int, int]:
+        """16 bytes each; the code and how many were sent."""
+    def map(self, bus: int, offset: int, length: int, access: int) -> int: ...
+    def unmap(self, bus: int, length: int) -> int: ...
+    def signal(self, enabled: int) -> int: ...
+    def fileno(self) -> int: ...
+
+def host(target: Target, memory: bytearray | memoryview | mmap | int) -> object: ...

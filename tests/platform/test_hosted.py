@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A hosted port calls its target, and nothing else, for what the platform does."""
+
+import os
+import weakref
+
+import pytest
+
+from virtio_crq.errors import OutOfBounds
+from virtio_crq.platform.hosted import host
+from virtio_crq.platform.port import Port
+
+
+class Recorder:
+    """A target that answers from a table and notes what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[object] = []
+        self.event = os.eventfd(0, os.EFD_NONBLOCK)
+
+    def call(self, operation: int, registers: tuple[int, ...]) -> tuple[int, tuple[int, ...]]:
+        self.asked.append((operation, registers))
+        return 2, (7, 8)
+
+    def copy(self, vector: list[tuple[int, int, int, int]]) -> tuple[int, int]:
+        self.asked.append(vector)
+        return -13, 1
+
+    def send(self, entries: list[bytes]) -> tuple[int, int]:
+        self.asked.append(entries)
+        return 0, len(entries)
+
+    def map(self, bus: int, offset: int, length: int, access: int) -> int:
+        self.asked.append((bus, offset, length, access))
+        return 0
+
+    def unmap(self, bus: int, length: int) -> int:
+        raise ValueError("scripted")
+
+    def signal(self, enabled: int) -> int:
+        self.asked.append(enabled)
+        return 0
+
+    def fileno(self) -> int:
+        return self.event
+
+
+def test_each_call_reaches_the_target_with_its_arguments() -> None:
+    target, memory = Recorder(), bytearray(8192)
+    port = Port(host(target, memory))
+    assert port.call(0xFC, 1, 2) == (2, (7, 8, 0, 0, 0, 0, 0, 0, 0))
+    port.stage(0x1000, 0x2000, 16, 1)
+    port.stage(0x3000, 0x4000, 8, 0)
+    assert (port.flush(), port.done) == (-13, 1)
+    assert port.send(0x80 << 56, 5) == 0
+    assert port.map(0, 4096, 4096, 3) == 0
+    assert port.signal(1) == 0
+    assert port.fileno() == target.event
+    assert target.asked == [
+        (0xFC, (1, 2, 0, 0, 0, 0, 0, 0, 0)),
+        [(0x1000, 0x2000, 16, 1), (0x3000, 0x4000, 8, 0)],
+        [b"\x80" + bytes(14) + b"\x05"],
+        (0, 4096, 4096, 3),
+        1,
+    ]
+
+
+def test_the_port_works_on_the_given_memory_and_on_nothing_past_it() -> None:
+    memory = bytearray(8192)
+    port = Port(host(Recorder(), memory))
+    port.store16(4096, 0x1234)
+    assert memory[4096:4098] == b"\x34\x12"
+    with pytest.raises(OutOfBounds):
+        port.load8(8192)
+
+
+def test_a_memfd_is_mapped_and_shared() -> None:
+    descriptor = os.memfd_create("ram")
+    os.ftruncate(descriptor, 4096)
+    Port(host(Recorder(), descriptor)).write(0, b"seen")
+    assert os.pread(descriptor, 4, 0) == b"seen"
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_an_exception_in_the_target_is_a_hardware_error() -> None:
+    assert Port(host(Recorder(), bytearray(4096))).unmap(0, 4096) == -1
+
+
+def test_the_target_dies_with_the_last_port() -> None:
+    target = Recorder()
+    gone = weakref.ref(target)
+    port = Port(host(target, bytearray(4096)))
+    del target
+    assert gone() is not None
+    del port
+    assert gone() is None
