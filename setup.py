@@ -33,7 +33,8 @@ def extensions() -> list[Extension]:
                 name,
                 sources,
                 include_dirs=["src/virtio_crq/platform", "src/virtio_crq/hypervisor/engine"],
-                depends=[str(p) for p in SOURCE.glob("virtio_crq/**/*.h")] + [str(p) for p in SOURCE.glob("virtio_crq/**/*.pxd")],
+                depends=[str(p) for p in SOURCE.glob("virtio_crq/**/*.h")]
+                + [str(p) for p in SOURCE.glob("virtio_crq/**/*.pxd")],
                 define_macros=ENGINE_BINDINGS.get(name, []),
                 extra_compile_args=["-O2", "-g1", "-fno-strict-aliasing"],
             )
@@ -41,4 +42,7 @@ def extensions() -> list[Extension]:
     return found
 
 
-setup(ext_modules=cythonize(extensions(), compiler_directives=DIRECTIVES, nthreads=2, build_dir="build/cython"))
+setup(
+    ext_modules=cythonize(extensions(), compiler_directives=DIRECTIVES, nthreads=2, build_dir="build/cython"),
+    options={"build_ext": {"parallel": 2}},
+)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the data plane uses of Cython's shadow module, typed for mypy."""
 from collections.abc import Callable
 from contextlib import AbstractContextManager

@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What holds for every test: unexpected warnings fail it, and the data plane it meets is the compiled one."""
+
+import logging
+import os
+from collections.abc import Iterator
+
+import pytest
+
+
+class _Warnings(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.records: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.records.append(record)
+
+
+@pytest.fixture(autouse=True)
+def no_unexpected_warnings(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A warning in the log is a finding: a test that provokes one names its logger by `expects_warnings`."""
+    expected = tuple(name for mark in request.node.iter_markers("expects_warnings") for name in mark.args)
+    handler = _Warnings()
+    logging.getLogger().addHandler(handler)
+    try:
+        yield
+    finally:
+        logging.getLogger().removeHandler(handler)
+    surprises = [f"{r.name}: {r.getMessage()}" for r in handler.records if not r.name.startswith(expected or ("\0",))]
+    assert not surprises, "logged without being expected:\n" + "\n".join(surprises)
+
+
+def pytest_report_header() -> str:
+    from virtio_crq.platform import port
+
+    kind = "interpreted" if os.environ.get("VIRTIO_CRQ_INTERPRETED") == "1" else "compiled"
+    return f"virtio-crq: data plane {kind}, seam from {port.__file__}"
