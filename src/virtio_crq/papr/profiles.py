@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Platform profiles: everything that LoPAR leaves open, or that we could not verify, as switches of an emulated platform.
+
+`assumptions.py` says for each switch where the doubt comes from and how to settle it on hardware. Code above the seam
+must work under every profile; the conformance suite runs the two extremes, `lopar-minimum` and `power9`.
+"""
+
+from dataclasses import dataclass
+
+from virtio_crq.errors import UsageError
+from virtio_crq.papr.hypercalls import Hypercall
+from virtio_crq.papr.returncodes import ReturnCode
+
+KIB = 1024
+
+
+@dataclass(frozen=True)
+class InjectedFault:
+    """Every `period`-th `call` of an adapter is answered with `code` before it has any effect."""
+
+    call: Hypercall
+    code: ReturnCode
+    period: int
+
+
+@dataclass(frozen=True)
+class Profile:
+    """One platform. Field by field the switches of docs/spec/assumptions.md."""
+
+    name: str
+    # What the platform has.
+    sub_crq: bool  # LoPAR grants sub-CRQs only to some adapter types
+    sub_crq_indirect_limit: int  # entries per H_SEND_SUB_CRQ_INDIRECT; an oversized count is H_Parameter
+    absent_calls: frozenset[Hypercall]  # these answer H_Function
+    # Copies.
+    max_copy: int  # bytes per H_COPY_RDMA, ibm,max-virtual-dma-size; 0 is no limit and no property
+    copy_granularity: int  # naturally aligned fields of this many bytes are never torn by a copy
+    cross_pane_copy: bool  # a copy between two second panes of one partition is allowed
+    closed_pane_permission: bool  # copies to a closed connection: H_Permission, instead of H_S_Parm or H_D_Parm
+    # Queues and interrupts.
+    event_slot_reserved: bool  # the last free slot of a ring is kept for transport events
+    overwritten_mark: bool  # an event that overlays the last entry carries status 0x20 in byte 3
+    signal_refuses_unknown_bits: bool  # H_VIO_SIGNAL with unknown mode bits: H_Parameter, instead of ignoring them
+    # Names.
+    location_code: str  # format of ibm,loc-code: {partition}, {slot}
+    faults: tuple[InjectedFault, ...] = ()
+
+
+_SUB_CRQ = frozenset(
+    {
+        Hypercall.H_REG_SUB_CRQ,
+        Hypercall.H_FREE_SUB_CRQ,
+        Hypercall.H_SEND_SUB_CRQ,
+        Hypercall.H_SEND_SUB_CRQ_INDIRECT,
+    }
+)
+_REDIRECTION = frozenset({Hypercall.H_PUT_RTCE, Hypercall.H_PUT_RTCE_INDIRECT, Hypercall.H_REMOVE_RTCE})
+# Sub-CRQs and redirection come with a later capability; until the engine has them they answer H_Function everywhere.
+_NOT_EMULATED = _SUB_CRQ | _REDIRECTION
+
+LOPAR_MINIMUM = Profile(
+    name="lopar-minimum",
+    sub_crq=False,
+    sub_crq_indirect_limit=0,
+    absent_calls=_NOT_EMULATED
+    | {Hypercall.H_PUT_TCE_INDIRECT, Hypercall.H_STUFF_TCE, Hypercall.H_VIOCTL, Hypercall.H_ENABLE_CRQ},
+    max_copy=128 * KIB,
+    copy_granularity=2,
+    cross_pane_copy=False,
+    closed_pane_permission=True,
+    event_slot_reserved=False,
+    overwritten_mark=False,
+    signal_refuses_unknown_bits=True,
+    location_code="U9999.999.0000000-V{partition}-C{slot}",
+    faults=(InjectedFault(Hypercall.H_FREE_CRQ, ReturnCode.H_BUSY, 2),),
+)
+
+POWER8 = Profile(
+    name="power8",
+    sub_crq=True,
+    sub_crq_indirect_limit=16,
+    absent_calls=_NOT_EMULATED,
+    max_copy=256 * KIB,
+    copy_granularity=8,
+    cross_pane_copy=True,
+    closed_pane_permission=False,
+    event_slot_reserved=False,
+    overwritten_mark=True,
+    signal_refuses_unknown_bits=False,
+    location_code="U8286.41A.0000000-V{partition}-C{slot}",
+)
+
+POWER9 = Profile(
+    name="power9",
+    sub_crq=True,
+    sub_crq_indirect_limit=128,
+    absent_calls=_NOT_EMULATED,
+    max_copy=0,
+    copy_granularity=8,
+    cross_pane_copy=True,
+    closed_pane_permission=False,
+    event_slot_reserved=True,
+    overwritten_mark=True,
+    signal_refuses_unknown_bits=False,
+    location_code="U9009.42A.0000000-V{partition}-C{slot}",
+)
+
+PROFILES = {profile.name: profile for profile in (LOPAR_MINIMUM, POWER8, POWER9)}
+EXTREMES = (LOPAR_MINIMUM, POWER9)
+DEFAULT = POWER9
+
+
+def profile_named(name: str) -> Profile:
+    """The profile of that name."""
+    if name not in PROFILES:
+        raise UsageError(f"no platform profile {name!r}; there are {', '.join(PROFILES)}")
+    return PROFILES[name]
