@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What stands behind a target: `null:SIZE`, `ram:SIZE` or `file:PATH[,engine=auto|io_uring|threads]`."""
+
+import os
+import re
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+from virtio_crq.errors import UsageError
+
+SECTOR = 512  # virtio 1.4 §5.2.4: capacity counts 512-byte sectors whatever the block size
+NULL, RAM, FILE = "null", "ram", "file"
+ENGINES = ("auto", "io_uring", "threads")
+_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+_SIZE = re.compile(r"(\d+)\s*([KMGT]?)(?:i?B)?", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class BackingSpec:
+    """A parsed backing: `size` in bytes for null and ram, `path` and `engine` for file."""
+
+    kind: str
+    size: int = 0
+    path: str = ""
+    engine: str = "auto"
+
+    def __str__(self) -> str:
+        if self.kind != FILE:
+            return f"{self.kind}:{self.size}"
+        return f"file:{self.path}" + ("" if self.engine == "auto" else f",engine={self.engine}")
+
+
+def parse_size(text: str) -> int:
+    """Bytes of `64M`, `1GiB`, `4096`."""
+    match = _SIZE.fullmatch(text.strip())
+    if match is None:
+        raise UsageError(f"{text!r} is not a size (a number with K, M, G or T)")
+    return int(match[1]) * _UNITS[match[2].upper()]
+
+
+def parse_backing(text: str, base: Path = Path()) -> BackingSpec:
+    """Read a backing; a relative path counts from `base`, the machine file's directory."""
+    kind, colon, rest = text.partition(":")
+    if not colon or not rest:
+        raise UsageError(f"backing {text!r} is not null:SIZE, ram:SIZE or file:PATH")
+    if kind in (NULL, RAM):
+        size = parse_size(rest)
+        _whole_sectors(text, size)
+        return BackingSpec(kind, size=size)
+    if kind == FILE:
+        return _parse_file(text, rest, base)
+    raise UsageError(f"backing {text!r}: {kind!r} is not one of null, ram, file")
+
+
+def _parse_file(text: str, rest: str, base: Path) -> BackingSpec:
+    path, *options = rest.split(",")
+    engine = "auto"
+    for option in options:
+        key, _, value = option.partition("=")
+        if key != "engine":
+            raise UsageError(f"backing {text!r}: {key!r} is no option of file (engine is)")
+        if value not in ENGINES:
+            raise UsageError(f"backing {text!r}: engine {value!r} is not one of {', '.join(ENGINES)}")
+        engine = value
+    if not path:
+        raise UsageError(f"backing {text!r} names no file")
+    return BackingSpec(FILE, path=str(base / path), engine=engine)
+
+
+def _whole_sectors(name: str, size: int) -> None:
+    if size < SECTOR:
+        raise UsageError(f"{name}: {size} bytes are less than one sector of {SECTOR}")
+    if size % SECTOR:
+        raise UsageError(f"{name}: size {size} is not a multiple of {SECTOR}")
+
+
+def open_image(path: str, *, readonly: bool) -> int:
+    """Open an image for I/O and refuse what cannot be a disk; the descriptor is also what the lock is taken on."""
+    flags = (os.O_RDONLY if readonly else os.O_RDWR) | os.O_CLOEXEC | os.O_NONBLOCK  # a FIFO must not stop us here
+    try:
+        descriptor = os.open(path, flags)
+    except FileNotFoundError:
+        raise UsageError(f"{path}: no such image") from None
+    except IsADirectoryError:
+        raise UsageError(f"{path}: not a file or a block device") from None
+    except PermissionError:
+        how = "reading" if readonly else "writing (map it read-only, or change its mode)"
+        raise UsageError(f"{path}: permission denied for {how}") from None
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from None
+    try:
+        os.set_blocking(descriptor, True)
+        image_size(descriptor, path)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def image_size(descriptor: int, path: str) -> int:
+    """The size of an opened image, in whole sectors."""
+    mode = os.fstat(descriptor).st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISBLK(mode)):
+        raise UsageError(f"{path}: not a file or a block device")
+    size = os.lseek(descriptor, 0, os.SEEK_END)
+    _whole_sectors(path, size)
+    return size

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A map entry: this target of this client is backed by that. VIOS calls the target a virtual target device (VTD)."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import NewType
+
+from virtio_crq.errors import UsageError
+
+BLOCK = "block"
+ENTROPY = "entropy"
+DEVICE_TYPES = (BLOCK, ENTROPY)
+# One CRQ connection numbers its devices by position, and the device number travels in 16 bits; far fewer make sense.
+MOST_TARGETS = 256
+
+DeviceNumber = NewType("DeviceNumber", int)
+
+
+@dataclass(frozen=True)
+class MapEntry:
+    """One `[[map]]` of the machine file. `where` is the place to name in an error, e.g. `machine.toml:12`."""
+
+    client: str
+    target: str
+    backing: str
+    readonly: bool = False
+    device: str = BLOCK
+    where: str = ""
+
+    def refuse(self, why: str) -> UsageError:
+        """The one-line error for this entry."""
+        place = f"{self.where}: " if self.where else ""
+        return UsageError(f"{place}map {self.client}/{self.target}: {why}")
+
+
+@dataclass(frozen=True)
+class ClientMap:
+    """All targets of one client, in the order of the machine file: the position is the device number on the bus."""
+
+    client: str
+    entries: tuple[MapEntry, ...]
+
+
+def by_client(entries: Iterable[MapEntry]) -> Mapping[str, ClientMap]:
+    """Group the entries, refusing what no server could serve."""
+    grouped: dict[str, list[MapEntry]] = {}
+    for entry in entries:
+        _check(entry)
+        mine = grouped.setdefault(entry.client, [])
+        if any(other.target == entry.target for other in mine):
+            raise entry.refuse("the target name is mapped twice")
+        mine.append(entry)
+        if len(mine) > MOST_TARGETS:
+            raise entry.refuse(f"a client has at most {MOST_TARGETS} targets")
+    return {client: ClientMap(client, tuple(mine)) for client, mine in grouped.items()}
+
+
+def _check(entry: MapEntry) -> None:
+    if not entry.client or not entry.target:
+        raise entry.refuse("client and target must be named")
+    if entry.device not in DEVICE_TYPES:
+        raise entry.refuse(f"device {entry.device!r} is not one of {', '.join(DEVICE_TYPES)}")
+    if entry.device == ENTROPY and entry.readonly:
+        raise entry.refuse("an entropy device cannot be read-only")

@@ -1,0 +1,29 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which map entries a server accepts."""
+
+import pytest
+
+from virtio_crq.errors import UsageError
+from virtio_crq.vios.mapping import MapEntry, by_client
+
+
+def test_entries_keep_the_order_of_the_file_per_client() -> None:
+    entries = [MapEntry("a", "root", "null:1M"), MapEntry("b", "root", "null:1M"), MapEntry("a", "data", "ram:1M")]
+    grouped = by_client(entries)
+    assert [entry.target for entry in grouped["a"].entries] == ["root", "data"]
+    assert [entry.target for entry in grouped["b"].entries] == ["root"]
+
+
+@pytest.mark.parametrize(
+    ("entries", "text"),
+    [
+        ([MapEntry("a", "x", "null:1M"), MapEntry("a", "x", "ram:1M", where="m.toml:9")], "m.toml:9: map a/x: .*twice"),
+        ([MapEntry("a", "x", "null:1M", device="tape")], "'tape' is not one of block, entropy"),
+        ([MapEntry("a", "x", "", device="entropy", readonly=True)], "cannot be read-only"),
+        ([MapEntry("", "x", "null:1M")], "must be named"),
+        ([MapEntry("a", f"t{n}", "null:1M") for n in range(257)], "at most 256"),
+    ],
+)
+def test_what_no_server_could_serve_is_refused_by_place(entries: list[MapEntry], text: str) -> None:
+    with pytest.raises(UsageError, match=text):
+        by_client(entries)
