@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: Apache-2.0
+cimport cython
+from libc.stdint cimport int64_t, uint64_t
+
+from virtio_crq.platform.channel cimport Channel
+from virtio_crq.platform.port cimport Port
+
+cdef class CrqChannel(Channel):
+    cdef Port port
+    cdef uint64_t ring
+    cdef uint64_t size
+    cdef uint64_t cursor
+    cdef uint64_t high
+    cdef uint64_t low
+    cdef uint64_t incoming
+    cdef uint64_t outgoing
+    cdef public uint64_t session
+    @cython.locals(at=uint64_t)
+    cpdef int64_t poll(self) except -2
+    @cython.locals(first=uint64_t, position=uint64_t)
+    cdef int64_t classify(self) except -2
+    @cython.locals(first=uint64_t, high=uint64_t, low=uint64_t)
+    cpdef int64_t announce(self, uint64_t kind, uint64_t device, uint64_t queue, uint64_t position, uint64_t credit) except? -99
+    cpdef bytes entry(self)
+    cpdef bint has_entry(self) except -1
+    cpdef int64_t rewind(self) except -1
+
+cdef uint64_t swap32(uint64_t value) noexcept
