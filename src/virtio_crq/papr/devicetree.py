@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Device-tree nodes of virtual adapters: `/vdevice` and its children; all cells are big-endian (LoPAR, PAPR binding)."""
+"""Device-tree nodes of virtual adapters: `/vdevice` and its children; all cells are big-endian (PAPR binding)."""
 
 import struct
 from collections.abc import Mapping

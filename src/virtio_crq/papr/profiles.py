@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Platform profiles: everything that LoPAR leaves open, or that we could not verify, as switches of an emulated platform.
+"""Platform profiles: all that LoPAR leaves open, or that we could not verify, as switches of an emulated platform.
 
 `assumptions.py` says for each switch where the doubt comes from and how to settle it on hardware. Code above the seam
 must work under every profile; the conformance suite runs the two extremes, `lopar-minimum` and `power9`.

@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command `virtio-crq`: wires hypervisor, buses, servers and clients together. Nothing else may."""
+
+import sys
+
+
+def main() -> None:
+    """Entry point. Errors that people cause are one line on stderr and status 2, never a traceback."""
+    from virtio_crq.cli.application import app
+    from virtio_crq.errors import UsageError, VirtioCrqError
+
+    try:
+        app(prog_name="virtio-crq")
+    except UsageError as error:
+        _complain(error)
+        sys.exit(2)
+    except VirtioCrqError as error:
+        _complain(error)
+        sys.exit(1)
+    except BrokenPipeError:
+        sys.stderr.close()  # whoever read our output has gone; nothing is left to say
+        sys.exit(141)
+
+
+def _complain(error: Exception) -> None:
+    print(f"virtio-crq: {' '.join(str(error).split())}", file=sys.stderr)

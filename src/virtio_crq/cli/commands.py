@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The table of commands. A command's module is imported only when it runs, so that `--help` answers at once.
+
+To add a command: write `cli/NAME.py` with a function (or a `typer.Typer` for a group of verbs), then add a row. A row
+whose module does not exist is not shown.
+"""
+
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Command:
+    """`target` is `module:attribute` under `virtio_crq.cli`: a function, or a typer.Typer with verbs of its own."""
+
+    name: str
+    target: str
+    summary: str
+    hidden: bool = False
+
+    @property
+    def module(self) -> str:
+        return f"virtio_crq.cli.{self.target.partition(':')[0]}"
+
+    def exists(self) -> bool:
+        return find_spec(self.module) is not None
+
+    def load(self) -> Any:
+        return getattr(import_module(self.module), self.target.partition(":")[2])
+
+
+COMMANDS = (
+    Command("up", "machine:up", "Start a machine: its hypervisor and its servers, each a process of its own."),
+    Command("down", "machine:down", "Stop a machine."),
+    Command("show", "machine:show", "Show partitions, adapters, connections and counters."),
+    Command("vios", "vios:app", "The I/O server: its mappings and its figures."),
+    Command("disk", "disk:app", "Copy a client's disk, or export it to other tools."),
+    Command("trace", "trace:trace", "Show every hypercall and entry, as the engine saw it."),
+    Command("bench", "bench:bench", "Measure, and count what one I/O costs."),
+    Command("version", "version:version", "Show the version and whether the data plane is compiled."),
+    # Roles of a running machine; `up` starts them.
+    Command("hypervisor", "hypervisor:run", "Run the hypervisor of a machine file.", hidden=True),
+    Command("client", "client:app", "Run a client partition.", hidden=True),
+)
