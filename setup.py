@@ -32,7 +32,7 @@ def extensions() -> list[Extension]:
             Extension(
                 name,
                 sources,
-                include_dirs=["src/virtio_crq/platform", "src/virtio_crq/hypervisor/engine"],
+                include_dirs=["src/virtio_crq/platform", "src/virtio_crq/hypervisor/engine", "src/virtio_crq/bench"],
                 depends=[str(p) for p in SOURCE.glob("virtio_crq/**/*.h")]
                 + [str(p) for p in SOURCE.glob("virtio_crq/**/*.pxd")],
                 define_macros=ENGINE_BINDINGS.get(name, []),
