@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The compiled part: rings by copy, request loops, workers."""
