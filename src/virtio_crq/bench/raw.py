@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The raw file as the yardstick: what one thread gets from it by pread or io_uring, and the file held in memory meanwhile."""
+"""The raw file as the yardstick: what one thread gets from it by pread or io_uring, and the file held in memory."""
 
 import os
 
@@ -24,10 +24,7 @@ class Job:
 
     def _run(self, uring: bool) -> int:
         with cython.nogil:
-            if uring:
-                answer = raw_uring(cython.address(self.job))
-            else:
-                answer = raw_pread(cython.address(self.job))
+            answer = raw_uring(cython.address(self.job)) if uring else raw_pread(cython.address(self.job))
         return answer
 
     def iops(self, engine: str) -> float:

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The loads that are measured and the rungs they are measured on: two tables, and the only place that names them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from virtio_crq.errors import UsageError
+
+
+Named = TypeVar("Named", "Case", "Rung")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One load: blocks of `size` bytes, `depth` requests in flight."""
+
+    name: str
+    size: int
+    depth: int
+    write: bool = False
+    sequential: bool = False
+
+
+@dataclass(frozen=True)
+class Rung:
+    """A named preset of the four axes along which the copy evolves."""
+
+    name: str
+    ring: str
+    fetch: str
+    map: str
+    data: str
+
+
+CASES = (
+    Case("randread-4k-qd1", 4096, 1),
+    Case("randread-4k-qd32", 4096, 32),
+    Case("randwrite-4k-qd32", 4096, 32, write=True),
+    Case("seqread-128k-qd8", 128 << 10, 8, sequential=True),
+)
+
+RUNGS = (
+    Rung("naive", ring="split", fetch="naive", map="per-request", data="copy"),
+    Rung("batched", ring="split", fetch="batched", map="per-request", data="copy"),
+)
+
+BACKINGS = ("file", "null")
+NOTIFIES = ("polling", "sleeping")
+
+
+def chosen(table: Sequence[Named], names: Sequence[str], what: str) -> Sequence[Named]:
+    """The rows of a table that were asked for by name, all of them when none was."""
+    known = {row.name: row for row in table}
+    for name in names:
+        if name not in known:
+            raise UsageError(f"{what} {name!r} is not one of {', '.join(known)}")
+    return [known[name] for name in names] if names else table

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One measured row: what a request cost, what it took, and the raw file beside it."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+HYPERCALL_SECONDS = 0.3e-6  # the cost model's price of one hypercall
+COPY_BYTES_PER_SECOND = 10e9  # and of copying
+
+# Calls that only map and unmap: counted in hcalls_per_io, and beside it.
+MAPPING_CALLS = frozenset({"H_PUT_TCE", "H_GET_TCE", "H_PUT_TCE_INDIRECT", "H_STUFF_TCE", "H_REMOVE_RTCE", "H_PUT_RTCE"})
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What the hypervisor counted on both adapters of a connection, hypercalls by name."""
+
+    hcalls: Mapping[str, int]
+    copies: int
+    bytes_copied: int
+    interrupts: int
+
+    def since(self, earlier: "Counts") -> "Counts":
+        grown = {name: count - earlier.hcalls.get(name, 0) for name, count in self.hcalls.items()}
+        return Counts(
+            {name: count for name, count in sorted(grown.items()) if count},
+            self.copies - earlier.copies,
+            self.bytes_copied - earlier.bytes_copied,
+            self.interrupts - earlier.interrupts,
+        )
+
+
+@dataclass(frozen=True)
+class Load:
+    """What the load generator saw: completed requests, how long they took, what the processes burnt."""
+
+    requests: int
+    seconds: float
+    p50_us: float
+    p99_us: float
+    cpu_seconds: float
+    batch: float
+
+
+@dataclass(frozen=True)
+class Row:
+    """The fields of a result file, in their order."""
+
+    case: str
+    rung: str
+    ring: str
+    fetch: str
+    map: str
+    data: str
+    backing: str
+    dataplane: str
+    notify: str
+    batch: float
+    resident: float | None
+    iops: float
+    mib_per_s: float
+    hcalls_per_io: float
+    tce_hcalls_per_io: float
+    copies_per_io: float
+    bytes_copied_per_io: float
+    interrupts_per_io: float
+    hcalls: Mapping[str, int]
+    p50_us: float
+    p99_us: float
+    cpu_us_per_io: float
+    raw_iops: float | None
+    raw_engine: str | None
+    raw_ratio: float | None
+    priced_iops: float
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def priced(iops: float, hcalls_per_io: float, bytes_copied_per_io: float) -> float:
+    """Requests a second if each hypercall and each copied byte also cost its price.
+
+    Added to the measured time of a request as if nothing overlapped and the emulator's own copying were free: a
+    hypervisor that charges these prices does no worse than this.
+    """
+    seconds = 1 / iops + hcalls_per_io * HYPERCALL_SECONDS + bytes_copied_per_io / COPY_BYTES_PER_SECOND
+    return 1 / seconds
+
+
+def per_request(counts: Counts, requests: int) -> dict[str, float]:
+    """The five counts per completed request, under the names they have in a row."""
+    mapping = sum(count for name, count in counts.hcalls.items() if name in MAPPING_CALLS)
+    return {
+        "hcalls_per_io": round(sum(counts.hcalls.values()) / requests, 3),
+        "tce_hcalls_per_io": round(mapping / requests, 3),
+        "copies_per_io": round(counts.copies / requests, 3),
+        "bytes_copied_per_io": round(counts.bytes_copied / requests, 1),
+        "interrupts_per_io": round(counts.interrupts / requests, 4),
+    }
