@@ -7,7 +7,6 @@ from typing import TypeVar
 
 from virtio_crq.errors import UsageError
 
-
 Named = TypeVar("Named", "Case", "Rung")
 
 

@@ -24,8 +24,7 @@ class Job:
 
     def _run(self, uring: bool) -> int:
         with cython.nogil:
-            answer = raw_uring(cython.address(self.job)) if uring else raw_pread(cython.address(self.job))
-        return answer
+            return raw_uring(cython.address(self.job)) if uring else raw_pread(cython.address(self.job))
 
     def iops(self, engine: str) -> float:
         """Requests a second by `engine`: "pread" or "io_uring". OSError when the kernel refuses."""

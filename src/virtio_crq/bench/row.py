@@ -9,7 +9,9 @@ HYPERCALL_SECONDS = 0.3e-6  # the cost model's price of one hypercall
 COPY_BYTES_PER_SECOND = 10e9  # and of copying
 
 # Calls that only map and unmap: counted in hcalls_per_io, and beside it.
-MAPPING_CALLS = frozenset({"H_PUT_TCE", "H_GET_TCE", "H_PUT_TCE_INDIRECT", "H_STUFF_TCE", "H_REMOVE_RTCE", "H_PUT_RTCE"})
+MAPPING_CALLS = frozenset(
+    {"H_PUT_TCE", "H_GET_TCE", "H_PUT_TCE_INDIRECT", "H_STUFF_TCE", "H_REMOVE_RTCE", "H_PUT_RTCE"}
+)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The file that is measured: made once, held in memory, and watched whether it stays there."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from virtio_crq.bench.case import Case
+from virtio_crq.bench.raw import Job, Pin
+from virtio_crq.errors import UsageError
+
+IMAGE_BYTES = 1 << 30
+_PIECE = 1 << 20
+RAW_ENGINES = ("pread", "io_uring")
+
+
+class Image:
+    """An open file, pinned in the page cache."""
+
+    def __init__(self, path: Path, descriptor: int) -> None:
+        self.path = path
+        self.size = os.fstat(descriptor).st_size
+        self._descriptor = descriptor
+        self._pin = Pin(descriptor, self.size)
+        self.refusal = self._pin.refusal
+
+    def resident(self) -> float:
+        """The part of the file in memory, 0 to 1."""
+        return self._pin.resident()
+
+    def raw(self, case: Case, seconds: float) -> dict[str, float]:
+        """Requests a second that one thread gets from the file itself, by engine; a forbidden engine is absent."""
+        found = {}
+        for engine in RAW_ENGINES:
+            job = Job(self._descriptor, self.size, case.size, case.depth, case.write, case.sequential, seconds)
+            try:
+                found[engine] = job.iops(engine)
+            except OSError as error:
+                if engine == "pread":
+                    raise UsageError(f"{self.path}: {error.strerror} while measuring the raw file") from None
+        return found
+
+    def close(self) -> None:
+        self._pin.close()
+        os.close(self._descriptor)
+
+
+def fill(path: Path, size: int, progress: Callable[[int], None]) -> None:
+    """Write a file without holes. Every page differs from its neighbours; none is zero."""
+    piece = bytearray(os.urandom(_PIECE))
+    with path.open("wb") as file:
+        for start in range(0, size, _PIECE):
+            for page in range(0, _PIECE, 4096):
+                piece[page : page + 8] = (start + page + 1).to_bytes(8, "little")
+            file.write(piece[: min(_PIECE, size - start)])
+            progress(min(start + _PIECE, size))
+
+
+@contextmanager
+def pinned(path: Path) -> Iterator[Image]:
+    """The file at `path`, open and held in memory."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from None
+    image = Image(path, descriptor)
+    try:
+        yield image
+    finally:
+        image.close()

@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs the cases on the rungs, interleaved, and makes rows of what was counted.
+
+How a machine is started is not known here: a `Stage` is one that is up, with one client and one disk.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from virtio_crq.bench.case import Case, Rung
+from virtio_crq.bench.image import Image
+from virtio_crq.bench.row import Counts, Load, Row, per_request, priced
+
+RAW_SECONDS = 0.5  # each engine, before each row: the raw figure is taken in the same minute as the row
+
+
+class Stage(Protocol):
+    """A running machine: a client partition with one disk, its server, their hypervisor."""
+
+    def counts(self) -> Counts: ...
+    def load(self, case: Case, seconds: float) -> Load: ...
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a stage is set up for."""
+
+    rung: Rung
+    backing: str
+    notify: str
+
+
+Stages = Callable[[Setting], AbstractContextManager[Stage]]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything one run measures."""
+
+    cases: Sequence[Case]
+    rungs: Sequence[Rung]
+    backings: Sequence[str]
+    notifies: Sequence[str]
+    seconds: float
+    dataplane: str
+
+    def steps(self) -> Iterator[tuple[Case, Sequence[Setting]]]:
+        """One case on one backing at a time, all that is compared with each other side by side."""
+        for backing in self.backings:
+            for case in self.cases:
+                yield case, [Setting(rung, backing, notify) for notify in self.notifies for rung in self.rungs]
+
+    def __len__(self) -> int:
+        return len(self.cases) * len(self.rungs) * len(self.backings) * len(self.notifies)
+
+
+def measure(plan: Plan, image: Image | None, stages: Stages, progress: Callable[[str], None]) -> Iterator[Row]:
+    """The rows of a plan, case by case. `progress` is told what runs."""
+    for case, settings in plan.steps():
+        raw: dict[str, float] = {}
+        rows = []
+        for setting in settings:
+            progress(f"{case.name} · {setting.backing} · {setting.rung.name} · {setting.notify}")
+            watched = image if setting.backing == "file" else None
+            if watched:
+                for engine, iops in watched.raw(case, RAW_SECONDS).items():
+                    raw[engine] = max(iops, raw.get(engine, 0.0))
+            rows.append(_row(plan, case, setting, watched, stages))
+        # Raw is the best seen beside any row of this case: the harder yardstick.
+        yield from (_beside(row, raw) for row in rows)
+
+
+def _row(plan: Plan, case: Case, setting: Setting, image: Image | None, stages: Stages) -> Row:
+    before = image.resident() if image else None
+    with stages(setting) as stage:
+        stage.load(case, min(0.3, plan.seconds / 4))  # warm: queues set up, caches filled
+        start = stage.counts()
+        load = stage.load(case, plan.seconds)
+        counts = stage.counts().since(start)
+    after = image.resident() if image else None
+    iops = load.requests / load.seconds
+    costs = per_request(counts, load.requests)
+    rung = setting.rung
+    return Row(
+        case=case.name,
+        rung=rung.name,
+        ring=rung.ring,
+        fetch=rung.fetch,
+        map=rung.map,
+        data=rung.data,
+        backing=setting.backing,
+        dataplane=plan.dataplane,
+        notify=setting.notify,
+        batch=round(load.batch, 2),
+        resident=None if before is None or after is None else round(min(before, after), 4),
+        iops=round(iops, 1),
+        mib_per_s=round(iops * case.size / (1 << 20), 1),
+        hcalls=counts.hcalls,
+        p50_us=round(load.p50_us, 1),
+        p99_us=round(load.p99_us, 1),
+        cpu_us_per_io=round(load.cpu_seconds * 1e6 / load.requests, 2),
+        raw_iops=None,
+        raw_engine=None,
+        raw_ratio=None,
+        priced_iops=round(priced(iops, costs["hcalls_per_io"], costs["bytes_copied_per_io"]), 1),
+        **costs,
+    )
+
+
+def _beside(row: Row, raw: dict[str, float]) -> Row:
+    if not raw:
+        return row
+    engine = max(raw, key=lambda name: raw[name])
+    return replace(row, raw_iops=round(raw[engine], 1), raw_engine=engine, raw_ratio=round(row.iops / raw[engine], 4))

@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The yardstick measures the file it is given, and says when it cannot."""
+
+import errno
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from virtio_crq.bench.case import CASES, Case
+from virtio_crq.bench.image import Image, fill, pinned
+from virtio_crq.bench.raw import Job, Pin
+from virtio_crq.errors import UsageError
+
+SIZE = 4 << 20
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Iterator[Image]:
+    path = tmp_path / "image"
+    fill(path, SIZE, lambda done: None)
+    with pinned(path) as image:
+        yield image
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_each_engine_runs_each_load(image: Image, case: Case) -> None:
+    found = image.raw(case, 0.01)
+    assert "pread" in found
+    assert all(iops > 0 for iops in found.values())
+
+
+def test_a_written_file_has_the_same_size_and_is_all_in_memory(image: Image) -> None:
+    image.raw(Case("write", 4096, 8, write=True), 0.01)
+    assert image.path.stat().st_size == SIZE
+    assert image.resident() == 1.0
+
+
+def test_no_page_of_a_filled_file_equals_another(image: Image) -> None:
+    data = image.path.read_bytes()
+    assert len({data[at : at + 4096] for at in range(0, SIZE, 4096)}) == SIZE // 4096
+
+
+def test_a_refusal_of_the_kernel_is_an_error_with_its_number(tmp_path: Path) -> None:
+    path = tmp_path / "closed"
+    path.write_bytes(bytes(8192))
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        with pytest.raises(OSError, match="Bad file descriptor") as caught:
+            Job(descriptor, 8192, 4096, 1, True, False, 0.01).iops("pread")
+        assert caught.value.errno == errno.EBADF
+    finally:
+        os.close(descriptor)
+
+
+def test_a_read_past_the_end_is_not_counted_as_a_request(tmp_path: Path) -> None:
+    path = tmp_path / "short"
+    path.write_bytes(bytes(4096))
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        with pytest.raises(OSError, match="Input/output error"):
+            Job(descriptor, 1 << 20, 4096, 1, False, False, 0.01).iops("pread")
+    finally:
+        os.close(descriptor)
+
+
+@pytest.mark.parametrize(("size", "depth"), [(0, 1), (8192, 1), (4096, 0), (4096, 100_000)])
+def test_a_load_that_makes_no_sense_is_refused(size: int, depth: int) -> None:
+    with pytest.raises(ValueError, match="on a file of 4096 bytes"):
+        Job(0, 4096, size, depth, False, False, 0.01)
+
+
+def test_a_pin_counts_what_is_in_memory(tmp_path: Path) -> None:
+    path = tmp_path / "pinned"
+    path.write_bytes(bytes(range(256)) * 64)
+    descriptor = os.open(path, os.O_RDONLY)
+    pin = Pin(descriptor, 256 * 64)
+    assert pin.resident() == 1.0
+    pin.close()
+    assert pin.resident() == 0.0
+    os.close(descriptor)
+
+
+def test_a_missing_file_is_one_clear_line(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="No such file"), pinned(tmp_path / "absent"):
+        pass
