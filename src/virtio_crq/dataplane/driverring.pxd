@@ -5,6 +5,11 @@ from libc.stdint cimport int64_t, uint64_t
 from virtio_crq.platform.channel cimport Channel
 from virtio_crq.platform.port cimport Port
 
+# Constants that code without the interpreter's lock reads; Python code has them under the same names interpreted only.
+cdef uint64_t NEXT, WRITE, INDIRECT, NO_NOTIFY, MASK
+cdef int64_t FULL, EMPTY
+cdef uint64_t USED_ID, USED_LENGTH, USED_INDEX, USED_POSITION, USED_AHEAD, CREDIT_OVERRUN, CREDIT_UNOWED
+
 @cython.final
 cdef class DriverRing:
     cdef readonly Port port
@@ -43,12 +48,18 @@ cdef class DriverRing:
     cdef uint64_t[::1] segment_flags
 
     cpdef int64_t segment(self, uint64_t bus, uint64_t length, uint64_t writable) except -2 nogil
+    @cython.locals(through=uint64_t, need=uint64_t, head=uint64_t)
     cpdef int64_t submit(self, uint64_t token, uint64_t table, uint64_t table_bus) except -2 nogil
+    @cython.locals(old=uint64_t)
     cpdef int64_t publish(self) except -2 nogil
+    @cython.locals(index=uint64_t, moved=uint64_t, entry=uint64_t, head=uint64_t, length=uint64_t, token=uint64_t)
     cpdef int64_t collect(self) except -2 nogil
     cpdef int64_t rearm(self) except -2 nogil
+    @cython.locals(code=int64_t)
     cpdef int64_t announce(self, Channel channel) except? -99
+    @cython.locals(code=int64_t)
     cpdef int64_t settle(self, Channel channel) except? -99
+    @cython.locals(moved=uint64_t, most=uint64_t, index=uint64_t)
     cpdef int64_t used_told(self, uint64_t position, uint64_t credit) except -2 nogil
     cpdef int64_t credit_returned(self) except -2 nogil
     @cython.locals(address=uint64_t)
@@ -59,6 +70,6 @@ cdef class DriverRing:
     cdef int64_t _write_chain(self) except -2 nogil
     @cython.locals(event=uint64_t)
     cdef int64_t _wanted(self, uint64_t old) except -2 nogil
-    @cython.locals(count=uint64_t, last=uint64_t)
+    @cython.locals(_count=uint64_t, last=uint64_t)
     cdef int64_t _release(self, uint64_t head) except -2 nogil
     cdef int64_t _refuse(self, uint64_t rule, uint64_t first, uint64_t second) except -2 with gil

@@ -118,7 +118,7 @@ class DriverRing:
         `token` comes back from `collect()`. With `table`, an offset in own RAM that the device reaches at
         `table_bus`, the chain is indirect, provided that was negotiated.
         """
-        through = self.indirect and table and self.staged > 1
+        through = 1 if self.indirect and table and self.staged > 1 else 0
         need = 1 if through else self.staged
         if need == 0 or need > self.free_count:
             self.staged = 0
@@ -184,13 +184,13 @@ class DriverRing:
             self.port.fence()
             if self._wanted(old):
                 self.pending = 1
-        return self.pending and self.credit
+        return 1 if self.pending and self.credit else 0
 
     def _wanted(self, old: int) -> int:
         if self.event_idx:
             event = self.port.load16(self.used + 4 + 8 * self.size)
-            return ((self.published - event - 1) & MASK) < ((self.published - old) & MASK)
-        return not self.port.load16(self.used) & NO_NOTIFY
+            return 1 if ((self.published - event - 1) & MASK) < ((self.published - old) & MASK) else 0
+        return 0 if self.port.load16(self.used) & NO_NOTIFY else 1
 
     def announce(self, channel: Channel) -> int:
         """Spend the credit on an announcement if one is due. The channel's code; a failed one stays pending."""
@@ -281,7 +281,7 @@ class DriverRing:
             self.port.store16(self.available + 4 + 2 * self.size, self.last_used)
             # §2.7.10: the wish must be visible before the index is looked at again.
             self.port.fence()
-        return self.port.acquire16(self.used + 2) != self.last_used
+        return 1 if self.port.acquire16(self.used + 2) != self.last_used else 0
 
     def heads(self) -> list[int]:
         """Heads of the requests in flight, oldest first: what a returning device is asked to serve first."""

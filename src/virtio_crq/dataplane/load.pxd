@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+cimport cython
+from libc.stdint cimport int64_t, uint64_t
+
+from virtio_crq.dataplane.blockdriver cimport BlockDriver
+from virtio_crq.dataplane.driverring cimport DriverRing
+from virtio_crq.platform.channel cimport Channel
+from virtio_crq.platform.port cimport pause
+
+cdef extern from *:
+    """
+    #include <stdint.h>
+    #include <time.h>
+    /* SAFETY: writes one local of its own. */
+    static uint64_t load_now(void)
+    {
+        struct timespec now;
+        clock_gettime(CLOCK_MONOTONIC, &now);
+        return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+    }
+    """
+    uint64_t load_now() noexcept nogil
+
+cdef uint64_t BUCKETS, SECTOR_BYTES, WIDE
+
+@cython.final
+cdef class LoadGenerator:
+    cdef readonly BlockDriver driver
+    cdef readonly Channel channel
+    cdef readonly uint64_t completed
+    cdef readonly uint64_t failed
+    cdef readonly uint64_t batches
+    cdef readonly uint64_t started
+    cdef readonly uint64_t ended
+    cdef DriverRing ring
+    cdef uint64_t device, queue
+    cdef uint64_t kind, block, depth, blocks, sequential
+    cdef uint64_t state, cursor, issued, limit, deadline, held, drawn, active
+    cdef uint64_t[::1] starts
+    cdef uint64_t[::1] buckets
+
+    @cython.locals(kind=int64_t, idle=uint64_t)
+    cpdef int64_t turn(self, uint64_t spins) except -2
+    @cython.locals(kind=int64_t)
+    cdef int64_t _listen(self) except -2
+    @cython.locals(slot=int64_t, now=uint64_t)
+    cdef int64_t _serve(self) except -2 nogil
+    @cython.locals(slot=int64_t)
+    cdef int64_t _fill(self, uint64_t now) except -2 nogil
+    cdef uint64_t _next(self) except? 0xbadc0ffee0ddf00d nogil
+    @cython.locals(bucket=uint64_t)
+    cdef int64_t _record(self, uint64_t elapsed) except -2 nogil
+
+@cython.locals(shift=uint64_t)
+cpdef uint64_t bucket_of(uint64_t value) noexcept nogil

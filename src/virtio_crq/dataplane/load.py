@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The benchmark's load: a fixed depth of block requests on one device, and how long each took.
+
+It runs in the client's own thread. Requests are reaped, drawn and issued without the interpreter's lock, a batch at a
+time; entries that are not for this device's queue are left to the caller, who owns the connection.
+"""
+
+import time
+from array import array
+
+import cython
+
+from virtio_crq.dataplane.blockdriver import BlockDriver
+from virtio_crq.platform.channel import CREDIT, NOTHING, USED, Channel
+
+if not cython.compiled:
+    from virtio_crq.platform.port import pause
+
+    load_now = time.monotonic_ns
+
+SECTOR_BYTES = 512
+BUCKETS = 2048
+FAR = 1 << 62
+WIDE = (1 << 64) - 1
+
+
+def bucket_of(value: int) -> int:
+    """A histogram bucket that is exact to 3 %: 32 steps for every doubling."""
+    shift = 0
+    while value >> shift >= 64:
+        shift += 1
+    return shift * 32 + (value >> shift)
+
+
+def bucket_value(bucket: int) -> float:
+    """The middle of what falls into `bucket`."""
+    shift = max(0, bucket // 32 - 1)
+    return ((bucket - shift * 32) + 0.5) * (1 << shift)
+
+
+class LoadGenerator:
+    """`kind` (0 read, 1 write) requests of `block` bytes over the first `span` bytes, `depth` in flight.
+
+    The device must be quiet and nobody else may use its queue meanwhile. Call `begin`, then `turn` until it answers
+    `FINISHED`; see `turn` for what else it answers.
+    """
+
+    def __init__(
+        self,
+        driver: BlockDriver,
+        channel: Channel,
+        kind: int,
+        block: int,
+        depth: int,
+        span: int,
+        sequential: bool = False,
+        seed: int = 1,
+    ) -> None:
+        if block % SECTOR_BYTES or not 0 < block <= driver.transfer:
+            raise ValueError(
+                f"a request of {block} bytes; the device takes whole sectors up to {driver.transfer} bytes"
+            )
+        if not 0 < depth <= driver.slots or span < block:
+            raise ValueError(f"depth {depth} of {driver.slots}, span {span} for blocks of {block}")
+        self.driver = driver
+        self.ring = driver.ring
+        self.device = driver.ring.device
+        self.queue = driver.ring.queue
+        self.channel = channel
+        self.kind = kind
+        self.block = block
+        self.depth = depth
+        self.blocks = span // block
+        self.sequential = 1 if sequential else 0
+        self.state = (seed * 0x9E3779B97F4A7C15) & 0xFFFFFFFFFFFFFFFF or 1
+        self.cursor = 0
+        self.starts = array("Q", bytes(8 * driver.slots))
+        self.buckets = array("Q", bytes(8 * BUCKETS))
+        self.begin(0, 0)
+
+    def begin(self, seconds: float, requests: int) -> None:
+        """Forget all figures; run for `seconds` or until `requests` were issued, whichever is not 0 and first."""
+        self.completed = self.failed = self.batches = 0
+        self.issued = 0
+        self.active = 0
+        self.held = 0
+        self.drawn = 0
+        self.limit = requests or FAR
+        self.started = load_now()
+        self.ended = self.started
+        self.deadline = self.started + int(seconds * 1e9) if seconds else FAR
+        for bucket in range(BUCKETS):
+            self.buckets[bucket] = 0
+
+    def turn(self, spins: int) -> int:
+        """Work until there is something for the caller.
+
+        FINISHED (0): all done. CONTROL or LOST: hand `channel.entry()` to the endpoint. -1: after `spins` looks
+        nothing had come; sleep or call again.
+        """
+        idle = 0
+        while True:
+            with cython.nogil:
+                self._serve()
+            self.ring.settle(self.channel)
+            if self.active == 0 and (self.issued >= self.limit or self.ended >= self.deadline):
+                return 0
+            kind = self._listen()
+            if kind > 0:
+                return kind
+            if kind < 0:
+                idle = 0
+                continue
+            idle += 1
+            if idle >= spins:
+                return -1
+            with cython.nogil:
+                pause()
+
+    def _listen(self) -> int:
+        """Take entries: 0 when none waited, -1 after some for this queue, or the kind that the caller must see."""
+        kind = self.channel.poll()
+        if kind == NOTHING:
+            return 0
+        if (kind != USED and kind != CREDIT) or self.channel.device != self.device or self.channel.queue != self.queue:
+            return kind
+        if kind == USED:
+            self.ring.used_told(self.channel.position, self.channel.credit)
+        else:
+            self.ring.credit_returned()
+        return -1
+
+    def _serve(self) -> int:
+        now = load_now()
+        self.ended = now
+        slot = self.driver.reap()
+        if slot >= 0:
+            self.batches += 1
+        while True:
+            while slot >= 0:
+                self._record(now - self.starts[slot])
+                self.completed += 1
+                self.active -= 1
+                if self.driver.status(slot) != 0:
+                    self.failed += 1
+                self.driver.release(slot)
+                slot = self.driver.reap()
+            self._fill(now)
+            self.ring.publish()
+            if not self.ring.rearm():
+                return 0
+            slot = self.driver.reap()
+            if slot < 0:
+                return 0
+
+    def _fill(self, now: int) -> int:
+        while self.active < self.depth and self.issued < self.limit and now < self.deadline:
+            if self.held == 0:
+                slot = self.driver.acquire()
+                if slot < 0:
+                    return 0
+                self.held = slot + 1
+                self.drawn = self._next() * (self.block // SECTOR_BYTES)
+            slot = self.held - 1
+            self.starts[slot] = now
+            if self.driver.submit(slot, self.kind, self.drawn, self.block) < 0:
+                return 0  # the platform or the ring is busy; the same request comes first next time
+            self.held = 0
+            self.active += 1
+            self.issued += 1
+        return 0
+
+    def _next(self) -> int:
+        if self.sequential:
+            self.cursor = self.cursor + 1 if self.cursor + 1 < self.blocks else 0
+            return self.cursor
+        # xorshift64: even, cheap, and the same compiled and interpreted.
+        self.state = (self.state ^ (self.state << 13)) & WIDE
+        self.state = self.state ^ (self.state >> 7)
+        self.state = (self.state ^ (self.state << 17)) & WIDE
+        return self.state % self.blocks
+
+    def _record(self, elapsed: int) -> int:
+        bucket = bucket_of(elapsed)
+        self.buckets[bucket] = self.buckets[bucket] + 1
+        return 0
+
+    def percentile(self, share: float) -> float:
+        """Microseconds within which `share` (0 to 1) of the requests completed."""
+        counted = 0
+        for bucket in range(BUCKETS):
+            counted += self.buckets[bucket]
+            if counted and counted >= share * self.completed:
+                return bucket_value(bucket) / 1000
+        return 0.0
+
+    def seconds(self) -> float:
+        """From `begin` to the last completion seen."""
+        return float(self.ended - self.started) / 1e9
