@@ -1,0 +1,340 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The machine file, in TOML. Every refusal is one line: `FILE:LINE: what is wrong, what is allowed`.
+
+[machine]           name, profile, weak_copies, prices         the console's view
+[partition.NAME]    memory, number
+[[adapter]]         client, slot, server, server_slot, window, node
+[[map]]             client, target, backing, readonly, device, server         the I/O server's view
+"""
+
+import difflib
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from virtio_crq.errors import UsageError
+from virtio_crq.hypervisor.definition import (
+    NODE_TYPES,
+    AdapterDefinition,
+    MachineDefinition,
+    PartitionDefinition,
+    unit_address,
+)
+from virtio_crq.hypervisor.statedirectory import NAME
+from virtio_crq.hypervisor.tomllines import TomlLines, error_line
+from virtio_crq.papr.profiles import DEFAULT, PROFILES, Profile
+
+MIB = 1 << 20
+GIB = 1 << 30
+SMALLEST_MEMORY, LARGEST_MEMORY = 4 * MIB, 64 * GIB
+SMALLEST_WINDOW, LARGEST_WINDOW = 1 * MIB, 4 * GIB  # a ring and the message area fit; I/O addresses have 32 bits
+FIRST_SLOT, LAST_SLOT = 2, 4095  # slots 0 and 1 belong to the virtual terminals
+LAST_PARTITION = (1 << 20) - 1
+
+_SIZE = re.compile(r"(\d+)\s*(K|M|G)?i?B?")
+_UNITS = {"": 1, "K": 1 << 10, "M": MIB, "G": GIB}
+_TYPES = {str: "a string", int: "a whole number", bool: "true or false", dict: "a table", list: "an array of tables"}
+_KEYS: dict[str, dict[str, type]] = {
+    "machine": {"name": str, "profile": str, "weak_copies": int, "prices": dict},
+    "prices": {"call_ns": int, "kib_ns": int},
+    "partition": {"memory": str, "number": int},
+    "adapter": {"client": str, "slot": int, "server": str, "server_slot": int, "window": str, "node": str},
+    "map": {"client": str, "target": str, "backing": str, "readonly": bool, "device": str, "server": str},
+}
+_TOP: dict[str, type] = {"machine": dict, "partition": dict, "adapter": list, "map": list}
+_REQUIRED = {
+    "machine": ("name",),
+    "partition": ("memory",),
+    "adapter": ("client", "slot", "server"),
+    "map": ("client", "target", "backing"),
+}
+
+
+@dataclass(frozen=True)
+class PartitionRow:
+    name: str
+    number: int
+    memory: int
+    server: bool  # the server end of some adapter: an I/O server
+
+
+@dataclass(frozen=True)
+class AdapterRow:
+    """A client adapter and the server adapter it is wired to."""
+
+    client: str
+    slot: int
+    server: str
+    server_slot: int
+    window: int
+    node: str
+
+
+@dataclass(frozen=True)
+class MapRow:
+    """What the I/O server reads further: `backing` is its own syntax; `where` is FILE:LINE for its messages."""
+
+    client: str
+    target: str
+    backing: str
+    readonly: bool
+    device: str
+    server: str
+    where: str
+
+
+@dataclass(frozen=True)
+class MachineFile:
+    path: Path
+    name: str
+    profile: Profile
+    call_ns: int
+    kib_ns: int
+    weak_copies: int | None  # seed
+    partitions: tuple[PartitionRow, ...]
+    adapters: tuple[AdapterRow, ...]
+    maps: tuple[MapRow, ...]
+
+    def definition(self) -> MachineDefinition:
+        """The console's part, for the hypervisor."""
+        return MachineDefinition(
+            name=self.name,
+            profile=self.profile.name,
+            partitions=tuple(PartitionDefinition(row.name, row.number, row.memory) for row in self.partitions),
+            adapters=tuple(
+                AdapterDefinition(row.client, row.server, row.slot, row.server_slot, row.window, row.window, row.node)
+                for row in self.adapters
+            ),
+        )
+
+    def partition(self, name: str) -> PartitionRow:
+        for row in self.partitions:
+            if row.name == name:
+                return row
+        raise UsageError(f"{self.path}: no partition {name!r}; there are {', '.join(r.name for r in self.partitions)}")
+
+    def servers(self) -> tuple[PartitionRow, ...]:
+        return tuple(row for row in self.partitions if row.server)
+
+    def clients(self) -> tuple[PartitionRow, ...]:
+        named = {row.client for row in self.adapters}
+        return tuple(row for row in self.partitions if row.name in named)
+
+    def maps_of(self, server: str) -> tuple[MapRow, ...]:
+        return tuple(row for row in self.maps if row.server == server)
+
+
+def read_machine_file(path: Path) -> MachineFile:
+    """Read and check a machine file."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"{path}: not a UTF-8 text") from None
+    return parse_machine_file(text, path)
+
+
+def parse_machine_file(text: str, path: Path) -> MachineFile:
+    """Check the text of a machine file; `path` is for messages and relative image paths."""
+    try:
+        content = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        line, message = error_line(error, text)
+        raise UsageError(f"{path}:{line}: {message}") from None
+    return _Reader(content, TomlLines(text), path).machine()
+
+
+class _Reader:
+    """One pass over the parsed content: shapes first, then the references between tables."""
+
+    def __init__(self, content: dict[str, Any], lines: TomlLines, path: Path) -> None:
+        self.content = content
+        self.lines = lines
+        self.path = path
+
+    def refuse(self, message: str, *place: str | int) -> UsageError:
+        return UsageError(f"{self.path}:{self.lines.of(*place)}: {message}")
+
+    def machine(self) -> MachineFile:
+        self._keys(self.content, _TOP, (), "the file")
+        if "machine" not in self.content:
+            raise self.refuse("no [machine] table; it must at least say name")
+        machine = self._table("machine", "machine")
+        name = self._name(machine["name"], "machine", "name")
+        profile = machine.get("profile", DEFAULT.name)
+        if profile not in PROFILES:
+            raise self.refuse(f"profile {profile!r} is not one of {', '.join(PROFILES)}", "machine", "profile")
+        prices = machine.get("prices", {})
+        self._keys(prices, _KEYS["prices"], ("machine", "prices"), "prices")
+        for table, place in ((prices, ("machine", "prices")), (machine, ("machine",))):
+            for key, value in table.items():
+                if isinstance(value, int) and value < 0:
+                    raise self.refuse(f"{key} is {value}, but cannot be negative", *place, key)
+        sizes = self._partitions()
+        adapters = self._adapters(set(sizes))
+        servers = {row.server for row in adapters}
+        return MachineFile(
+            path=self.path,
+            name=name,
+            profile=PROFILES[profile],
+            call_ns=prices.get("call_ns", 0),
+            kib_ns=prices.get("kib_ns", 0),
+            weak_copies=machine.get("weak_copies"),
+            partitions=tuple(PartitionRow(n, number, size, n in servers) for n, (number, size) in sizes.items()),
+            adapters=adapters,
+            maps=self._maps(adapters, set(sizes)),
+        )
+
+    def _partitions(self) -> dict[str, tuple[int, int]]:
+        found: dict[str, tuple[int, int]] = {}
+        taken: dict[int, str] = {}
+        explicit = {t["number"] for t in self.content.get("partition", {}).values() if _is_numbered(t)}
+        free = (number for number in range(1, LAST_PARTITION + 1) if number not in explicit)
+        for name in self.content.get("partition", {}):
+            self._name(name, "partition", name)
+            table = self._table("partition", "partition", name)
+            number = table["number"] if "number" in table else next(free)
+            if not 1 <= number <= LAST_PARTITION:
+                raise self.refuse(f"number {number} is not in 1 to {LAST_PARTITION}", "partition", name, "number")
+            if number in taken:
+                raise self.refuse(f"number {number} is already that of {taken[number]}", "partition", name, "number")
+            taken[number] = name
+            size = self._size(table["memory"], SMALLEST_MEMORY, LARGEST_MEMORY, "partition", name, "memory")
+            found[name] = (number, size)
+        if not found:
+            raise self.refuse("no partition; add a table [partition.NAME]")
+        return found
+
+    def _adapters(self, partitions: set[str]) -> tuple[AdapterRow, ...]:
+        tables = [self._table("adapter", "adapter", index) for index in range(len(self.content.get("adapter", [])))]
+        used: dict[tuple[str, int], int] = {}
+        for index, table in enumerate(tables):
+            for end, slot_key in (("client", "slot"), ("server", "server_slot")):
+                self._known(table[end], partitions, "adapter", index, end)
+                if slot_key in table:
+                    self._take_slot(used, table[end], table[slot_key], index, slot_key)
+            if table["client"] == table["server"]:
+                raise self.refuse(
+                    f"{table['client']!r} is both client and server; name two", "adapter", index, "server"
+                )
+        pairs: set[tuple[str, str]] = set()
+        return tuple(self._adapter(index, table, used, pairs) for index, table in enumerate(tables))
+
+    def _take_slot(self, used: dict[tuple[str, int], int], owner: str, slot: int, index: int, key: str) -> None:
+        if not FIRST_SLOT <= slot <= LAST_SLOT:
+            raise self.refuse(f"{key} {slot} is not in {FIRST_SLOT} to {LAST_SLOT}", "adapter", index, key)
+        if (owner, slot) in used:
+            line = self.lines.of("adapter", used[owner, slot])
+            unit = unit_address(slot)
+            raise self.refuse(
+                f"slot {slot} of {owner} (unit address {unit:#x}) is the adapter of line {line}; use a free one",
+                *("adapter", index, key),
+            )
+        used[owner, slot] = index
+
+    def _adapter(
+        self, index: int, table: dict[str, Any], used: dict[tuple[str, int], int], pairs: set[tuple[str, str]]
+    ) -> AdapterRow:
+        client, server = table["client"], table["server"]
+        if (client, server) in pairs:
+            raise self.refuse(f"{client} has an adapter to {server} already; one carries many disks", "adapter", index)
+        pairs.add((client, server))
+        server_slot = table.get("server_slot")
+        if server_slot is None:
+            server_slot = next(slot for slot in range(FIRST_SLOT, LAST_SLOT + 1) if (server, slot) not in used)
+            used[server, server_slot] = index
+        window = self._size(table.get("window", "256MiB"), SMALLEST_WINDOW, LARGEST_WINDOW, "adapter", index, "window")
+        node = table.get("node", NODE_TYPES[0])
+        if node not in NODE_TYPES:
+            raise self.refuse(f"node {node!r} is not one of {', '.join(NODE_TYPES)}", "adapter", index, "node")
+        return AdapterRow(client, table["slot"], server, server_slot, window, node)
+
+    def _maps(self, adapters: tuple[AdapterRow, ...], partitions: set[str]) -> tuple[MapRow, ...]:
+        rows: list[MapRow] = []
+        seen: dict[tuple[str, str], int] = {}
+        for index in range(len(self.content.get("map", []))):
+            table = self._table("map", "map", index)
+            client, target = table["client"], table["target"]
+            self._known(client, partitions, "map", index, "client")
+            self._name(target, "map", index, "target")
+            if (client, target) in seen:
+                line = self.lines.of("map", seen[client, target])
+                raise self.refuse(f"{client} has a target {target!r} already (line {line})", "map", index, "target")
+            seen[client, target] = index
+            server = self._server_of(table, adapters, index)
+            where = f"{self.path}:{self.lines.of('map', index)}"
+            rows.append(
+                MapRow(
+                    *(client, target, table["backing"], table.get("readonly", False), table.get("device", "block")),
+                    *(server, where),
+                )
+            )
+        return tuple(rows)
+
+    def _server_of(self, table: dict[str, Any], adapters: tuple[AdapterRow, ...], index: int) -> str:
+        client = table["client"]
+        servers = [row.server for row in adapters if row.client == client]
+        if not servers:
+            raise self.refuse(f"{client} has no adapter; add [[adapter]] client={client!r}", "map", index, "client")
+        if "server" in table:
+            self._known(table["server"], set(servers), "map", index, "server")
+            return str(table["server"])
+        if len(servers) > 1:
+            raise self.refuse(f"{client} has adapters to {', '.join(servers)}; say which with server=", "map", index)
+        return servers[0]
+
+    def _table(self, kind: str, *place: str | int) -> dict[str, Any]:
+        table: Any = self.content
+        for step in place:
+            table = table[step]
+        title = f"[[{kind}]]" if isinstance(place[-1], int) else f"[{'.'.join(map(str, place))}]"
+        if not isinstance(table, dict):
+            raise self.refuse(f"{'.'.join(map(str, place))} must be a table", *place)
+        self._keys(table, _KEYS[kind], place, title)
+        for key in _REQUIRED[kind]:
+            if key not in table:
+                raise self.refuse(f"{title} does not say {key}; it needs {', '.join(_REQUIRED[kind])}", *place)
+        checked: dict[str, Any] = table
+        return checked
+
+    def _keys(
+        self, table: dict[str, Any], allowed: Mapping[str, type], place: tuple[str | int, ...], title: str
+    ) -> None:
+        for key, value in table.items():
+            if key not in allowed:
+                near = difflib.get_close_matches(key, allowed, n=1)
+                hint = f"did you mean {near[0]}?" if near else f"allowed are {', '.join(allowed)}"
+                raise self.refuse(f"unknown key {key!r} in {title}; {hint}", *place, key)
+            kind = allowed[key]
+            if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+                raise self.refuse(f"{key} must be {_TYPES[kind]}, not {value!r}", *place, key)
+
+    def _known(self, name: str, names: set[str], *place: str | int) -> None:
+        if name not in names:
+            raise self.refuse(f"no partition {name!r} here; there are {', '.join(sorted(names))}", *place)
+
+    def _name(self, name: str, *place: str | int) -> str:
+        if not NAME.fullmatch(name):
+            raise self.refuse(f"name {name!r}: allowed are letters, digits, '_', '.', '-', at most 32", *place)
+        return name
+
+    def _size(self, text: str, smallest: int, largest: int, *place: str | int) -> int:
+        match = _SIZE.fullmatch(text)
+        if match is None:
+            raise self.refuse(f'{place[-1]} {text!r} is not a size such as "256MiB"', *place)
+        size = int(match[1]) * _UNITS[match[2] or ""]
+        if size % 4096:
+            raise self.refuse(f"{place[-1]} {text!r} is not a multiple of 4096 bytes", *place)
+        if not smallest <= size <= largest:
+            wrong = "too small" if size < smallest else "too large"
+            bounds = f"{smallest // MIB} MiB to {largest // GIB} GiB"
+            raise self.refuse(f"{place[-1]} {text!r} is {wrong}; allowed are {bounds}", *place)
+        return size
+
+
+def _is_numbered(table: Any) -> bool:
+    return isinstance(table, dict) and isinstance(table.get("number"), int)
