@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Verified blocks: every 4 KiB block says which block it is and how often it was written; a ledger knows what may stand.
+"""Verified blocks: each 4 KiB block says which it is and how often it was written; a ledger knows what may stand.
 
-A block that was acknowledged in generation g and has g+1 in flight may hold g or g+1 afterwards, whole, and nothing else.
+A block acknowledged in generation g with g+1 in flight may hold g or g+1 afterwards, whole, and nothing else.
 """
 
 import struct
