@@ -98,4 +98,4 @@ class BlockConfig:
     def decode(cls, data: bytes) -> "BlockConfig":
         """From a configuration space that may end early: missing bytes read as 0."""
         fields = CONFIG.unpack(data[:CONFIG_SIZE].ljust(CONFIG_SIZE, b"\0"))
-        return cls(*fields[:12], fields[13])
+        return cls(*(*fields[:12], fields[13]))
