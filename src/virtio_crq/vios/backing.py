@@ -1,17 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
 """What stands behind a target: `null:SIZE`, `ram:SIZE` or `file:PATH[,engine=auto|io_uring|threads]`."""
 
+import hashlib
 import os
 import re
+import secrets
 import stat
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from virtio_crq.errors import UsageError
+from virtio_crq.dataplane.filestore import FileStore
+from virtio_crq.dataplane.nullstore import NullStore
+from virtio_crq.dataplane.ramstore import RamStore
+from virtio_crq.dataplane.store import Store
+from virtio_crq.errors import UsageError, VirtioCrqError
+from virtio_crq.vios.lock import Clock, acquire
 
 SECTOR = 512  # virtio 1.4 §5.2.4: capacity counts 512-byte sectors whatever the block size
 NULL, RAM, FILE = "null", "ram", "file"
-ENGINES = ("auto", "io_uring", "threads")
+ENGINES = {"auto": "auto", "io_uring": "uring", "threads": "threads"}  # as people write them: as the store does
+IDENTITY_BYTES = 16
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _SIZE = re.compile(r"(\d+)\s*([KMGT]?)(?:i?B)?", re.IGNORECASE)
 
@@ -106,3 +115,84 @@ def image_size(descriptor: int, path: str) -> int:
     size = os.lseek(descriptor, 0, os.SEEK_END)
     _whole_sectors(path, size)
     return size
+
+
+class Backing:
+    """An opened backing: its store, its bytes' identity, and for a file the descriptor that store and lock share."""
+
+    def __init__(self, spec: BackingSpec, store: Store, seed: bytes, descriptor: int | None = None) -> None:
+        self.spec = spec
+        self.store = store
+        self.descriptor = descriptor
+        self._seed = seed
+
+    @property
+    def size(self) -> int:
+        """In bytes, as the store has it now."""
+        return self.store.capacity
+
+    def identity(self, target: str) -> bytes:
+        """16 bytes that stay the same for as long as the same data stands behind this target."""
+        return hashlib.sha256(target.encode() + b"\0" + self._seed).digest()[:IDENTITY_BYTES]
+
+    def measure(self) -> int:
+        """What the size would be if the image were opened now."""
+        return self.size if self.descriptor is None else image_size(self.descriptor, self.spec.path)
+
+    def close(self) -> None:
+        """After the store's last operation: give back the store, and with the descriptor the lock."""
+        self.store.close()
+        if self.descriptor is not None:
+            os.close(self.descriptor)
+            self.descriptor = None
+
+
+def open_backing(spec: BackingSpec, *, readonly: bool, clock: Clock) -> Backing:
+    """Make the store, holding the image lock before anything else is done with an image."""
+    if spec.kind == NULL:
+        return Backing(spec, NullStore(spec.size), str(spec).encode())
+    if spec.kind == RAM:
+        # What a predecessor kept in its memory is gone: never let a client resume on other data.
+        return Backing(spec, RamStore(spec.size), str(spec).encode() + secrets.token_bytes(IDENTITY_BYTES))
+    descriptor = open_image(spec.path, readonly=readonly)
+    try:
+        acquire(descriptor, spec.path, shared=readonly, clock=clock)
+        size = image_size(descriptor, spec.path)
+        return Backing(spec, _file_store(spec, descriptor, size), _file_seed(descriptor), descriptor)
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def _file_store(spec: BackingSpec, descriptor: int, size: int) -> Store:
+    try:
+        return FileStore(descriptor, size, ENGINES[spec.engine])
+    except (OSError, VirtioCrqError) as error:
+        raise UsageError(
+            f"{spec.path}: engine {spec.engine} cannot be used here ({error}); engine=auto takes what can"
+        ) from error
+
+
+def _file_seed(descriptor: int) -> bytes:
+    status = os.fstat(descriptor)
+    if stat.S_ISBLK(status.st_mode):
+        return f"device {status.st_rdev}".encode()
+    return f"file {status.st_dev} {status.st_ino}".encode()
+
+
+def refuse_shared_images(specs: Sequence[tuple[BackingSpec, bool]]) -> None:
+    """Two targets of one server on one image: without this a server would wait for its own lock.
+
+    Each item is a backing and whether it is read-only; readers may share.
+    """
+    seen: dict[tuple[int, int], tuple[str, bool]] = {}
+    for spec, readonly in specs:
+        if spec.kind != FILE:
+            continue
+        try:
+            status = os.stat(spec.path)
+        except OSError:
+            continue  # opening it says what is wrong
+        path, shared = seen.setdefault((status.st_dev, status.st_ino), (spec.path, readonly))
+        if path is not spec.path and not (shared and readonly):
+            raise UsageError(f"{spec.path}: mapped twice (also as {path}); only read-only maps may share an image")

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Wires an I/O server to the adapters of its partition: bus endpoints, ports, stretches of its RAM."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from virtio_crq.crq.server import CrqServer
+from virtio_crq.dataplane.link import Link
+from virtio_crq.errors import UsageError
+from virtio_crq.hypervisor.attachment import attach
+from virtio_crq.hypervisor.definition import unit_address
+from virtio_crq.hypervisor.machinefile import AdapterRow, MachineFile, MapRow, read_machine_file
+from virtio_crq.message.backend import BackEnd
+from virtio_crq.message.bus import Bus
+from virtio_crq.papr.devicetree import max_copy, parse
+from virtio_crq.platform.partition import AdapterNode, Arena, BusAddress, Partition
+from virtio_crq.vios.adapter import AdapterPlace, Connect, Connection, MakeLink, OnControl, OnFault
+from virtio_crq.vios.mapping import MapEntry
+from virtio_crq.vios.server import Server, Settings
+
+PAGE = 4096
+
+
+@contextmanager
+def open_server(state: Path, file: Path, name: str, workers: int, polling: int | None, fetch: str) -> Iterator[Server]:
+    """The server partition `name`, attached and ready to serve what the machine file maps."""
+    machine = read_machine_file(file)
+    if not machine.partition(name).server:
+        raise UsageError(f"{file}: partition {name!r} is no server end of any adapter")
+    partition = attach(state, name)
+    try:
+        server = Server(
+            places(machine, name, partition),
+            [map_entry(row) for row in machine.maps_of(name)],
+            Settings(base=file.resolve().parent, workers=workers, polling=polling, fetch=fetch),
+        )
+        try:
+            yield server
+        finally:
+            server.close()
+    finally:
+        partition.close()
+
+
+def map_entry(row: MapRow) -> MapEntry:
+    return MapEntry(row.client, row.target, row.backing, row.readonly, row.device, row.where)
+
+
+def places(machine: MachineFile, name: str, partition: Partition) -> list[tuple[AdapterPlace, Connect]]:
+    """The partition's server adapters in slot order, its RAM divided evenly among them."""
+    rows = sorted((row for row in machine.adapters if row.server == name), key=lambda row: row.server_slot)
+    nodes = {node.unit_address: node for node in partition.adapters()}
+    share = partition.memory_size // max(1, len(rows)) // PAGE * PAGE
+    made = []
+    for number, row in enumerate(rows):
+        node = nodes[unit_address(row.server_slot)]
+        # A window's I/O addresses begin at 0 and the arena is mapped from there; it cannot be larger than the window.
+        size = min(share, parse(node.properties).windows[0].size // PAGE * PAGE)
+        arena = Arena(number * share, size, BusAddress(0))
+        made.append((_place(machine, row, node, partition, number), _connect(partition, node, arena)))
+    return made
+
+
+def _place(machine: MachineFile, row: AdapterRow, node: AdapterNode, partition: Partition, number: int) -> AdapterPlace:
+    location = parse(node.properties).location_code or f"V{partition.number}-C{row.server_slot}"
+    return AdapterPlace(
+        adapter=f"vhost{number}",
+        location=location,
+        unit_address=node.unit_address,
+        client=row.client,
+        client_number=machine.partition(row.client).number,
+    )
+
+
+def _connect(partition: Partition, node: AdapterNode, arena: Arena) -> Connect:
+    def connect(back_end: Callable[[Bus], BackEnd], queues: int, devices: int) -> tuple[Connection, MakeLink]:
+        endpoint = CrqServer(partition.open(node.unit_address), node, arena, back_end, queues=queues, devices=devices)
+        limit = max_copy(partition.bus_properties)
+
+        def make_link(on_control: OnControl, on_fault: OnFault) -> Link:
+            if limit:
+                return Link(endpoint.port, endpoint.channel, endpoint.arena, on_control, on_fault, limit)
+            return Link(endpoint.port, endpoint.channel, endpoint.arena, on_control, on_fault)
+
+        return endpoint, make_link
+
+    return connect

@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`virtio-crq vios`: the I/O server's process, its mapping view and its figures."""
+
+import asyncio
+import json
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from virtio_crq.cli.selection import MachineOption, select
+from virtio_crq.errors import UsageError
+from virtio_crq.vios.control import ask, socket_path
+from virtio_crq.vios.lsmap import render
+from virtio_crq.vios.rates import rates, render_rates
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, add_completion=False)
+JsonOption = Annotated[bool, typer.Option("--json", help="As JSON.")]
+READY = "serving"  # printed once by `run`, for whoever started it
+
+
+@app.command(hidden=True)
+def run(
+    name: Annotated[str, typer.Argument(help="The server partition.")],
+    file: Annotated[Path, typer.Option("--file", help="The machine file.")],
+    machine: MachineOption = None,
+    workers: Annotated[int, typer.Option(help="Worker threads; 0: one per core.")] = 0,
+    polling: Annotated[int, typer.Option(help="Microseconds to look for work before sleeping; -1: never sleep.")] = 50,
+    fetch: Annotated[str, typer.Option(help="How rings are fetched: naive or batched.")] = "batched",
+) -> None:
+    """Run the server partition NAME of a machine that is up, until a signal ends it."""
+    from virtio_crq.cli.serving import open_server
+
+    if fetch not in ("naive", "batched"):
+        raise UsageError(f"fetch {fetch!r} is not one of naive, batched")
+    state = select(machine)
+    with open_server(state, file, name, workers, None if polling < 0 else polling, fetch) as server:
+
+        async def serve() -> None:
+            stop = asyncio.Event()
+            for number in (signal.SIGTERM, signal.SIGINT):
+                asyncio.get_running_loop().add_signal_handler(number, stop.set)
+            await server.serve(socket_path(state, name), stop, lambda: print(READY, flush=True))
+
+        asyncio.run(serve())
+
+
+@app.command()
+def lsmap(machine: MachineOption = None, as_json: JsonOption = False) -> None:
+    """Show every mapping: client, adapter, target, backing, state, queues, counters, what was refused."""
+    adapters = _ask_all(machine, "lsmap")
+    if as_json:
+        print(json.dumps(adapters, indent=2))
+    else:
+        sys.stdout.write(render(adapters))
+
+
+@app.command()
+def stat(
+    machine: MachineOption = None,
+    as_json: JsonOption = False,
+    interval: Annotated[float, typer.Option(help="Seconds to measure over.", min=0.1)] = 1.0,
+) -> None:
+    """Measure requests and bytes per second of every target over an interval."""
+    before, begun = _ask_all(machine, "lsmap"), time.monotonic()
+    time.sleep(interval)
+    after, ended = _ask_all(machine, "lsmap"), time.monotonic()
+    rows = rates(before, after, ended - begun)
+    if as_json:
+        print(json.dumps(rows, indent=2))
+    else:
+        sys.stdout.write(render_rates(rows))
+
+
+def _ask_all(machine: str | None, do: str) -> list[dict[str, Any]]:
+    """The answers of all servers of the machine, one after the other."""
+    state = select(machine)
+    sockets = sorted(state.glob(socket_path(state, "*").name))
+    if not sockets:
+        raise UsageError("no VIOS of this machine is running")
+    return [adapter for path in sockets for adapter in ask(path, do)]

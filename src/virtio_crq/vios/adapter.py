@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One server adapter: the connection to one client, its devices, and how both halves are tied together.
+
+    endpoint (bus) ── control, lost ──► back end (message) ──► device models ──► link (data plane) ──► stores
+         ▲                                    ▲                                        │
+         └── entries the link cannot read ────┼──────────── a queue broke a rule ──────┘
+
+Everything here runs in the worker's thread once `start` was called; the views only read.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from virtio_crq.dataplane.link import Link
+from virtio_crq.dataplane.worker import Worker
+from virtio_crq.message.backend import BackEnd
+from virtio_crq.message.bus import Bus
+from virtio_crq.vios.backing import Backing
+from virtio_crq.vios.blockdevice import BlockDevice
+from virtio_crq.vios.entropydevice import EntropyDevice
+from virtio_crq.vios.lsmap import AdapterView, TargetView
+from virtio_crq.vios.mapping import MapEntry
+from virtio_crq.virtio import block, status
+from virtio_crq.virtio.deviceid import DeviceId
+from virtio_crq.virtio.features import NAMES, bits_of
+
+CLOSED, WAITING, OPEN = "closed", "waiting for client", "open"
+ServedDevice = BlockDevice | EntropyDevice
+
+
+class Connection(Protocol):
+    """What the server asks of an endpoint; every bus's server half has it."""
+
+    on_opened: Callable[[], None]
+    on_lost: Callable[[str], None]
+
+    @property
+    def session(self) -> int: ...
+    @property
+    def refusals(self) -> Counter[str]: ...
+    def control(self, kind: int, entry: bytes) -> None: ...
+    def start(self) -> None: ...
+    def close(self) -> None: ...
+
+
+# Given the maker of the back end, the queues and the devices of all targets together: the endpoint and a maker of its
+# link. `cli` provides it, since the server knows no bus.
+OnControl = Callable[[int, bytes], None]
+OnFault = Callable[[int, int, str, str], None]
+MakeLink = Callable[[OnControl, OnFault], Link]
+Connect = Callable[[Callable[[Bus], BackEnd], int, int], tuple[Connection, MakeLink]]
+
+
+@dataclass(frozen=True)
+class AdapterPlace:
+    """Where an adapter is and who stands at its far end."""
+
+    adapter: str
+    location: str
+    unit_address: int
+    client: str
+    client_number: int
+
+
+@dataclass(frozen=True)
+class Target:
+    """A map entry with the device made for it, and its backing unless it is an entropy device."""
+
+    entry: MapEntry
+    device: ServedDevice
+    backing: Backing | None
+
+
+class Adapter:
+    """One connection and its targets; the position of a target is its device number."""
+
+    def __init__(self, place: AdapterPlace, targets: tuple[Target, ...], connect: Connect, fetch: str) -> None:
+        self.place = place
+        self.targets = targets
+        self.opened = 0
+        self.lost = 0
+        self.last_loss = ""
+        self._worker: Worker | None = None
+        queues = sum(len(target.device.services) for target in targets)
+        self._connection, make_link = connect(self._make_back_end, queues, len(targets))
+        self._connection.on_opened = self._on_opened
+        self._connection.on_lost = self._on_lost
+        self._link = make_link(self._connection.control, self._on_fault)
+        for number, target in enumerate(targets):
+            target.device.bind(number, self._link, fetch)
+
+    def start(self, worker: Worker) -> None:
+        """Be reachable from now on, served by `worker`."""
+        self._worker = worker
+        worker.add(self._link)
+        worker.call(self._connection.start)
+
+    def close(self) -> None:
+        """Stop serving; the client sees its partner leave."""
+        if self._worker is not None:
+            self._worker.call(self._connection.close)
+            self._worker.remove(self._link)
+            self._worker = None
+        self._link.close()
+
+    def rescan(self) -> list[str]:
+        """Look at the size of every image again; the targets that changed, whose drivers were told."""
+        assert self._worker is not None
+        return self._worker.call(self._rescan)
+
+    def view(self) -> AdapterView:
+        """How everything stands. Reads only, so that a stalled worker can still be looked at."""
+        session = self._connection.session
+        refused = Counter(self._connection.refusals)
+        own = Counter(self._back_end.refused)
+        for counts in dict(self._back_end.refused_by_device).values():
+            own -= Counter(counts)  # what remains belongs to no device
+        refused.update(+own)
+        return AdapterView(
+            adapter=self.place.adapter,
+            location=self.place.location,
+            unit_address=self.place.unit_address,
+            client=self.place.client,
+            client_number=self.place.client_number,
+            state=OPEN if session else WAITING if self._worker else CLOSED,
+            session=session,
+            counters={"sessions": self.opened, "losses": self.lost},
+            refused=dict(refused),
+            targets=tuple(self._view_target(number, target) for number, target in enumerate(self.targets)),
+        )
+
+    def _make_back_end(self, bus: Bus) -> BackEnd:
+        self._back_end = BackEnd(bus, {number: target.device for number, target in enumerate(self.targets)})
+        return self._back_end
+
+    def _on_opened(self) -> None:
+        self.opened += 1
+
+    def _on_lost(self, reason: str) -> None:
+        self.lost += 1
+        self.last_loss = reason
+
+    def _on_fault(self, device: int, queue: int, rule: str, detail: str) -> None:
+        self._back_end.needs_reset(device, rule)
+
+    def _rescan(self) -> list[str]:
+        changed = []
+        for number, target in enumerate(self.targets):
+            if target.backing is None or not isinstance(target.device, BlockDevice):
+                continue
+            if target.device.resize(target.backing.measure()):
+                self._back_end.config_changed(number)
+                changed.append(f"{target.entry.client}/{target.entry.target}")
+        return changed
+
+    def _view_target(self, number: int, target: Target) -> TargetView:
+        device = target.device
+        negotiated = self._back_end.driver_features(number)
+        return TargetView(
+            target=target.entry.target,
+            backing=str(target.backing.spec) if target.backing else "kernel generator",
+            device=target.entry.device,
+            size=target.backing.size if target.backing else 0,
+            readonly=target.entry.readonly,
+            state=status.describe(self._back_end.status(number)),
+            identity=device.identity.hex(),
+            write_cache=device.write_cache if isinstance(device, BlockDevice) else "",
+            features=_feature_names(device.device_id, negotiated),
+            queues=device.queues(),
+            counters=device.counters(),
+            refused=dict(self._back_end.refused_by_device.get(number, {})),
+        )
+
+
+def _feature_names(device_id: DeviceId, features: int) -> tuple[str, ...]:
+    own: Mapping[int, str] = block.FEATURE_NAMES if device_id == DeviceId.BLOCK else {}
+    return tuple(own.get(bit) or NAMES.get(bit) or f"bit {bit}" for bit in bits_of(features))

@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What every served device has in common: queues that the data plane serves once the driver said DRIVER_OK."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from virtio_crq.dataplane.service import Service
+from virtio_crq.errors import DriverFault
+from virtio_crq.message.device import QueueResume, QueueSetup
+from virtio_crq.vios.lsmap import QueueView
+from virtio_crq.virtio.features import (
+    ACCESS_PLATFORM,
+    EVENT_IDX,
+    INDIRECT_DESC,
+    RING_RESET,
+    VERSION_1,
+    Features,
+    feature_set,
+    has,
+)
+from virtio_crq.virtio.splitring import QueueIndex
+
+VENDOR = 0x1014  # IBM's PCI vendor id; virtio 1.4 §4.2.2 leaves it to the transport to say what a vendor id means
+TRANSPORT_FEATURES = feature_set(VERSION_1, ACCESS_PLATFORM, INDIRECT_DESC, EVENT_IDX, RING_RESET)
+
+
+class QueueHost(Protocol):
+    """The part of `dataplane.Link` that a device needs."""
+
+    def open_queue(
+        self,
+        device: int,
+        queue: int,
+        service: Service,
+        size: int,
+        descriptors: int,
+        available: int,
+        used: int,
+        event_idx: bool,
+        indirect: bool,
+        fetch: str = "batched",
+        resume: tuple[int, int, list[int]] | None = None,
+    ) -> None: ...
+    def close_queue(self, device: int, queue: int) -> None: ...
+
+
+class RingDevice:
+    """Implements the queue half of `message.DeviceModel`; a device type adds identity, configuration and services.
+
+    Created before its connection exists; `bind` tells it where its queues are served. One thread's object: the
+    worker's, once the connection is added to a worker.
+    """
+
+    device_id: int
+    vendor_id = VENDOR
+
+    def __init__(self, identity: bytes, features: Features, services: Sequence[Service], queue_size: int) -> None:
+        self.identity = identity
+        self.features = Features(features | TRANSPORT_FEATURES)
+        self.services = tuple(services)
+        self.queue_sizes = (queue_size,) * len(self.services)
+        self.negotiated = Features(0)
+        self.fetch = "batched"
+        self._number = 0
+        self._host: QueueHost | None = None
+        self._driving = False
+        self._enabled: dict[QueueIndex, tuple[QueueSetup, QueueResume | None]] = {}
+        self._open: set[QueueIndex] = set()
+
+    def bind(self, number: int, host: QueueHost, fetch: str = "batched") -> None:
+        """From now on this is device `number` of that connection."""
+        self._number, self._host, self.fetch = number, host, fetch
+
+    def driver_features(self, features: Features) -> None:
+        self.negotiated = features
+
+    def driver_ok(self) -> None:
+        self._driving = True
+        for index in list(self._enabled):
+            if index not in self._open:
+                self._serve(index)
+
+    def enable_queue(self, index: QueueIndex, setup: QueueSetup, resume: QueueResume | None) -> None:
+        if index in self._enabled:
+            raise DriverFault("queue-enabled-twice", f"queue {index} is enabled and was not reset")
+        self._enabled[index] = (setup, resume)
+        if self._driving:
+            try:
+                self._serve(index)
+            except DriverFault:
+                del self._enabled[index]
+                raise
+
+    def disable_queue(self, index: QueueIndex) -> bool:
+        self._enabled.pop(index, None)
+        if index in self._open:
+            self._open.discard(index)
+            self._served_by().close_queue(self._number, index)
+        return True  # the data plane leaves no trace in the driver's memory once a queue is closed
+
+    def reset(self) -> bool:
+        for index in list(self._enabled):
+            self.disable_queue(index)
+        self._driving = False
+        self.negotiated = Features(0)
+        return True
+
+    def queues(self) -> tuple[QueueView, ...]:
+        """How the queues stand, for the mapping view."""
+        enabled = dict(self._enabled)
+        return tuple(
+            QueueView(
+                index=index,
+                size=enabled[QueueIndex(index)][0].size if index in enabled else self.queue_sizes[index],
+                enabled=index in enabled,
+                in_flight=getattr(service, "in_flight", 0),
+                requests=service.requests,
+            )
+            for index, service in enumerate(self.services)
+        )
+
+    def counters(self) -> dict[str, int]:
+        """Totals over all queues since the server started."""
+        return {
+            name: sum(getattr(service, name) for service in self.services)
+            for name in ("requests", "errors", "bytes_in", "bytes_out")
+        }
+
+    def _served_by(self) -> QueueHost:
+        assert self._host is not None, "a device is bound before its connection may open"
+        return self._host
+
+    def _serve(self, index: QueueIndex) -> None:
+        setup, resume = self._enabled[index]
+        self._served_by().open_queue(
+            self._number,
+            index,
+            self.services[index],
+            setup.size,
+            setup.descriptors,
+            setup.driver_area,
+            setup.device_area,
+            has(self.negotiated, EVENT_IDX),
+            has(self.negotiated, INDIRECT_DESC),
+            self.fetch,
+            None if resume is None else (resume.avail_position, resume.used_position, list(resume.heads)),
+        )
+        self._open.add(index)

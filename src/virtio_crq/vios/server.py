@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The I/O server: opens the backings, ties each adapter to a worker, answers the control socket until told to stop."""
+
+import asyncio
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from virtio_crq.dataplane.worker import Worker
+from virtio_crq.errors import UsageError
+from virtio_crq.vios.adapter import Adapter, AdapterPlace, Connect, Target
+from virtio_crq.vios.backing import (
+    IDENTITY_BYTES,
+    Backing,
+    BackingSpec,
+    open_backing,
+    parse_backing,
+    refuse_shared_images,
+)
+from virtio_crq.vios.blockdevice import BlockDevice
+from virtio_crq.vios.control import Command, ControlSocket
+from virtio_crq.vios.entropydevice import EntropyDevice
+from virtio_crq.vios.lock import Clock, SystemClock
+from virtio_crq.vios.lsmap import to_json
+from virtio_crq.vios.mapping import ENTROPY, MapEntry, by_client
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to serve. `polling` is microseconds of looking before a worker sleeps; None: it never sleeps."""
+
+    base: Path = Path()
+    workers: int = 0
+    polling: int | None = 50
+    fetch: str = "batched"
+
+
+class Server:
+    """Made with every lock held and every backing open, or not at all; `serve` runs it; `close` gives all back."""
+
+    def __init__(
+        self,
+        places: Iterable[tuple[AdapterPlace, Connect]],
+        entries: Iterable[MapEntry],
+        settings: Settings,
+        clock: Clock | None = None,
+    ) -> None:
+        adapters = list(places)
+        entries = list(entries)
+        _refuse_strangers(entries, {place.client for place, _ in adapters})
+        self._backings: list[Backing] = []
+        self._workers: list[Worker] = []
+        self.adapters: list[Adapter] = []
+        try:
+            targets = self._make_targets(entries, settings.base, clock or SystemClock())
+            for place, connect in adapters:
+                self.adapters.append(Adapter(place, targets.get(place.client, ()), connect, settings.fetch))
+        except BaseException:
+            self.close()
+            raise
+        count = settings.workers or os.cpu_count() or 1
+        # More threads than connections would only sleep.
+        for number in range(max(1, min(count, len(self.adapters)))):
+            self._workers.append(Worker(f"worker-{number}", settings.polling))
+
+    def start(self) -> None:
+        """Serve from now on."""
+        for worker in self._workers:
+            worker.start()
+        for number, adapter in enumerate(self.adapters):
+            adapter.start(self._workers[number % len(self._workers)])
+
+    async def serve(self, socket: Path, stop: asyncio.Event, ready: Callable[[], None]) -> None:
+        """Start, say `ready`, answer on the control socket, and return when `stop` is set."""
+        async with ControlSocket(socket, self.commands()):
+            self.start()
+            ready()
+            await stop.wait()
+
+    def commands(self) -> Mapping[str, Command]:
+        """What the control socket understands."""
+        return {"lsmap": self._lsmap, "rescan": self._rescan, "ping": lambda request: os.getpid()}
+
+    def close(self) -> None:
+        """Leave every client, end the workers, then give back stores and locks, in this order."""
+        for adapter in self.adapters:
+            adapter.close()
+        for worker in self._workers:
+            worker.stop()
+        for backing in self._backings:
+            backing.close()
+        self.adapters, self._workers, self._backings = [], [], []
+
+    def _make_targets(self, entries: Sequence[MapEntry], base: Path, clock: Clock) -> Mapping[str, tuple[Target, ...]]:
+        grouped = by_client(entries)
+        specs = {id(entry): _parse(entry, base) for entry in entries if entry.device != ENTROPY}
+        refuse_shared_images([(specs[id(entry)], entry.readonly) for entry in entries if id(entry) in specs])
+        return {
+            client: tuple(self._make_target(entry, specs.get(id(entry)), clock) for entry in mine.entries)
+            for client, mine in grouped.items()
+        }
+
+    def _make_target(self, entry: MapEntry, spec: BackingSpec | None, clock: Clock) -> Target:
+        name = f"{entry.client}/{entry.target}"
+        if spec is None:
+            return Target(entry, EntropyDevice(hashlib.sha256(name.encode()).digest()[:IDENTITY_BYTES]), None)
+        try:
+            backing = open_backing(spec, readonly=entry.readonly, clock=clock)
+        except UsageError as error:
+            raise entry.refuse(str(error)) from error
+        self._backings.append(backing)
+        return Target(entry, BlockDevice(backing.identity(name), backing.store, readonly=entry.readonly), backing)
+
+    def _lsmap(self, request: Mapping[str, Any]) -> Any:
+        return to_json([adapter.view() for adapter in self.adapters])
+
+    def _rescan(self, request: Mapping[str, Any]) -> Any:
+        return [name for adapter in self.adapters for name in adapter.rescan()]
+
+
+def _parse(entry: MapEntry, base: Path) -> BackingSpec:
+    try:
+        return parse_backing(entry.backing, base)
+    except UsageError as error:
+        raise entry.refuse(str(error)) from error
+
+
+def _refuse_strangers(entries: Iterable[MapEntry], clients: set[str]) -> None:
+    for entry in entries:
+        if entry.client not in clients:
+            raise entry.refuse(f"no adapter of this server leads to {entry.client!r}")
