@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a machine shows of itself, as plain values that travel as JSON."""
+
+from typing import Any
+
+from virtio_crq.hypervisor.machine import Machine
+from virtio_crq.hypervisor.occupancy import Occupancy
+from virtio_crq.papr.hypercalls import SIGNATURES, Hypercall, call_name
+from virtio_crq.papr.returncodes import code_name
+
+TRACE_AT_ONCE = 2000
+
+
+def machine_view(machine: Machine, occupancy: Occupancy) -> dict[str, Any]:
+    """Partitions with their state, adapters with their partner and counters."""
+    definition = machine.definition
+    partitions = []
+    for row in definition.partitions:
+        state, pid = occupancy.state(row.name)
+        server = any(adapter.server == row.name for adapter in definition.adapters)
+        facts = {"name": row.name, "number": row.number, "memory": row.memory, "server": server}
+        partitions.append({**facts, "state": state, "pid": pid})
+    adapters = [
+        {
+            "client": adapter.client,
+            "slot": adapter.client_slot,
+            "unit_address": adapter.client_unit,
+            "server": adapter.server,
+            "server_slot": adapter.server_slot,
+            "server_unit_address": adapter.server_unit,
+            "window": adapter.client_window,
+            "client_counters": dict(machine.counters(adapter.client, adapter.client_unit)),
+            "server_counters": dict(machine.counters(adapter.server, adapter.server_unit)),
+        }
+        for adapter in definition.adapters
+    ]
+    return {"name": definition.name, "profile": definition.profile, "partitions": partitions, "adapters": adapters}
+
+
+def counters_view(machine: Machine) -> dict[str, dict[str, int]]:
+    """Counters of each partition, all its adapters together."""
+    return {row.name: dict(machine.counters(row.name)) for row in machine.definition.partitions}
+
+
+def trace_view(machine: Machine, after: int) -> list[dict[str, Any]]:
+    """Calls after a sequence number, decoded by name; at most `TRACE_AT_ONCE`, so ask again from the last."""
+    names = {row.number: row.name for row in machine.definition.partitions}
+    entries = machine.read_trace(after)[:TRACE_AT_ONCE]
+    return [
+        {
+            "sequence": entry.sequence,
+            "time_ns": entry.time_ns,
+            "partition": names.get(entry.partition, str(entry.partition)),
+            "unit_address": int(entry.unit_address),
+            "call": call_name(entry.opcode),
+            "inputs": _named(entry.opcode, "inputs", entry.inputs),
+            "code": code_name(entry.code),
+            "outputs": _named(entry.opcode, "outputs", entry.outputs),
+        }
+        for entry in entries
+    ]
+
+
+def _named(opcode: int, direction: str, values: tuple[int, ...]) -> dict[str, int]:
+    try:
+        names: tuple[str, ...] = getattr(SIGNATURES[Hypercall(opcode)], direction)
+    except ValueError:
+        names = tuple(f"r{index + 4}" for index in range(len(values)))
+    return dict(zip(names, values, strict=False))
