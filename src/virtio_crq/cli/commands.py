@@ -34,6 +34,7 @@ class Command:
 COMMANDS = (
     Command("up", "machine:up", "Start a machine: its hypervisor and its servers, each a process of its own."),
     Command("down", "machine:down", "Stop a machine."),
+    Command("start", "machine:start", "Start a server again, after it ended or was killed."),
     Command("show", "machine:show", "Show partitions, adapters, connections and counters."),
     Command("vios", "vios:app", "The I/O server: its mappings and its figures."),
     Command("disk", "disk:app", "Copy a client's disk, or export it to other tools."),

@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`virtio-crq up`, `down`, `start` and `show`."""
+
+import contextlib
+import json
+import signal
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any
+
+import typer
+
+from virtio_crq.cli.processes import ProcessTable, Running
+from virtio_crq.cli.roles import HYPERVISOR, roles
+from virtio_crq.cli.selection import MachineOption, select
+from virtio_crq.cli.tables import table
+from virtio_crq.errors import UsageError
+from virtio_crq.hypervisor.conversation import ask
+from virtio_crq.hypervisor.machinefile import MachineFile, read_machine_file
+from virtio_crq.hypervisor.statedirectory import ATTACH_SOCKET, answers, make_state_directory
+from virtio_crq.vios.backing import parse_backing
+from virtio_crq.vios.mapping import BLOCK, MapEntry, by_client
+
+FILE_NOTE = "machine-file"  # in the state directory: which file the machine was made from
+RETURN_SECONDS = 0.5  # between looks for a server that was started again by hand
+
+FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="The machine file (TOML).")]
+JsonOption = Annotated[bool, typer.Option("--json", help="As one JSON object.")]
+
+
+def up(
+    file: FileArgument,
+    detach: Annotated[bool, typer.Option("--detach", "-d", help="Return once it is up; stop it with down.")] = False,
+) -> None:
+    """Start a machine: its hypervisor and its servers, each a process of its own.
+
+    In the foreground, Ctrl-C stops all of it. Examples: virtio-crq up machine.toml · virtio-crq up machine.toml -d
+    """
+    machine = read_machine_file(file)
+    check_maps(machine)
+    directory = make_state_directory(machine.name)
+    if answers(directory / ATTACH_SOCKET):
+        raise UsageError(f"machine {machine.name} is up already; stop it with: virtio-crq down -m {machine.name}")
+    processes = ProcessTable(directory)
+    processes.stop_all(HYPERVISOR)  # servers that outlived a killed hypervisor are no use
+    (directory / FILE_NOTE).write_text(str(machine.path.resolve()))
+    with _terminated_as_interrupted():
+        try:
+            started = [processes.start(role) for role in roles(machine, directory)]
+            print(f"machine {machine.name} is up: " + ", ".join(f"{run.name} ({run.pid})" for run in started))
+            if not detach:
+                print("Ctrl-C stops it", flush=True)
+                _watch(processes, {run.name: run for run in started}, machine.name)
+        except KeyboardInterrupt:
+            print(f"stopping machine {machine.name}")
+            processes.stop_all(HYPERVISOR)
+        except BaseException:
+            processes.stop_all(HYPERVISOR)
+            raise
+
+
+def down(machine: MachineOption = None) -> None:
+    """Stop a machine: its servers, then its hypervisor.
+
+    Example: virtio-crq down
+    """
+    directory = select(machine)
+    stopped = ProcessTable(directory).stop_all(HYPERVISOR)
+    if answers(directory / ATTACH_SOCKET):  # a hypervisor that was started by hand has no pid file
+        ask(directory, "shutdown")
+        stopped.append(HYPERVISOR)
+    print(f"machine {directory.name} is down: stopped {', '.join(stopped)}")
+
+
+def start(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The server to start again.")],
+    machine: MachineOption = None,
+) -> None:
+    """Start a server of a running machine again, after it ended or was killed.
+
+    Example: virtio-crq start vios1
+    """
+    directory = select(machine)
+    made_from = read_machine_file(Path((directory / FILE_NOTE).read_text()))
+    known = {role.name: role for role in roles(made_from, directory) if role.name != HYPERVISOR}
+    if name not in known:
+        raise UsageError(f"no server {name!r} in machine {directory.name}; there are {', '.join(known)}")
+    running = ProcessTable(directory).start(known[name])
+    print(f"{running.name} runs as process {running.pid}")
+
+
+def show(machine: MachineOption = None, as_json: JsonOption = False) -> None:
+    """Show partitions, adapters, connections and counters.
+
+    Example: virtio-crq show --json
+    """
+    view = ask(select(machine), "show")
+    if as_json:
+        print(json.dumps(view))
+        return
+    print(f"machine {view['name']}, profile {view['profile']}\n")
+    rows = [
+        (
+            *(row["name"], row["number"], "server" if row["server"] else "client", f"{row['memory'] >> 20} MiB"),
+            *(row["state"], row["pid"] or "-"),
+        )
+        for row in view["partitions"]
+    ]
+    print(table(("partition", "number", "kind", "memory", "state", "process"), rows))
+    print()
+    print(table(("client", "unit", "server", "unit", "window", "calls", "copies", "bytes", "interrupts"), _wires(view)))
+
+
+def check_maps(machine: MachineFile) -> None:
+    """Refuse mappings that the server would refuse, before anything is started."""
+    for server in machine.servers():
+        entries = [
+            MapEntry(row.client, row.target, row.backing, row.readonly, row.device, row.where)
+            for row in machine.maps_of(server.name)
+        ]
+        by_client(entries)
+        for entry in entries:
+            if entry.device == BLOCK:
+                try:
+                    parse_backing(entry.backing, machine.path.parent)
+                except UsageError as error:
+                    raise entry.refuse(str(error)) from None
+
+
+def _wires(view: dict[str, Any]) -> list[tuple[object, ...]]:
+    rows: list[tuple[object, ...]] = []
+    for wire in view["adapters"]:
+        both = [wire["client_counters"], wire["server_counters"]]
+        counted = [sum(side.get(key, 0) for side in both) for key in ("copies", "bytes", "interrupts")]
+        calls = sum(value for side in both for key, value in side.items() if key.startswith("H_"))
+        ends = (wire["client"], f"{wire['unit_address']:#x}", wire["server"], f"{wire['server_unit_address']:#x}")
+        rows.append((*ends, f"{wire['window'] >> 20} MiB", calls, *counted))
+    return rows
+
+
+def _watch(processes: ProcessTable, expected: dict[str, Running], machine: str) -> None:
+    """Tell when a process ends, or is back; without the hypervisor there is nothing to watch."""
+    missing: set[str] = set()
+    while True:
+        running = processes.running()
+        for name in expected.keys() - running.keys() - missing:
+            missing.add(name)
+            gone = expected[name]
+            print(f"{name} (process {gone.pid}) {processes.ended(gone.pid)}; its log: {processes.log(name)}")
+            if name == HYPERVISOR:
+                raise UsageError(f"machine {machine} lost its hypervisor and was stopped")
+            print(f"start it again with: virtio-crq start {name}", flush=True)
+        for name in missing & running.keys():
+            missing.remove(name)
+            expected[name] = running[name]
+            print(f"{name} (process {running[name].pid}) is back", flush=True)
+        processes.wait(RETURN_SECONDS if missing else None)
+
+
+@contextlib.contextmanager
+def _terminated_as_interrupted() -> Any:
+    """SIGTERM stops a foreground machine as Ctrl-C does."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
