@@ -56,7 +56,7 @@ class CrqChannel(Channel):
             return CONTROL
         position = swap32(self.low & 0xFFFFFFFF)
         if first == CREDIT_WORD:
-            if position != self.outgoing or self.high & 1 == 0:
+            if position + 1 != self.outgoing or self.high & 1 == 0:
                 return CONTROL
         elif first != (AVAIL_WORD if self.incoming == AVAIL else USED_WORD) or position > 0xFFFF:
             return CONTROL
@@ -72,7 +72,7 @@ class CrqChannel(Channel):
             return CLOSED
         if kind == CREDIT:
             first = CREDIT_WORD
-            position = self.incoming
+            position = self.incoming - 1  # CREDIT counts from AVAIL as 0, see message.codec
             credit = 1
         else:
             first = AVAIL_WORD if kind == AVAIL else USED_WORD
