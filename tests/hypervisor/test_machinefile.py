@@ -8,6 +8,8 @@ import pytest
 from virtio_crq.errors import UsageError
 from virtio_crq.hypervisor.machinefile import MachineFile, parse_machine_file, read_machine_file
 
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
 GOOD = """\
 [machine]
 name = "demo"
@@ -99,6 +101,8 @@ MISTAKES = [
     ("no adapter", 'client = "web1"\ntarget = "root"', 'client = "vios1"\ntarget = "root"', "m.toml:21: vios1 has no"),
     ("wrong server", 'target = "root"', 'target = "root"\nserver = "web1"', "m.toml:23: no partition 'web1'"),
     ("node", "slot = 2", 'slot = 2\nnode = "pci"', "m.toml:17: node 'pci' is not one of"),
+    ("server's own", "number = 9", "workers = 2", "m.toml:12: workers is for servers, but web1 is no adapter's server"),
+    ("fetch", 'memory = "256MiB"', 'memory = "256MiB"\nfetch = "x"', "m.toml:9: fetch 'x' is not one of batched, naive"),
     ("not a table", "[partition.web1]\n", "[partition]\nweb1 = 3\n[[map]]\n", "m.toml:11: partition.web1 must"),
 ]  # fmt: skip
 
@@ -152,3 +156,8 @@ def test_an_unreadable_file_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "latin").write_bytes(b"\xe9")
     with pytest.raises(UsageError, match="not a UTF-8 text"):
         read_machine_file(tmp_path / "latin")
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.toml")), ids=lambda path: path.name)
+def test_the_examples_are_good(path: Path) -> None:
+    read_machine_file(path).definition().validate()

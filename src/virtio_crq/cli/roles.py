@@ -5,7 +5,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from virtio_crq.hypervisor.machinefile import MachineFile
+from virtio_crq.hypervisor.machinefile import MachineFile, PartitionRow
 from virtio_crq.hypervisor.statedirectory import ATTACH_SOCKET
 from virtio_crq.vios.control import socket_path
 
@@ -31,7 +31,17 @@ def roles(machine: MachineFile, state_directory: Path) -> list[Role]:
     file = str(machine.path.resolve())
     hypervisor = Role(HYPERVISOR, command("hypervisor", file), state_directory / ATTACH_SOCKET)
     servers = [
-        Role(row.name, command("vios", "run", file, row.name), socket_path(state_directory, row.name))
+        Role(
+            row.name,
+            command("vios", "run", row.name, "--file", file, "--machine", machine.name, *_options(row)),
+            socket_path(state_directory, row.name),
+        )
         for row in machine.servers()
     ]
     return [hypervisor, *servers]
+
+
+def _options(row: PartitionRow) -> list[str]:
+    """What the machine file says about how a server works."""
+    said = {"workers": row.workers, "polling": row.polling, "fetch": row.fetch}
+    return [f"--{name}={value}" for name, value in said.items() if value is not None]

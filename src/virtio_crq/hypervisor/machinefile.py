@@ -32,6 +32,8 @@ GIB = 1 << 30
 SMALLEST_MEMORY, LARGEST_MEMORY = 4 * MIB, 64 * GIB
 SMALLEST_WINDOW, LARGEST_WINDOW = 1 * MIB, 4 * GIB  # a ring and the message area fit; I/O addresses have 32 bits
 FIRST_SLOT, LAST_SLOT = 2, 4095  # slots 0 and 1 belong to the virtual terminals
+FETCHES = ("batched", "naive")
+_SERVER_KEYS = ("workers", "polling", "fetch")
 LAST_PARTITION = (1 << 20) - 1
 
 _SIZE = re.compile(r"(\d+)\s*(K|M|G)?i?B?")
@@ -40,7 +42,7 @@ _TYPES = {str: "a string", int: "a whole number", bool: "true or false", dict: "
 _KEYS: dict[str, dict[str, type]] = {
     "machine": {"name": str, "profile": str, "weak_copies": int, "prices": dict},
     "prices": {"call_ns": int, "kib_ns": int},
-    "partition": {"memory": str, "number": int},
+    "partition": {"memory": str, "number": int, "workers": int, "polling": int, "fetch": str},
     "adapter": {"client": str, "slot": int, "server": str, "server_slot": int, "window": str, "node": str},
     "map": {"client": str, "target": str, "backing": str, "readonly": bool, "device": str, "server": str},
 }
@@ -59,6 +61,9 @@ class PartitionRow:
     number: int
     memory: int
     server: bool  # the server end of some adapter: an I/O server
+    workers: int | None = None  # how a server works; None is the server's own default
+    polling: int | None = None
+    fetch: str | None = None
 
 
 @dataclass(frozen=True)
@@ -184,7 +189,7 @@ class _Reader:
             call_ns=prices.get("call_ns", 0),
             kib_ns=prices.get("kib_ns", 0),
             weak_copies=machine.get("weak_copies"),
-            partitions=tuple(PartitionRow(n, number, size, n in servers) for n, (number, size) in sizes.items()),
+            partitions=tuple(self._partition(name, *sizes[name], name in servers) for name in sizes),
             adapters=adapters,
             maps=self._maps(adapters, set(sizes)),
         )
@@ -208,6 +213,17 @@ class _Reader:
         if not found:
             raise self.refuse("no partition; add a table [partition.NAME]")
         return found
+
+    def _partition(self, name: str, number: int, memory: int, server: bool) -> PartitionRow:
+        table = self.content["partition"][name]
+        options = {key: table[key] for key in _SERVER_KEYS if key in table}
+        if options and not server:
+            key = next(iter(options))
+            raise self.refuse(f"{key} is for servers, but {name} is no adapter's server", "partition", name, key)
+        if options.get("fetch", FETCHES[0]) not in FETCHES:
+            wrong = f"fetch {options['fetch']!r} is not one of {', '.join(FETCHES)}"
+            raise self.refuse(wrong, "partition", name, "fetch")
+        return PartitionRow(name, number, memory, server, **options)
 
     def _adapters(self, partitions: set[str]) -> tuple[AdapterRow, ...]:
         tables = [self._table("adapter", "adapter", index) for index in range(len(self.content.get("adapter", [])))]
