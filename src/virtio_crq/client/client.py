@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The user-space client partition.
+
+    with Client([connect]) as client:
+        disk = client.disk("root")
+        disk.write(0, b"x" * 4096)
+
+Blocking calls drive the client themselves. Inside an event loop, `async with client.attached():` lets the loop drive
+it instead, and transfers are awaited: `await disk.start_read(0, 4096)`.
+"""
+
+import asyncio
+import select
+import time
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from types import TracebackType
+from typing import Any
+
+from virtio_crq.client.connection import Connect, Connection, State
+from virtio_crq.client.device import Options
+from virtio_crq.client.disk import Disk
+from virtio_crq.client.entropy import Entropy
+from virtio_crq.client.transfer import Transfer
+from virtio_crq.errors import PartnerLost, UsageError
+
+TICK = 0.1  # seconds between looks for what time alone makes due
+SOON = 0.001  # the same while the platform was too busy for something
+TURNS = 64  # pumps in one go before an event loop gets its other work done
+
+
+class Client:
+    """One partition over its connections. Everything happens in the thread that calls; nothing runs behind it."""
+
+    def __init__(
+        self,
+        connects: Iterable[Connect],
+        options: Options | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._clock = clock
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._turn_due = False
+        self.connections = [Connection(connect, options or Options(), self._wait) for connect in connects]
+        for connection in self.connections:
+            connection.on_submitted = self._submitted
+
+    def open(self, timeout: float = 10.0) -> None:
+        """Start all connections and wait until every device is up."""
+        for connection in self.connections:
+            connection.start()
+        deadline = self._clock() + timeout
+        while not all(connection.state is State.UP for connection in self.connections):
+            for connection in self.connections:
+                if connection.failure is not None:
+                    raise connection.failure
+            left = deadline - self._clock()
+            if left <= 0:
+                raise PartnerLost(f"no server answered within {timeout:g} seconds")
+            self.turn(left)
+
+    def disks(self) -> list[Disk]:
+        return [device for device in self._devices() if isinstance(device, Disk)]
+
+    def disk(self, name: str) -> Disk:
+        """The disk that the server calls `name`."""
+        for disk in self.disks():
+            if disk.name == name:
+                return disk
+        names = ", ".join(sorted(disk.name for disk in self.disks())) or "none"
+        raise UsageError(f"no disk {name!r}; this client has: {names}")
+
+    def entropy(self) -> Entropy:
+        """The first entropy device."""
+        for device in self._devices():
+            if isinstance(device, Entropy):
+                return device
+        raise UsageError("this client has no entropy device")
+
+    def _devices(self) -> list[Any]:
+        return [device for connection in self.connections for device in connection.devices.values()]
+
+    def turn(self, timeout: float) -> None:
+        """Do what is due; sleep up to `timeout` seconds when nothing was."""
+        if self._pump():
+            return
+        pause = min(timeout, SOON if any(connection.busy for connection in self.connections) else TICK)
+        poller = select.poll()
+        armed = []
+        ready = True
+        for connection in self.connections:
+            armed.append(connection)
+            poller.register(connection.endpoint.fileno(), select.POLLIN)
+            ready = connection.endpoint.arm() and ready
+        if ready:
+            poller.poll(max(0.0, pause) * 1000)
+        for connection in armed:
+            connection.endpoint.disarm()
+
+    def _pump(self) -> int:
+        return sum(connection.pump() for connection in self.connections)
+
+    def _wait(self, transfer: Transfer[bytes]) -> None:
+        if self._loop is not None:
+            raise RuntimeError("an event loop drives this client: await the start_ method instead")
+        while not transfer.done:
+            self.turn(TICK)
+
+    def wait(self, transfers: Iterable[Transfer[bytes]]) -> None:
+        """Block until all have ended; their results, or errors, are then with each."""
+        for transfer in list(transfers):
+            self._wait(transfer)
+
+    def _submitted(self) -> None:
+        if self._loop is not None and not self._turn_due:
+            self._turn_due = True
+            self._loop.call_soon(self._loop_turn)
+
+    @asynccontextmanager
+    async def attached(self) -> AsyncIterator["Client"]:
+        """Let the running event loop drive the client."""
+        loop = asyncio.get_running_loop()
+        self._loop = loop
+        for connection in self.connections:
+            loop.add_reader(connection.endpoint.fileno(), self._loop_turn)
+        ticker = loop.create_task(self._tick())
+        self._loop_turn()
+        try:
+            yield self
+        finally:
+            ticker.cancel()
+            for connection in self.connections:
+                loop.remove_reader(connection.endpoint.fileno())
+            self._loop = None
+            await asyncio.gather(ticker, return_exceptions=True)
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(SOON if any(connection.busy for connection in self.connections) else TICK)
+            self._loop_turn()
+
+    def _loop_turn(self) -> None:
+        """Pump until nothing waits and every interrupt is armed, but let the loop do its other work in between."""
+        self._turn_due = False
+        for connection in self.connections:
+            connection.endpoint.disarm()
+        for _turn in range(TURNS):
+            if not self._pump() and all(connection.endpoint.arm() for connection in self.connections):
+                return
+        if self._loop is not None and not self._turn_due:
+            self._turn_due = True
+            self._loop.call_soon(self._loop_turn)
+
+    def close(self) -> None:
+        for connection in self.connections:
+            connection.close()
+
+    def __enter__(self) -> "Client":
+        try:
+            self.open()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

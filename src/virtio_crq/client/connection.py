@@ -1,0 +1,225 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One connection to a server: brings devices up, keeps them through the server's loss, and resumes them.
+
+AWAY ──session──▶ STARTING ──all up──▶ UP
+ ▲                    │                 │
+ └───── lost ─────────┴────── lost ─────┘      a device that was up is resumed, never started again
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from enum import Enum
+from functools import partial
+
+from virtio_crq.client.device import Device, Options, Site
+from virtio_crq.client.disk import Disk
+from virtio_crq.client.entropy import Entropy
+from virtio_crq.client.memory import Memory
+from virtio_crq.client.transfer import Transfer
+from virtio_crq.errors import DeviceFault, PartnerLost, VirtioCrqError
+from virtio_crq.message import conversations
+from virtio_crq.message.bus import Bus, Terms
+from virtio_crq.message.frontend import Conversation, FrontEnd, Outcome
+from virtio_crq.platform.channel import CREDIT, USED
+from virtio_crq.platform.endpoint import Endpoint
+from virtio_crq.virtio import status as device_status
+from virtio_crq.virtio.deviceid import DeviceId
+
+Connect = Callable[[Callable[[Bus], FrontEnd]], Endpoint]  # makes the endpoint around the front-end it is given
+
+
+class State(Enum):
+    AWAY = "away"
+    STARTING = "starting"
+    UP = "up"
+
+
+class Connection:
+    """Driven by one thread, which calls `pump` whenever the endpoint's descriptor says so and now and then besides."""
+
+    def __init__(self, connect: Connect, options: Options, wait: Callable[[Transfer[bytes]], None]) -> None:
+        self.options = options
+        self.state = State.AWAY
+        self.devices: dict[int, Device] = {}
+        self.refusals: Counter[str] = Counter()
+        self.failure: Exception | None = None  # the session cannot be: another revision, a refused HELLO
+        self.losses = 0
+        self.on_submitted: Callable[[], None] = lambda: None
+        self._wait = wait
+        self._dirty: set[int] = set()
+        self._returned: set[int] = set()  # devices that this session took over or started
+        self._site: Site | None = None
+        self._front_end: FrontEnd
+        self.endpoint = connect(self._make_front_end)
+        self.endpoint.on_lost = self._lost
+        self.endpoint.on_announced = self._announced
+
+    def _make_front_end(self, bus: Bus) -> FrontEnd:
+        self._front_end = FrontEnd(
+            bus,
+            ready=self._ready,
+            config_changed=self._config_changed,
+            device_changed=self._device_changed,
+            failed=self._failed,
+        )
+        return self._front_end
+
+    @property
+    def busy(self) -> bool:
+        """Something waits for time to pass, not for an entry."""
+        return any(isinstance(device, Disk | Entropy) and device.busy for device in self.devices.values())
+
+    def start(self) -> None:
+        self.endpoint.start()
+
+    def pump(self) -> int:
+        """Take what waits and serve the devices concerned; how many entries were taken."""
+        taken = self.endpoint.pump()
+        dirty = {number for number, device in self.devices.items() if self._eager(device)} | self._dirty
+        self._dirty = set()
+        for number in sorted(dirty):
+            if number in self.devices:
+                self._serve(self.devices[number])
+        return taken
+
+    def _eager(self, device: Device) -> bool:
+        """Its ring could not announce, or the platform was busy: try at each turn."""
+        ring = device.ring
+        blocked = ring is not None and bool(ring.pending and ring.credit)
+        return blocked or (isinstance(device, Disk | Entropy) and device.busy)
+
+    def _serve(self, device: Device) -> None:
+        before = device.broken
+        device.serve()
+        if device.broken is not before:
+            self._broke(device)
+
+    def _submitted(self, device: Device) -> None:
+        self._dirty.add(device.number)
+        self.on_submitted()
+
+    def _announced(self, kind: int, device: int, queue: int, position: int, credit: int) -> None:
+        known = self.devices.get(device)
+        if known is None or queue != 0 or known.ring is None or kind not in (USED, CREDIT):
+            self.refusals["announcement-unknown-queue"] += 1
+            return
+        before = known.broken
+        known.announced(kind, position, credit)
+        self._dirty.add(device)
+        if known.broken is not before:
+            self._broke(known)
+
+    def _ready(self, _terms: Terms) -> None:
+        self.state = State.STARTING
+        self.failure = None
+        self._returned = set()
+        self._run(self._start_devices())
+
+    def _failed(self, error: Exception) -> None:
+        self.failure = error
+
+    def _lost(self, _reason: str) -> None:
+        if self.state is not State.AWAY:
+            self.losses += 1
+        self.state = State.AWAY
+        for device in self.devices.values():
+            device.suspend()
+
+    def _start_devices(self) -> Conversation[None]:
+        numbers = yield from conversations.list_devices()
+        for device in [device for number, device in self.devices.items() if number not in numbers]:
+            self._give_up(device, DeviceFault("device-missing", f"device {device.number} did not come back"))
+        fresh = [number for number in numbers if number not in self.devices]
+        if self._site is None or not self.devices:  # nothing was brought up yet: all memory is free again
+            memory = Memory(self.endpoint.arena)
+            self._site = Site(self.endpoint.port, self.endpoint.channel, memory, self.options)
+        self._site.devices = max(1, len(fresh))
+        for number in numbers:
+            yield from self._start_device(number)
+        for device in list(self.devices.values()):
+            if isinstance(device, Disk) and not device.named and device.broken is None:
+                device.start_identify().when_done(partial(self._named, device))
+        if not self._unnamed():
+            self.state = State.UP
+
+    def _start_device(self, number: int) -> Conversation[None]:
+        """Start a new device or resume a known one; what is wrong with one is no reason to leave the others."""
+        device = self.devices.get(number)
+        try:
+            if device is not None:
+                if device.broken is None:
+                    yield from device.resume()
+            else:
+                device = self._driver_for((yield from conversations.describe(number)))
+                if device is not None:
+                    yield from device.bring_up()
+                    self.devices[number] = device
+        except PartnerLost:
+            raise
+        except VirtioCrqError as error:
+            if device is None:
+                raise
+            self.devices[number] = device
+            self._give_up(device, error)
+
+    def _driver_for(self, description: conversations.DeviceDescription) -> Device | None:
+        assert self._site is not None
+        if description.device_id == DeviceId.BLOCK:
+            return Disk(self._site, description, self._submitted, self._wait)
+        if description.device_id == DeviceId.ENTROPY:
+            return Entropy(self._site, description, self._submitted, self._wait)
+        return None
+
+    def _unnamed(self) -> list[Disk]:
+        disks = [device for device in self.devices.values() if isinstance(device, Disk)]
+        return [disk for disk in disks if not disk.named and disk.broken is None]
+
+    def _named(self, disk: Disk, transfer: Transfer[bytes]) -> None:
+        try:
+            text = transfer.result().rstrip(b"\0").decode("ascii", "replace")
+        except (OSError, VirtioCrqError):
+            text = ""  # GET_ID is optional; the number will do
+        disk.name = text or disk.name
+        disk.named = True
+        if self.state is State.STARTING and not self._unnamed():
+            self.state = State.UP
+
+    def _config_changed(self, number: int, status: int) -> None:
+        device = self.devices.get(number)
+        if device is None:
+            return
+        if status & device_status.DEVICE_NEEDS_RESET:
+            self._give_up(device, DeviceFault("device-needs-reset", f"device {number} stopped and asks for a reset"))
+        elif device.broken is None:
+            self._run(device.config_changed())
+
+    def _device_changed(self, number: int, present: bool) -> None:
+        if not present and number in self.devices:
+            self._give_up(self.devices[number], DeviceFault("device-removed", f"device {number} was taken away"))
+
+    def _give_up(self, device: Device, error: VirtioCrqError) -> None:
+        before = device.broken
+        device.break_off(error)
+        if before is None:
+            self._broke(device)
+
+    def _broke(self, device: Device) -> None:
+        """The server must let go of a broken device's memory, too."""
+        error = device.broken
+        self.refusals[getattr(error, "rule", "platform")] += 1
+        if self.state is not State.AWAY:
+            self._run(conversations.reset_device(device.number))
+
+    def _run(self, conversation: Conversation[None]) -> None:
+        self._front_end.start(conversation).when_done(self._ran)
+
+    def _ran(self, outcome: Outcome[None]) -> None:
+        try:
+            outcome.result()
+        except PartnerLost:
+            pass  # the next session starts anew
+        except VirtioCrqError as error:
+            self.failure = error
+
+    def close(self) -> None:
+        self.endpoint.close()

@@ -1,0 +1,256 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A block device of the client: reads, writes and flushes of any length, split into requests the device takes.
+
+Methods named after an act block until it is done; the same name with `start_` answers a `Transfer` at once, which can
+be awaited in the loop the client is attached to.
+"""
+
+import errno
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from virtio_crq.client.device import Device, Site
+from virtio_crq.client.transfer import Transfer
+from virtio_crq.dataplane import blockdriver
+from virtio_crq.dataplane.blockdriver import BlockDriver
+from virtio_crq.dataplane.driverring import DriverRing
+from virtio_crq.errors import UsageError, VirtioCrqError
+from virtio_crq.message import conversations
+from virtio_crq.message.conversations import DeviceDescription
+from virtio_crq.message.frontend import Conversation
+from virtio_crq.virtio import block
+from virtio_crq.virtio import features as bits
+from virtio_crq.virtio.block import BlockConfig
+
+WANTED = bits.feature_set(
+    block.SIZE_MAX, block.SEG_MAX, block.RO, block.BLK_SIZE, block.FLUSH, block.TOPOLOGY, block.CONFIG_WCE
+)
+SMALLEST = 4096  # the least data that a request slot is worth having for
+Wait = Callable[[Transfer[bytes]], None]
+
+
+class Pieces:
+    """One transfer made of several requests: ends when the last has, with the first error if there was one."""
+
+    def __init__(self, transfer: Transfer[bytes], buffer: bytearray | None, count: int) -> None:
+        self.transfer = transfer
+        self.buffer = buffer
+        self.left = count
+        self.error: Exception | None = None
+
+    def ended(self, error: Exception | None) -> None:
+        self.error = self.error or error
+        self.left -= 1
+        if self.left:
+            return
+        if self.error is not None:
+            self.transfer.fail(self.error)
+        else:
+            self.transfer.finish(bytes(self.buffer) if self.buffer is not None else b"")
+
+
+@dataclass
+class Request:
+    kind: int
+    sector: int
+    length: int
+    at: int  # where in the transfer's buffer
+    data: memoryview | None
+    pieces: Pieces
+
+
+class Disk(Device):
+    """`name` is what the server calls it (GET_ID); `capacity` and `block_size` are in bytes."""
+
+    wanted = WANTED
+
+    def __init__(
+        self, site: Site, description: DeviceDescription, submitted: Callable[[Device], None], wait: Wait
+    ) -> None:
+        super().__init__(site, description)
+        self.name = f"disk{self.number}"
+        self.named = False
+        self.config = BlockConfig(capacity=0)
+        self.on_capacity: Callable[[int], None] = lambda _capacity: None
+        self.driver: BlockDriver | None = None
+        self._submitted = submitted
+        self._wait = wait
+        self._waiting: deque[Request] = deque()
+        self._running: dict[int, Request] = {}
+        self._held = -1
+
+    @property
+    def capacity(self) -> int:
+        return self.config.capacity * block.SECTOR_SIZE
+
+    @property
+    def readonly(self) -> bool:
+        return bits.has(self.features, block.RO)
+
+    @property
+    def block_size(self) -> int:
+        """What offsets and lengths must be multiples of."""
+        known = bits.has(self.features, block.BLK_SIZE) and self.config.blk_size >= block.SECTOR_SIZE
+        return self.config.blk_size if known else block.SECTOR_SIZE
+
+    @property
+    def can_flush(self) -> bool:
+        return bits.has(self.features, block.FLUSH)
+
+    @property
+    def busy(self) -> bool:
+        """Something waits for the platform rather than for the device: look again soon."""
+        return (bool(self._waiting) and not self._running) or (self.driver is not None and self.driver.lingering > 0)
+
+    def read(self, offset: int, length: int) -> bytes:
+        return self._finished(self.start_read(offset, length))
+
+    def write(self, offset: int, data: bytes | memoryview) -> None:
+        self._finished(self.start_write(offset, data))
+
+    def flush(self) -> None:
+        self._finished(self.start_flush())
+
+    def _finished(self, transfer: Transfer[bytes]) -> bytes:
+        self._wait(transfer)
+        return transfer.result()
+
+    def start_read(self, offset: int, length: int) -> Transfer[bytes]:
+        return self._start(block.T_IN, offset, length, None)
+
+    def start_write(self, offset: int, data: bytes | memoryview) -> Transfer[bytes]:
+        if self.readonly:
+            return failed(OSError(errno.EROFS, f"disk {self.name} is read-only"))
+        return self._start(block.T_OUT, offset, len(data), memoryview(data))
+
+    def start_flush(self) -> Transfer[bytes]:
+        """Completes when every write that was answered before is on stable storage; at once without FLUSH."""
+        transfer: Transfer[bytes] = Transfer()
+        if not self.can_flush:
+            transfer.finish(b"")
+            return transfer
+        return self._queue([(block.T_FLUSH, 0, 0, 0, None)], None)
+
+    def start_identify(self) -> Transfer[bytes]:
+        """The name the server gave it, zero-padded (GET_ID)."""
+        return self._queue([(block.T_GET_ID, 0, block.ID_BYTES, 0, None)], bytearray(block.ID_BYTES))
+
+    def _start(self, kind: int, offset: int, length: int, data: memoryview | None) -> Transfer[bytes]:
+        grain = self.block_size
+        if offset % grain or length % grain:
+            return failed(OSError(errno.EINVAL, f"{length} bytes at {offset} are not whole blocks of {grain}"))
+        if offset < 0 or length < 0 or offset + length > self.capacity:
+            text = f"{length} bytes at {offset} are beyond the end of disk {self.name} at {self.capacity}"
+            return failed(OSError(errno.ENOSPC if kind == block.T_OUT else errno.EINVAL, text))
+        if self.driver is None:
+            return failed(self.broken or OSError(errno.ENODEV, f"disk {self.name} is not up"))
+        step = self.driver.transfer // grain * grain or grain
+        plan = []
+        for at in range(0, length, step):
+            size = min(step, length - at)
+            piece = None if data is None else data[at : at + size]
+            plan.append((kind, (offset + at) // block.SECTOR_SIZE, size, at, piece))
+        return self._queue(plan, bytearray(length) if kind == block.T_IN else None)
+
+    def _queue(
+        self, plan: list[tuple[int, int, int, int, memoryview | None]], buffer: bytearray | None
+    ) -> Transfer[bytes]:
+        transfer: Transfer[bytes] = Transfer()
+        if self.broken is not None:
+            transfer.fail(self.broken)
+            return transfer
+        if not plan:
+            transfer.finish(b"")
+            return transfer
+        pieces = Pieces(transfer, buffer, len(plan))
+        self._waiting.extend(Request(*step, pieces) for step in plan)
+        self._submitted(self)
+        return transfer
+
+    def configure(self) -> Conversation[None]:
+        data = yield from conversations.read_config(
+            self.number, 0, min(self.description.config_size, block.CONFIG_SIZE)
+        )
+        self.config = BlockConfig.decode(data)
+
+    def config_changed(self) -> Conversation[None]:
+        before = self.capacity
+        yield from self.configure()
+        if self.driver is not None and self.capacity != before:
+            self.driver.resize(self.capacity)
+            self.on_capacity(self.capacity)
+
+    def build(self, ring: DriverRing) -> None:
+        size_max = self.config.size_max if bits.has(self.features, block.SIZE_MAX) else 0
+        seg_max = self.config.seg_max if bits.has(self.features, block.SEG_MAX) else 0
+        depth, transfer = self._room(ring)
+        ram, window = blockdriver.footprint(depth, transfer)
+        area = self.site.memory.take(ram, window, f"disk {self.name}")
+        self.driver = BlockDriver(ring, depth, area.offset, area.bus, transfer, self.capacity, size_max, seg_max)
+
+    def _room(self, ring: DriverRing) -> tuple[int, int]:
+        """Requests at a time and bytes each: as the options ask, or as much as this device's share of memory holds."""
+        options = self.site.options
+        share = self.site.memory.left // max(1, self.site.devices)
+        self.site.devices -= 1
+        transfer = options.transfer
+        while True:
+            _ram, window = blockdriver.footprint(1, transfer)
+            depth = min(options.depth, ring.size // (1 if ring.indirect else 3), share // window)
+            if depth >= min(8, options.depth) or (depth and transfer == SMALLEST):
+                return depth, transfer
+            if transfer == SMALLEST:
+                raise UsageError(f"window too small: {share} bytes for disk {self.name}, one request takes {window}")
+            transfer = max(transfer // 2, SMALLEST)
+
+    def reap(self) -> None:
+        while self.driver is not None:
+            slot = self.driver.reap()
+            if slot < 0:
+                return
+            request = self._running.pop(slot)
+            error = outcome(self.driver.status(slot), request)
+            if error is None and request.pieces.buffer is not None:
+                data = self.site.port.read(self.driver.data(slot), request.length)
+                request.pieces.buffer[request.at : request.at + request.length] = data
+            self.driver.release(slot)
+            request.pieces.ended(error)
+
+    def fill(self) -> None:
+        while self._waiting and self.driver is not None:
+            slot = self._held if self._held >= 0 else self.driver.acquire()
+            if slot < 0:
+                return
+            request = self._waiting[0]
+            if self._held < 0 and request.data is not None:
+                self.site.port.write(self.driver.data(slot), bytes(request.data))
+            self._held = slot
+            if self.driver.submit(slot, request.kind, request.sector, request.length) < 0:
+                return  # the platform or the ring is busy: the same slot comes first next time
+            self._held = -1
+            self._running[slot] = self._waiting.popleft()
+
+    def abandon(self, error: VirtioCrqError) -> None:
+        requests = [*self._running.values(), *self._waiting]
+        self._running.clear()
+        self._waiting.clear()
+        for request in requests:
+            request.pieces.ended(error)
+
+
+def outcome(status: int, request: Request) -> OSError | None:
+    """The status byte of a request as the error a caller of an operating system would see."""
+    if status == block.S_OK:
+        return None
+    what = {block.T_IN: "read", block.T_OUT: "write", block.T_FLUSH: "flush"}.get(request.kind, "request")
+    if status == block.S_UNSUPP:
+        return OSError(errno.EOPNOTSUPP, f"the device does not support this {what}")
+    return OSError(errno.EIO, f"the device failed a {what} of {request.length} bytes at sector {request.sector}")
+
+
+def failed(error: Exception) -> Transfer[bytes]:
+    """A transfer that never began."""
+    transfer: Transfer[bytes] = Transfer()
+    transfer.fail(error)
+    return transfer
