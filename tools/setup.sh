@@ -24,6 +24,8 @@ find_python() {
     return 1
 }
 
+compiles() { printf '#include <stdlib.h>\n' | cc -E - >/dev/null 2>&1; }
+
 have() { command -v "$1" >/dev/null || [ -x "/usr/sbin/$1" ] || [ -x "/sbin/$1" ]; }
 
 install_packages() { # as root or by sudo without a password; otherwise name the one command
@@ -45,7 +47,8 @@ source_stamp() { # what the installed copy was built from
 setup() {
     extras="$1"; shift
     missing=""
-    for need in cc=gcc "$@"; do
+    compiles || missing="gcc libc6-dev"
+    for need in "$@"; do
         have "${need%%=*}" || missing="$missing ${need#*=}"
     done
     python=$(find_python) || missing="$missing python3 python3-venv python3-dev"
