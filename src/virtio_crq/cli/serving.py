@@ -10,7 +10,7 @@ from virtio_crq.dataplane.link import Link
 from virtio_crq.errors import UsageError
 from virtio_crq.hypervisor.attachment import attach
 from virtio_crq.hypervisor.definition import unit_address
-from virtio_crq.hypervisor.machinefile import AdapterRow, MachineFile, MapRow, read_machine_file
+from virtio_crq.hypervisor.machinefile import AdapterRow, MachineFile, MapRow
 from virtio_crq.message.backend import BackEnd
 from virtio_crq.message.bus import Bus
 from virtio_crq.papr.devicetree import max_copy, parse
@@ -20,20 +20,28 @@ from virtio_crq.vios.mapping import MapEntry
 from virtio_crq.vios.server import Server, Settings
 
 PAGE = 4096
+LONGEST_COPY = 128 * 1024  # when the platform names no limit
 
 
 @contextmanager
-def open_server(state: Path, file: Path, name: str, workers: int, polling: int | None, fetch: str) -> Iterator[Server]:
+def open_server(
+    state: Path, machine: MachineFile, name: str, workers: int, polling: int | None, fetch: str
+) -> Iterator[Server]:
     """The server partition `name`, attached and ready to serve what the machine file maps."""
-    machine = read_machine_file(file)
     if not machine.partition(name).server:
-        raise UsageError(f"{file}: partition {name!r} is no server end of any adapter")
+        raise UsageError(f"{machine.path}: partition {name!r} is no server end of any adapter")
     partition = attach(state, name)
     try:
         server = Server(
             places(machine, name, partition),
             [map_entry(row) for row in machine.maps_of(name)],
-            Settings(base=file.resolve().parent, workers=workers, polling=polling, fetch=fetch),
+            Settings(
+                base=machine.path.resolve().parent,
+                workers=workers,
+                polling=polling,
+                fetch=fetch,
+                record=state / f"vios-{name}.write-through",
+            ),
         )
         try:
             yield server
@@ -75,13 +83,12 @@ def _place(machine: MachineFile, row: AdapterRow, node: AdapterNode, partition: 
 
 def _connect(partition: Partition, node: AdapterNode, arena: Arena) -> Connect:
     def connect(back_end: Callable[[Bus], BackEnd], queues: int, devices: int) -> tuple[Connection, MakeLink]:
-        endpoint = CrqServer(partition.open(node.unit_address), node, arena, back_end, queues=queues, devices=devices)
-        limit = max_copy(partition.bus_properties)
+        limit = max_copy(partition.bus_properties) or LONGEST_COPY
+        port = partition.open(node.unit_address)
+        endpoint = CrqServer(port, node, arena, back_end, queues=queues, devices=devices, max_copy=limit)
 
         def make_link(on_control: OnControl, on_fault: OnFault) -> Link:
-            if limit:
-                return Link(endpoint.port, endpoint.channel, endpoint.arena, on_control, on_fault, limit)
-            return Link(endpoint.port, endpoint.channel, endpoint.arena, on_control, on_fault)
+            return Link(endpoint.port, endpoint.channel, endpoint.arena, on_control, on_fault, limit)
 
         return endpoint, make_link
 

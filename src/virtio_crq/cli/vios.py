@@ -13,37 +13,39 @@ import typer
 
 from virtio_crq.cli.selection import MachineOption, select
 from virtio_crq.errors import UsageError
+from virtio_crq.hypervisor.machinefile import read_machine_file
 from virtio_crq.vios.control import ask, socket_path
 from virtio_crq.vios.lsmap import render
 from virtio_crq.vios.rates import rates, render_rates
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, add_completion=False)
 JsonOption = Annotated[bool, typer.Option("--json", help="As JSON.")]
-READY = "serving"  # printed once by `run`, for whoever started it
+FETCHES = ("naive", "batched")
 
 
 @app.command(hidden=True)
 def run(
-    name: Annotated[str, typer.Argument(help="The server partition.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The server partition.")],
     file: Annotated[Path, typer.Option("--file", help="The machine file.")],
     machine: MachineOption = None,
     workers: Annotated[int, typer.Option(help="Worker threads; 0: one per core.")] = 0,
     polling: Annotated[int, typer.Option(help="Microseconds to look for work before sleeping; -1: never sleep.")] = 50,
     fetch: Annotated[str, typer.Option(help="How rings are fetched: naive or batched.")] = "batched",
 ) -> None:
-    """Run the server partition NAME of a machine that is up, until a signal ends it."""
+    """Run the server partition NAME of a machine whose hypervisor is up, until a signal ends it."""
     from virtio_crq.cli.serving import open_server
 
-    if fetch not in ("naive", "batched"):
-        raise UsageError(f"fetch {fetch!r} is not one of naive, batched")
-    state = select(machine)
-    with open_server(state, file, name, workers, None if polling < 0 else polling, fetch) as server:
+    if fetch not in FETCHES:
+        raise UsageError(f"fetch {fetch!r} is not one of {', '.join(FETCHES)}")
+    content = read_machine_file(file)
+    state = select(machine or content.name)
+    with open_server(state, content, name, workers, None if polling < 0 else polling, fetch) as server:
 
         async def serve() -> None:
             stop = asyncio.Event()
             for number in (signal.SIGTERM, signal.SIGINT):
                 asyncio.get_running_loop().add_signal_handler(number, stop.set)
-            await server.serve(socket_path(state, name), stop, lambda: print(READY, flush=True))
+            await server.serve(socket_path(state, name), stop, lambda: print("serving", flush=True))
 
         asyncio.run(serve())
 

@@ -38,8 +38,6 @@ class Connection(Protocol):
 
     @property
     def session(self) -> int: ...
-    @property
-    def refusals(self) -> Counter[str]: ...
     def control(self, kind: int, entry: bytes) -> None: ...
     def start(self) -> None: ...
     def close(self) -> None: ...
@@ -113,11 +111,9 @@ class Adapter:
     def view(self) -> AdapterView:
         """How everything stands. Reads only, so that a stalled worker can still be looked at."""
         session = self._connection.session
-        refused = Counter(self._connection.refusals)
-        own = Counter(self._back_end.refused)
-        for counts in dict(self._back_end.refused_by_device).values():
-            own -= Counter(counts)  # what remains belongs to no device
-        refused.update(+own)
+        refused = Counter(self._back_end.refused)
+        for counts in list(self._back_end.refused_by_device.values()):
+            refused -= Counter(counts)  # what remains belongs to no device
         return AdapterView(
             adapter=self.place.adapter,
             location=self.place.location,

@@ -7,6 +7,7 @@ from virtio_crq.dataplane.blockservice import BlockService
 from virtio_crq.dataplane.store import Store
 from virtio_crq.errors import DriverFault
 from virtio_crq.message.device import QueueResume, QueueSetup
+from virtio_crq.vios.cacherecord import CacheRecord
 from virtio_crq.vios.ringdevice import RingDevice
 from virtio_crq.virtio import block
 from virtio_crq.virtio.block import SECTOR_SIZE, BlockConfig
@@ -24,22 +25,37 @@ OFFERED = feature_set(block.SIZE_MAX, block.SEG_MAX, block.BLK_SIZE, block.TOPOL
 
 
 class BlockDevice(RingDevice):
-    """A disk. Its write cache is the host's page cache: on (write-back) unless the driver turns it off."""
+    """A disk. Its write cache is the host's page cache: on (write-back) unless the driver turns it off.
+
+    `name` is CLIENT/TARGET; `record` outlives this server.
+    """
 
     device_id = DeviceId.BLOCK
     config_size = block.CONFIG_SIZE
 
-    def __init__(self, identity: bytes, store: Store, *, readonly: bool = False, queues: int = 1) -> None:
+    def __init__(
+        self,
+        name: str,
+        identity: bytes,
+        store: Store,
+        *,
+        readonly: bool = False,
+        queues: int = 1,
+        record: CacheRecord | None = None,
+    ) -> None:
         sectors = store.capacity // SECTOR_SIZE
-        # GET_ID has 20 bytes (§5.2.6); hexadecimal, because it is printed by every guest.
-        serial = identity.hex()[: block.ID_BYTES].encode()
+        # GET_ID (§5.2.6): what guests show as the disk's serial number, and what clients call the disk.
+        serial = name.rpartition("/")[2].encode()[: block.ID_BYTES]
         services = [
             BlockService(store, sectors, serial, readonly, False, seg_max=SEG_MAX, size_max=SIZE_MAX)
             for _ in range(queues)
         ]
         features = OFFERED | (feature_set(block.RO) if readonly else 0)
         super().__init__(identity, Features(features), services, QUEUE_SIZE)
+        self.name = name
         self.store = store
+        self._record = record or CacheRecord()
+        self._cache_chosen = False
         self.readonly = readonly
         self._disks = services
         self._config = BlockConfig(
@@ -72,18 +88,21 @@ class BlockDevice(RingDevice):
             raise DriverFault("config-read-only", "writeback without CONFIG_WCE negotiated")
         if data[0] > 1:
             raise DriverFault("config-value", f"writeback {data[0]} is neither 0 nor 1")
+        self._cache_chosen = True
+        self._record.put(self.name, off=not data[0])
         self._cache(bool(data[0]))
 
     def driver_features(self, features: Features) -> None:
         super().driver_features(features)
+        self._cache_chosen = False
         # A driver that cannot flush relies on every completed write being stable (§5.2.5.2, §5.2.6.2).
         self._cache(has(features, block.FLUSH))
 
     def enable_queue(self, index: QueueIndex, setup: QueueSetup, resume: QueueResume | None) -> None:
-        # A resumed driver may have turned the cache off while another server had it, and does not say so again:
-        # be as safe as the strictest driver may expect until it writes `writeback`.
-        if resume is not None and has(self.negotiated, block.CONFIG_WCE):
+        if resume is not None and self._record.is_off(self.name):
             self._cache(False)
+        elif resume is None and not self._cache_chosen:
+            self._record.put(self.name, off=False)  # left by an earlier driver
         super().enable_queue(index, setup, resume)
 
     def reset(self) -> bool:

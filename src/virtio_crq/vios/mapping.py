@@ -12,6 +12,7 @@ ENTROPY = "entropy"
 DEVICE_TYPES = (BLOCK, ENTROPY)
 # One CRQ connection numbers its devices by position, and the device number travels in 16 bits; far fewer make sense.
 MOST_TARGETS = 256
+LONGEST_TARGET = 20  # a disk tells its name by GET_ID, which has 20 bytes (virtio 1.4 §5.2.6)
 
 DeviceNumber = NewType("DeviceNumber", int)
 
@@ -58,6 +59,8 @@ def by_client(entries: Iterable[MapEntry]) -> Mapping[str, ClientMap]:
 def _check(entry: MapEntry) -> None:
     if not entry.client or not entry.target:
         raise entry.refuse("client and target must be named")
+    if "/" in entry.target or len(entry.target.encode()) > LONGEST_TARGET:
+        raise entry.refuse(f"a target name has at most {LONGEST_TARGET} bytes and no '/'")
     if entry.device not in DEVICE_TYPES:
         raise entry.refuse(f"device {entry.device!r} is not one of {', '.join(DEVICE_TYPES)}")
     if entry.device == ENTROPY and entry.readonly:

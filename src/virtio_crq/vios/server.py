@@ -21,6 +21,7 @@ from virtio_crq.vios.backing import (
     refuse_shared_images,
 )
 from virtio_crq.vios.blockdevice import BlockDevice
+from virtio_crq.vios.cacherecord import CacheRecord
 from virtio_crq.vios.control import Command, ControlSocket
 from virtio_crq.vios.entropydevice import EntropyDevice
 from virtio_crq.vios.lock import Clock, SystemClock
@@ -36,6 +37,7 @@ class Settings:
     workers: int = 0
     polling: int | None = 50
     fetch: str = "batched"
+    record: Path | None = None  # where to remember which drivers turned their write cache off
 
 
 class Server:
@@ -51,6 +53,7 @@ class Server:
         adapters = list(places)
         entries = list(entries)
         _refuse_strangers(entries, {place.client for place, _ in adapters})
+        self._record = CacheRecord(settings.record)
         self._backings: list[Backing] = []
         self._workers: list[Worker] = []
         self.adapters: list[Adapter] = []
@@ -112,7 +115,8 @@ class Server:
         except UsageError as error:
             raise entry.refuse(str(error)) from error
         self._backings.append(backing)
-        return Target(entry, BlockDevice(backing.identity(name), backing.store, readonly=entry.readonly), backing)
+        device = BlockDevice(name, backing.identity(name), backing.store, readonly=entry.readonly, record=self._record)
+        return Target(entry, device, backing)
 
     def _lsmap(self, request: Mapping[str, Any]) -> Any:
         return to_json([adapter.view() for adapter in self.adapters])
