@@ -50,11 +50,13 @@ class Connection:
         self._returned: set[int] = set()  # devices that this session took over or started
         self._site: Site | None = None
         self._front_end: FrontEnd
+        self._bus: Bus
         self.endpoint = connect(self._make_front_end)
         self.endpoint.on_lost = self._lost
         self.endpoint.on_announced = self._announced
 
     def _make_front_end(self, bus: Bus) -> FrontEnd:
+        self._bus = bus
         self._front_end = FrontEnd(
             bus,
             ready=self._ready,
@@ -103,11 +105,13 @@ class Connection:
         if known is None or queue != 0 or known.ring is None or kind not in (USED, CREDIT):
             self.refusals["announcement-unknown-queue"] += 1
             return
-        before = known.broken
-        known.announced(kind, position, credit)
         self._dirty.add(device)
-        if known.broken is not before:
-            self._broke(known)
+        try:
+            known.announced(kind, position, credit)
+        except DeviceFault as fault:
+            # CRQ-F-19: the connection cannot be trusted, the data can: all devices are resumed in the next session.
+            self.refusals[fault.rule] += 1
+            self._bus.reset(fault.rule)
 
     def _ready(self, _terms: Terms) -> None:
         self.state = State.STARTING

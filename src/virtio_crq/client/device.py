@@ -114,16 +114,13 @@ class Device:
         return ring, QueueSetup(QueueSize(size), area.bus, area.bus + available, area.bus + used)
 
     def announced(self, kind: int, position: int, credit: int) -> None:
-        """An announcement for the request queue came."""
+        """An announcement for the request queue came. DeviceFault when it breaks the rules of announcements."""
         if self.ring is None or self.broken is not None:
             return
-        try:
-            if kind == USED:
-                self.ring.used_told(position, credit)
-            else:
-                self.ring.credit_returned()
-        except DeviceFault as fault:
-            self.break_off(fault)
+        if kind == USED:
+            self.ring.used_told(position, credit)
+        else:
+            self.ring.credit_returned()
 
     def serve(self) -> None:
         """Complete what has ended, start what waits, announce what is due."""

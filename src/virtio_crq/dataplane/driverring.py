@@ -32,11 +32,11 @@ USED_AHEAD = 4
 CREDIT_OVERRUN = 5
 CREDIT_UNOWED = 6
 RULES = (
-    ("used-id-unknown", "used entry names head {0}, which is not in flight (queue size {1})"),
+    ("used-unknown", "used entry names head {0}, which is not in flight (queue size {1})"),
     ("used-length", "used entry says {0} bytes were written, but the request has room for {1}"),
-    ("used-index-jump", "used index moved by {0}, but {1} requests are in flight"),
-    ("used-position-jump", "announced position moved by {0}, but at most {1} requests could have been used"),
-    ("used-position-ahead", "position {0} was announced while the used index stood at {1}"),
+    ("used-ahead", "used index moved by {0}, but {1} requests are in flight"),
+    ("used-ahead", "announced position moved by {0}, but at most {1} requests could have been used"),
+    ("used-ahead", "position {0} was announced while the used index stood at {1}"),
     ("credit-overrun", "a used announcement ({0}) came before the last one's credit was returned ({1})"),
     ("credit-unowed", "a credit came back that was not away (announced {0}, published {1})"),
 )
