@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`virtio-crq bench`: counts and times of one I/O, along the rungs, beside the raw file."""
+
+import json
+import shutil
+import signal
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from virtio_crq.bench.case import BACKINGS, CASES, NOTIFIES, RUNGS, chosen
+from virtio_crq.bench.image import IMAGE_BYTES, Image, fill, pinned
+from virtio_crq.bench.report import report
+from virtio_crq.bench.row import Row
+from virtio_crq.bench.run import Plan, measure
+from virtio_crq.cli.benchmachine import Bench
+from virtio_crq.cli.version import dataplane
+from virtio_crq.errors import UsageError
+
+SCRATCH = Path("/var/tmp")  # a real file system; /tmp may be memory
+
+
+def bench(
+    case: Annotated[list[str] | None, typer.Option(help="Only this load (repeatable).", metavar="NAME")] = None,
+    rung: Annotated[list[str] | None, typer.Option(help="Only this preset (repeatable).", metavar="NAME")] = None,
+    backing: Annotated[list[str] | None, typer.Option(help="file or null (repeatable).", metavar="KIND")] = None,
+    notify: Annotated[list[str] | None, typer.Option(help="polling or sleeping (repeatable).", metavar="MODE")] = None,
+    seconds: Annotated[float, typer.Option(help="How long each row is measured.", min=0.05)] = 2.0,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write all rows there.", metavar="FILE")] = None,
+    file: Annotated[Path | None, typer.Option(help="Measure on this file; random writes go to it.")] = None,
+    interpreted: Annotated[bool, typer.Option(help="Measure an interpreted data plane, too.")] = False,
+) -> None:
+    """Measure, and count what one I/O costs. Without options: all loads on all rungs.
+
+    Examples: virtio-crq bench · virtio-crq bench --case randread-4k-qd32 --rung batched --json rows.json
+    """
+    if dataplane() != "compiled" and not interpreted:
+        raise UsageError(f"the data plane is {dataplane()}; measure it anyway with --interpreted")
+    plan = Plan(
+        cases=chosen(CASES, case or [], "case"),
+        rungs=chosen(RUNGS, rung or [], "rung"),
+        backings=_words(BACKINGS, backing or [], "backing"),
+        notifies=_words(NOTIFIES, notify or [], "notify"),
+        seconds=seconds,
+        dataplane=dataplane(),
+    )
+    if json_file is not None and not json_file.absolute().parent.is_dir():
+        raise UsageError(f"{json_file}: no such directory")
+    console = Console()
+    with _terminated_as_interrupted():
+        try:
+            rows = _measured(plan, file, console)
+        except KeyboardInterrupt:
+            console.print("stopped; nothing is left behind")
+            raise SystemExit(130) from None
+    report(rows, console)
+    if json_file is not None:
+        json_file.write_text(json.dumps([row.to_json() for row in rows], indent=1) + "\n")
+
+
+def _measured(plan: Plan, file: Path | None, console: Console) -> list[Row]:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with ExitStack() as stack:
+        progress = stack.enter_context(Progress(*columns, console=console, transient=True))
+        image, path = None, SCRATCH
+        if "file" in plan.backings:
+            path = file or _made(stack, progress)
+            image = stack.enter_context(pinned(path))
+            _tell_pin(image, console)
+        task = progress.add_task("", total=len(plan))
+        done = 0
+
+        def tell(what: str) -> None:
+            nonlocal done
+            progress.update(task, description=what, completed=done)
+            done += 1
+
+        machines = Bench(path.absolute(), image.size if image else IMAGE_BYTES)
+        return list(measure(plan, image, machines.stage, tell))
+
+
+def _made(stack: ExitStack, progress: Progress) -> Path:
+    """A file of our own, gone afterwards."""
+    directory = Path(tempfile.mkdtemp(prefix="virtio-crq-bench-", dir=SCRATCH))
+    stack.callback(shutil.rmtree, directory, ignore_errors=True)
+    if shutil.disk_usage(directory).free < IMAGE_BYTES * 5 // 4:
+        raise UsageError(f"{SCRATCH} has no room for a file of {IMAGE_BYTES >> 20} MiB; name one with --file")
+    path = directory / "image"
+    task = progress.add_task(f"writing a file of {IMAGE_BYTES >> 20} MiB", total=IMAGE_BYTES >> 20)
+    fill(path, IMAGE_BYTES, lambda done: progress.update(task, completed=done >> 20))
+    progress.remove_task(task)
+    return path
+
+
+def _tell_pin(image: Image, console: Console) -> None:
+    if image.refusal:
+        console.print(
+            f"{image.path} could not be locked into memory ({image.refusal}); `resident` says what stayed. "
+            "Raise the limit with: ulimit -l unlimited",
+            soft_wrap=True,
+        )
+
+
+def _words(known: Sequence[str], names: Sequence[str], what: str) -> Sequence[str]:
+    for name in names:
+        if name not in known:
+            raise UsageError(f"{what} {name!r} is not one of {', '.join(known)}")
+    return names or known
+
+
+@contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The client partition's process of a benchmark: a line of JSON in, a load run, a line of JSON out."""
+
+import json
+import select
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from virtio_crq.bench.row import Load
+from virtio_crq.cli.clientpartition import client_partition
+from virtio_crq.client.client import Client
+from virtio_crq.client.connection import Connection
+from virtio_crq.client.device import Options
+from virtio_crq.client.disk import Disk
+from virtio_crq.dataplane.load import LoadGenerator
+from virtio_crq.errors import PartnerLost, VirtioCrqError
+from virtio_crq.platform.channel import LOST
+
+FINISHED = 0
+NOTHING_CAME = -1
+POLLING_SPINS = 1 << 16  # looks before the interpreter gets a turn, for Ctrl-C
+WAIT_SECONDS = 10.0  # a server that says nothing for so long is gone
+
+Order = dict[str, Any]
+
+
+def main(state: str, partition: str, depth: str, transfer: str) -> None:
+    """Serve orders until stdin ends."""
+    options = Options(depth=int(depth), transfer=int(transfer))
+    try:
+        with client_partition(Path(state), partition, options) as client:
+            print(json.dumps({"ready": True}), flush=True)
+            for line in sys.stdin:
+                print(json.dumps(asdict(run(client, json.loads(line)))), flush=True)
+    except VirtioCrqError as error:
+        print(json.dumps({"error": str(error)}), flush=True)
+        sys.exit(1)
+
+
+def run(client: Client, order: Order) -> Load:
+    """One load; the server's processor time is added by who ordered it."""
+    connection = client.connections[0]
+    disk = client.disks()[0]
+    generator = _generator(connection, disk, order)
+    polling = order["notify"] == "polling"
+    generator.begin(order["seconds"], 0)
+    burnt = time.process_time()
+    while True:
+        kind = generator.turn(POLLING_SPINS if polling else 1)
+        if kind == FINISHED:
+            break
+        if kind == NOTHING_CAME:
+            if not polling:
+                _sleep(connection)
+            continue
+        if kind == LOST:
+            raise PartnerLost("the server went away during a load")
+        connection.endpoint.control(kind, generator.channel.entry())
+    seconds = generator.seconds()
+    if generator.failed or not generator.completed:
+        raise VirtioCrqError(f"{generator.failed} of {generator.completed} requests failed")
+    return Load(
+        requests=generator.completed,
+        seconds=seconds,
+        p50_us=generator.percentile(0.5),
+        p99_us=generator.percentile(0.99),
+        cpu_seconds=time.process_time() - burnt,
+        batch=generator.completed / max(1, generator.batches),
+    )
+
+
+def _generator(connection: Connection, disk: Disk, order: Order) -> LoadGenerator:
+    if disk.driver is None:
+        raise VirtioCrqError(f"disk {disk.name} is not up")
+    return LoadGenerator(
+        disk.driver,
+        connection.endpoint.channel,
+        kind=1 if order["write"] else 0,
+        block=order["size"],
+        depth=order["depth"],
+        span=disk.capacity,
+        sequential=order["sequential"],
+    )
+
+
+def _sleep(connection: Connection) -> None:
+    """Until the interrupt, unless something came while it was being armed."""
+    endpoint = connection.endpoint
+    if endpoint.arm():
+        ready, _, _ = select.select([endpoint.fileno()], [], [], WAIT_SECONDS)
+        if not ready:
+            raise PartnerLost(f"no answer within {WAIT_SECONDS:g} seconds")
+    endpoint.disarm()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
