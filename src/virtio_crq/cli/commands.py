@@ -40,6 +40,7 @@ COMMANDS = (
     Command("disk", "disk:app", "Copy a client's disk, or export it to other tools."),
     Command("trace", "trace:trace", "Show every hypercall and entry, as the engine saw it."),
     Command("bench", "bench:bench", "Measure, and count what one I/O costs."),
+    Command("spec", "spec:spec", "List the clauses of the specification with the tests that cite them."),
     Command("version", "version:version", "Show the version and whether the data plane is compiled."),
     # Roles of a running machine; `up` starts them.
     Command("hypervisor", "hypervisor:run", "Run the hypervisor of a machine file.", hidden=True),
