@@ -11,7 +11,7 @@ from enum import IntEnum
 from typing import Annotated, TypeVar
 
 from virtio_crq.message.layout import U16, U32, U64, Body, Identity, Malformed, Tail
-from virtio_crq.message.message import Message
+from virtio_crq.message.message import HEADER_SIZE, Message
 
 # Transport requests.
 GET_DEVICE_INFO = 0x02
@@ -39,6 +39,9 @@ PING = 0x03
 HELLO = 0x80
 EVENT_DEVICE = 0x40
 CREDIT = 0xC0
+
+MAX_MESSAGE_MIN = 264  # header and payload; every layout but RESUME_VQUEUE fits, configuration goes in pieces
+CONFIG_PIECE = MAX_MESSAGE_MIN - 20  # configuration bytes that one message always has room for
 
 HELLO_MAGIC = 0x5143_5256  # "VRCQ" as bytes
 REVISION = 1
@@ -303,11 +306,10 @@ class DeviceIdentity(Body):
 @_row("EVENT_CONFIG", EVENT_CONFIG)
 @dataclass(frozen=True)
 class EventConfig(Body):
+    """The draft's fields offset, length and data are left out (finding 4): something in the space changed, read it."""
+
     status: U32
     generation: U32
-    offset: U32
-    length: U32
-    data: Annotated[bytes, Tail(1, "length", optional=True)] = b""
 
 
 @_row("EVENT_AVAIL", EVENT_AVAIL)
@@ -438,6 +440,11 @@ def body_of(message: Message) -> Body:
     if layout is None:
         raise Malformed(f"no message {message.msg_id:#04x}")
     return layout.decode(message.payload)
+
+
+def inflight_capacity(max_message: int) -> int:
+    """How many in-flight heads one RESUME_VQUEUE can list."""
+    return (max_message - HEADER_SIZE - ResumeVqueue.fixed_size()) // 2
 
 
 def response_to(request: type[Body]) -> type[Body]:

@@ -97,5 +97,6 @@ class BlockConfig:
     @classmethod
     def decode(cls, data: bytes) -> "BlockConfig":
         """From a configuration space that may end early: missing bytes read as 0."""
-        fields = CONFIG.unpack(data[:CONFIG_SIZE].ljust(CONFIG_SIZE, b"\0"))
-        return cls(*(*fields[:12], fields[13]))
+        *fields, _unused, num_queues = CONFIG.unpack(data[:CONFIG_SIZE].ljust(CONFIG_SIZE, b"\0"))
+        names = list(cls.__dataclass_fields__)
+        return cls(**dict(zip(names, [*fields, num_queues], strict=True)))
