@@ -306,10 +306,11 @@ class DeviceIdentity(Body):
 @_row("EVENT_CONFIG", EVENT_CONFIG)
 @dataclass(frozen=True)
 class EventConfig(Body):
-    """The draft's fields offset, length and data are left out (finding 4): something in the space changed, read it."""
-
     status: U32
     generation: U32
+    offset: U32 = 0
+    length: U32 = 0  # 0 with offset 0: anything may have changed, read it
+    data: Annotated[bytes, Tail(1, "length", optional=True)] = b""
 
 
 @_row("EVENT_AVAIL", EVENT_AVAIL)
