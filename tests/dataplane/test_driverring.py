@@ -5,7 +5,6 @@ import importlib.util
 import os
 import random
 import sys
-from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
@@ -139,8 +138,8 @@ class Pair:
 
 
 @pytest.fixture(params=sorted(SPEEDS))
-def module(request: pytest.FixtureRequest) -> Iterator[Any]:
-    yield SPEEDS[request.param]
+def module(request: pytest.FixtureRequest) -> Any:
+    return SPEEDS[request.param]
 
 
 def test_the_two_speeds_are_two() -> None:
