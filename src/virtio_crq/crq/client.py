@@ -2,7 +2,7 @@
 """The client's half: lays out its ring and message area, asks, and finds its way back when the server went away."""
 
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -59,7 +59,6 @@ class CrqClient(Connection):
         taken = ring_bytes + self._area.size
         self.arena = part(arena, taken, arena.size - taken)
         self.window = self.properties.windows[0].size
-        self.strays: Counter[str] = Counter()
         self._limits = BusLimits(
             max_message=HEADER_SIZE + framing.SLOT_SIZE,
             ring_entries=ring_bytes // ENTRY_SIZE,
@@ -77,10 +76,6 @@ class CrqClient(Connection):
     def room(queues: int, devices: int) -> int:
         """Bytes of the arena that the ring and the message area take."""
         return ring_size(queues, devices) + (devices + 1) * framing.SLOT_SIZE
-
-    @property
-    def refusals(self) -> Counter[str]:
-        return self.strays
 
     @property
     def limits(self) -> BusLimits:
@@ -116,9 +111,6 @@ class CrqClient(Connection):
         self.transmit(framing.build(message, place))
 
     # -- what Connection asks
-
-    def refuse(self, rule: str) -> None:
-        self.strays[rule] += 1
 
     def opened(self) -> None:
         self.front_end.opened()

@@ -29,9 +29,11 @@ from virtio_crq.papr.entry import (
     initialization,
     to_registers,
 )
+from virtio_crq.papr.hypercalls import Hypercall
 from virtio_crq.papr.returncodes import ReturnCode, code_name
 from virtio_crq.papr.tce import TCE_PAGE, TceAccess
-from virtio_crq.platform.channel import CONTROL, LOST, NOTHING
+from virtio_crq.platform.channel import LOST
+from virtio_crq.platform.endpoint import drain
 from virtio_crq.platform.partition import AdapterNode, Arena, BusAddress
 from virtio_crq.platform.port import Port
 
@@ -46,13 +48,13 @@ NOTICES: tuple[int, ...] = (
     TransportEvent.CLIENT_RESUMED,
 )
 BUSY_ATTEMPTS = 200  # a call that stays busy longer than this is a platform that does not work
-PUMP_LIMIT = 1024  # entries one `pump` takes, so that a partner's flood does not hold its caller
 
 
 class Phase(Enum):
     CLOSED = "closed"
     REGISTERED = "registered"
     INITIALIZED = "initialized"
+    ENABLING = "enabling"
     FREEING = "freeing"
 
 
@@ -79,6 +81,7 @@ class Connection:
         self.properties: AdapterProperties = parse(node.properties)
         self.phase = Phase.CLOSED
         self.failure: PlatformError | None = None  # why the phase is CLOSED although nobody closed it
+        self.refusals: Counter[str] = Counter()
         self.notices: Counter[str] = Counter()  # transport events that change nothing
         self._port = port
         self._whole = arena
@@ -92,6 +95,8 @@ class Connection:
         self._busy = 0
         self._due: float | None = None
         self._mapped: list[tuple[int, int]] = []
+        self.arena = arena
+        self.window = 0
 
     # -- what an endpoint offers
 
@@ -124,23 +129,15 @@ class Connection:
     def pump(self) -> int:
         """See `platform.endpoint.Endpoint`."""
         if self._due is not None and self._clock() >= self._due:
-            self._free()
-        taken = 0
-        while taken < PUMP_LIMIT and self.phase in (Phase.REGISTERED, Phase.INITIALIZED):
-            kind = self._channel.poll()
-            if kind == NOTHING:
-                break
-            taken += 1
-            if kind in (CONTROL, LOST):
-                self.control(kind, self._channel.entry())
-            else:
-                seen = self._channel
-                self.on_announced(kind, seen.device, seen.queue, seen.position, seen.credit)
+            self._recover()
+        taken = drain(self) if self.phase in (Phase.REGISTERED, Phase.INITIALIZED) else 0
         self._reset_if_asked()
         return taken
 
     def control(self, kind: int, entry: bytes) -> None:
         """See `platform.endpoint.Endpoint`. Nothing that a partner sends raises here."""
+        if self.phase not in (Phase.REGISTERED, Phase.INITIALIZED):
+            return  # left over from before the CRQ was freed
         if kind == LOST:
             self._event(entry)
         elif entry[0] == Header.INITIALIZATION:
@@ -194,10 +191,6 @@ class Connection:
         """The part of the arena that `start` maps."""
         return self._whole
 
-    def refuse(self, rule: str) -> None:
-        """Count what the partner did wrong."""
-        raise NotImplementedError
-
     def opened(self) -> None:
         """The connection is initialized: HELLO may travel."""
         raise NotImplementedError
@@ -212,9 +205,15 @@ class Connection:
 
     # -- entries
 
+    def refuse(self, rule: str) -> None:
+        """Count what the partner did wrong to the connection; what it did to a device, `message` counts."""
+        self.refusals[rule] += 1
+
     def transmit(self, entry: bytes) -> bool:
         """Send one entry. A closed connection will be told by an event; a full ring loses entries and ends it."""
         code = self._port.send(*to_registers(entry))
+        if code == ReturnCode.H_DROPPED:
+            self.refuse("partner-stalled")  # with credits kept and rings of the size we ask for, it cannot be full
         if code not in (ReturnCode.H_SUCCESS, ReturnCode.H_CLOSED):
             self.reset(f"{code_name(code)} for {describe_entry(entry)}")
         return code == ReturnCode.H_SUCCESS
@@ -224,8 +223,11 @@ class Connection:
             self._partner_gone(f"partner {TransportEvent(entry[1]).name.removeprefix('PARTNER_').lower()}")
         elif entry[1] in NOTICES:
             self.notices[TransportEvent(entry[1]).name.lower()] += 1
+        elif entry[1] == TransportEvent.PARTNER_SUSPENDED:
+            self._partner_gone("partner suspended")
+            self._recover_by(Phase.ENABLING)
         else:
-            # 0xFF06 disabled the CRQ; of an event nobody knows the worst is assumed, as Linux drivers do.
+            # Of an event that nobody knows the worst is assumed, as Linux drivers do.
             self.reset(describe_entry(entry))
 
     def _initialization(self, entry: bytes) -> None:
@@ -281,6 +283,9 @@ class Connection:
         except PlatformError as error:
             self._fail(error)
             return
+        self._call_out()
+
+    def _call_out(self) -> None:
         self.phase = Phase.REGISTERED
         # H_Closed here means that the partner has yet to come; it will call out itself.
         self._asked = self.transmit(initialization(InitializationCode.INITIALIZE))
@@ -290,26 +295,33 @@ class Connection:
             return
         reason, self._reset_reason = self._reset_reason, ""
         self._partner_gone(reason)
-        self.phase = Phase.FREEING
-        self._busy = 0
-        self._free()
+        self._recover_by(Phase.FREEING)
 
-    def _free(self) -> None:
-        """Free, and register again; while it is busy come back when due, or wait here when one may wait."""
+    def _recover_by(self, phase: Phase) -> None:
+        self.phase = phase
+        self._busy = 0
+        self._recover()
+
+    def _recover(self) -> None:
+        """Enable or free and register; while the platform is busy come back when due, or wait here if one may."""
+        call = Hypercall.H_ENABLE_CRQ if self.phase is Phase.ENABLING else Hypercall.H_FREE_CRQ
         while True:
             self._due = None
-            code = ring.free(self._port, self.properties.unit_address)
+            code, _ = self._port.call(call, self.properties.unit_address)
             delay = ring.retry_delay(code)
-            if delay is None:
-                break
             self._busy += 1
-            if self._busy > BUSY_ATTEMPTS:
+            if delay is None or self._busy > BUSY_ATTEMPTS:
                 break
             if self._wait is None:
                 self._due = self._clock() + delay
                 return
             self._wait(delay)
-        if code == ReturnCode.H_SUCCESS:
+        if call == Hypercall.H_ENABLE_CRQ:
+            if code == ReturnCode.H_SUCCESS:
+                self._call_out()
+            else:
+                self._recover_by(Phase.FREEING)
+        elif code == ReturnCode.H_SUCCESS:
             self._register()
         else:
             self._fail(PlatformError("H_FREE_CRQ", code))

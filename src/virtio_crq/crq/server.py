@@ -2,7 +2,7 @@
 """The serving half: pulls control messages out of the client's window, answers into it, and outlives its clients."""
 
 import time
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Callable
 
 from virtio_crq.crq import framing
@@ -14,9 +14,7 @@ from virtio_crq.errors import DriverFault, PlatformError
 from virtio_crq.message.backend import BackEnd
 from virtio_crq.message.bus import Bus, BusLimits, Terms
 from virtio_crq.message.message import HEADER_SIZE, Message
-from virtio_crq.papr.entry import ENTRY_SIZE, TransportEvent
-from virtio_crq.papr.hypercalls import Hypercall
-from virtio_crq.papr.returncodes import ReturnCode
+from virtio_crq.papr.entry import ENTRY_SIZE
 from virtio_crq.papr.tce import TCE_PAGE
 from virtio_crq.platform.partition import AdapterNode, Arena
 from virtio_crq.platform.port import Port
@@ -69,10 +67,6 @@ class CrqServer(Connection):
         self.back_end = back_end(self)
 
     @property
-    def refusals(self) -> Counter[str]:
-        return self.back_end.refused
-
-    @property
     def limits(self) -> BusLimits:
         return self._limits
 
@@ -107,9 +101,6 @@ class CrqServer(Connection):
             self.transmit(framing.build(message, place))
 
     # -- what Connection asks
-
-    def refuse(self, rule: str) -> None:
-        self.back_end.count(None, rule)
 
     def opened(self) -> None:
         self.back_end.opened()
@@ -151,17 +142,6 @@ class CrqServer(Connection):
         """The client named memory that it did not map: its error, and none of its sessions survives it (CRQ-D-24)."""
         self.refuse("area-copy")
         self.reset(str(error))
-
-    def _event(self, entry: bytes) -> None:
-        """A suspended partner disabled our CRQ; enabling it cures that, and the partner calls out when it is back."""
-        if entry[1] == TransportEvent.PARTNER_SUSPENDED:
-            self._partner_gone("partner suspended")
-            if self._enable() == ReturnCode.H_SUCCESS:
-                return
-        super()._event(entry)
-
-    def _enable(self) -> int:
-        return self._busy_call(lambda: self._port.call(Hypercall.H_ENABLE_CRQ, self.properties.unit_address)[0])
 
 
 def _key(message: Message) -> Request:

@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """One half of a connection on some bus, as the control plane, the data plane and the commands see it.
 
-`crq.server.CrqServer`, `crq.client.CrqClient`, `loopback.server.LoopbackServer` and `loopback.client.LoopbackClient`
-all satisfy `Endpoint`. What travels is the business of `message/`; how it travels is the endpoint's.
+`CrqServer` and `CrqClient` (crq.server, crq.client), `LoopbackServer` and `LoopbackClient` (loopback.endpoint) all
+satisfy `Endpoint`, and `message.bus.Bus` too. What travels is the business of `message/`; how, is the endpoint's.
 """
 
 from collections import Counter
 from collections.abc import Callable
 from typing import Protocol
 
-from virtio_crq.platform.channel import Channel
+from virtio_crq.platform.channel import CONTROL, LOST, NOTHING, Channel
 from virtio_crq.platform.partition import Arena
 from virtio_crq.platform.port import Port
 
@@ -47,7 +47,7 @@ class Endpoint(Protocol):
 
     @property
     def refusals(self) -> Counter[str]:
-        """How often the partner broke which rule, by the rule's name."""
+        """How often the partner broke which rule of the bus, by the rule's name; back end and rings count their own."""
         ...
 
     def fileno(self) -> int:
@@ -66,6 +66,10 @@ class Endpoint(Protocol):
         """Handle an entry that `channel.poll()` called CONTROL or LOST."""
         ...
 
+    def due(self) -> float | None:
+        """Seconds until `pump` is to be called although nothing came; None: not before something comes."""
+        ...
+
     def arm(self) -> bool:
         """Before sleeping on `fileno()`: ask for the interrupt, look again. False: something waits, do not sleep."""
         ...
@@ -77,3 +81,20 @@ class Endpoint(Protocol):
     def close(self) -> None:
         """Leave: no copy through own mappings runs when this returns."""
         ...
+
+
+DRAIN_LIMIT = 1024  # entries taken at once, so that a partner's flood does not hold its reader
+
+
+def drain(endpoint: Endpoint) -> int:
+    """Take what waits and hand each entry to where it belongs; how many there were."""
+    channel = endpoint.channel
+    for taken in range(DRAIN_LIMIT):
+        kind = channel.poll()
+        if kind == NOTHING:
+            return taken
+        if kind in (CONTROL, LOST):
+            endpoint.control(kind, channel.entry())
+        else:
+            endpoint.on_announced(kind, channel.device, channel.queue, channel.position, channel.credit)
+    return DRAIN_LIMIT
