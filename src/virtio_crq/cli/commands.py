@@ -41,6 +41,7 @@ COMMANDS = (
     Command("trace", "trace:trace", "Show every hypercall and entry, as the engine saw it."),
     Command("bench", "bench:bench", "Measure, and count what one I/O costs."),
     Command("spec", "spec:spec", "List the clauses of the specification with the tests that cite them."),
+    Command("demo", "demo:demo", "Carry a file system over CRQ, kill the server, check everything."),
     Command("version", "version:version", "Show the version and whether the data plane is compiled."),
     # Roles of a running machine; `up` starts them.
     Command("hypervisor", "hypervisor:run", "Run the hypervisor of a machine file.", hidden=True),
