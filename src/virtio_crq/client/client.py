@@ -23,6 +23,7 @@ from virtio_crq.client.disk import Disk
 from virtio_crq.client.entropy import Entropy
 from virtio_crq.client.transfer import Transfer
 from virtio_crq.errors import PartnerLost, UsageError
+from virtio_crq.virtio.block import ID_BYTES
 
 TICK = 0.1  # seconds between looks for what time alone makes due
 SOON = 0.001  # the same while the platform was too busy for something
@@ -66,7 +67,7 @@ class Client:
     def disk(self, name: str) -> Disk:
         """The disk that the server calls `name`."""
         for disk in self.disks():
-            if disk.name == name:
+            if disk.name.encode() == name.encode()[:ID_BYTES]:  # GET_ID has no room for more
                 return disk
         names = ", ".join(sorted(disk.name for disk in self.disks())) or "none"
         raise UsageError(f"no disk {name!r}; this client has: {names}")
