@@ -64,11 +64,11 @@ def served(disk: MemoryDisk, path: Path, body: Callable[[], Awaitable[None]]) ->
     assert not path.exists()
 
 
-async def tool(*words: str) -> str:
+async def tool(*words: str, cwd: Path | None = None) -> str:
     if shutil.which(words[0]) is None:
         pytest.skip(f"{words[0]} is not installed")
     process = await asyncio.create_subprocess_exec(
-        *words, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+        *words, cwd=cwd, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
     )
     output, _none = await process.communicate()
     assert process.returncode == 0, output.decode()
@@ -144,6 +144,7 @@ def test_fio_verifies_mixed_sizes_and_depths(tmp_path: Path) -> None:
             "fio", "--name=verify", "--ioengine=nbd", f"--uri=nbd+unix:///root?socket={path}", "--rw=randwrite",
             "--bsrange=512-64k", "--blockalign=512", "--iodepth=16", "--verify=crc32c", "--serialize_overlap=1",
             "--size=2m", "--randseed=7",
+            cwd=tmp_path,
         )  # fmt: skip
 
     served(disk, path, body)
