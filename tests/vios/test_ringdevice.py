@@ -13,6 +13,8 @@ from virtio_crq.virtio.features import EVENT_IDX, MANDATORY, Features, feature_s
 from virtio_crq.virtio.splitring import DescriptorIndex, QueueIndex, QueueSize, RingPosition
 
 SETUP = QueueSetup(QueueSize(8), 0x1000, 0x2000, 0x3000)
+WINDOW = 0x3000 + 70  # where the used ring of 8 entries ends
+FAULTS: list[tuple[int, int, str, str]] = []
 FIRST, SECOND = QueueIndex(0), QueueIndex(1)
 
 
@@ -41,7 +43,7 @@ def host() -> RecordingHost:
 @pytest.fixture
 def device(host: RecordingHost) -> RingDevice:
     device = RingDevice(bytes(16), Features(0), [Service(), Service()], 64)
-    device.bind(3, host)
+    device.bind(3, host, WINDOW, lambda *fault: FAULTS.append(fault))
     return device
 
 
@@ -106,3 +108,19 @@ def test_the_view_says_how_queues_stand(device: RingDevice) -> None:
     device.enable_queue(FIRST, SETUP, None)
     assert [(queue.size, queue.enabled) for queue in device.queues()] == [(8, True), (64, False)]
     assert device.counters() == {"requests": 0, "errors": 0, "bytes_in": 0, "bytes_out": 0}
+
+
+@pytest.mark.clause("CRQ-D-60")
+@pytest.mark.parametrize("areas", [(WINDOW, 0, 0), (0, WINDOW - 20, 0), (0, 0, WINDOW - 69), (1 << 63, 0, 0)])
+def test_a_queue_beyond_the_window_is_refused(device: RingDevice, areas: tuple[int, int, int]) -> None:
+    with pytest.raises(DriverFault, match="queue-address"):
+        device.enable_queue(FIRST, QueueSetup(QueueSize(8), *areas), None)
+    device.enable_queue(FIRST, SETUP, None)
+
+
+def test_a_queue_that_fails_at_driver_ok_is_told_as_a_fault(device: RingDevice, host: RecordingHost) -> None:
+    FAULTS.clear()
+    device.enable_queue(FIRST, SETUP, None)
+    host.refuse = DriverFault("resume-positions", "no")
+    device.driver_ok()
+    assert FAULTS == [(3, 0, "resume-positions", "no")]

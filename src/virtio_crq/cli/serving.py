@@ -15,8 +15,9 @@ from virtio_crq.message.backend import BackEnd
 from virtio_crq.message.bus import Bus
 from virtio_crq.papr.devicetree import max_copy, parse
 from virtio_crq.platform.partition import AdapterNode, Arena, BusAddress, Partition
-from virtio_crq.vios.adapter import AdapterPlace, Connect, Connection, MakeLink, OnControl, OnFault
+from virtio_crq.vios.adapter import AdapterPlace, Connect, Connection, MakeLink, OnControl
 from virtio_crq.vios.mapping import MapEntry
+from virtio_crq.vios.ringdevice import OnFault
 from virtio_crq.vios.server import Server, Settings
 
 PAGE = 4096

@@ -22,6 +22,7 @@ from virtio_crq.vios.blockdevice import BlockDevice
 from virtio_crq.vios.entropydevice import EntropyDevice
 from virtio_crq.vios.lsmap import AdapterView, TargetView
 from virtio_crq.vios.mapping import MapEntry
+from virtio_crq.vios.ringdevice import OnFault
 from virtio_crq.virtio import block, status
 from virtio_crq.virtio.deviceid import DeviceId
 from virtio_crq.virtio.features import NAMES, bits_of
@@ -38,6 +39,8 @@ class Connection(Protocol):
 
     @property
     def session(self) -> int: ...
+    @property
+    def window(self) -> int: ...
     def control(self, kind: int, entry: bytes) -> None: ...
     def start(self) -> None: ...
     def close(self) -> None: ...
@@ -46,7 +49,6 @@ class Connection(Protocol):
 # Given the maker of the back end, the queues and the devices of all targets together: the endpoint and a maker of its
 # link. `cli` provides it, since the server knows no bus.
 OnControl = Callable[[int, bytes], None]
-OnFault = Callable[[int, int, str, str], None]
 MakeLink = Callable[[OnControl, OnFault], Link]
 Connect = Callable[[Callable[[Bus], BackEnd], int, int], tuple[Connection, MakeLink]]
 
@@ -80,6 +82,7 @@ class Adapter:
         self.opened = 0
         self.lost = 0
         self.last_loss = ""
+        self._faults: Counter[str] = Counter()
         self._worker: Worker | None = None
         queues = sum(len(target.device.services) for target in targets)
         self._connection, make_link = connect(self._make_back_end, queues, len(targets))
@@ -87,13 +90,14 @@ class Adapter:
         self._connection.on_lost = self._on_lost
         self._link = make_link(self._connection.control, self._on_fault)
         for number, target in enumerate(targets):
-            target.device.bind(number, self._link, fetch)
+            target.device.bind(number, self._link, self._connection.window, self._on_fault, fetch)
 
     def start(self, worker: Worker) -> None:
         """Be reachable from now on, served by `worker`."""
         self._worker = worker
-        worker.add(self._link)
+        # In this order: registering masks the interrupt that a worker with the link may just have armed.
         worker.call(self._connection.start)
+        worker.add(self._link)
 
     def close(self) -> None:
         """Stop serving; the client sees its partner leave."""
@@ -112,8 +116,8 @@ class Adapter:
         """How everything stands. Reads only, so that a stalled worker can still be looked at."""
         session = self._connection.session
         refused = Counter(self._back_end.refused)
-        for counts in list(self._back_end.refused_by_device.values()):
-            refused -= Counter(counts)  # what remains belongs to no device
+        # What the data plane dropped without stopping a queue; the rest came through `_on_fault`.
+        refused.update(Counter(dict(self._link.refusals)) - self._faults)
         return AdapterView(
             adapter=self.place.adapter,
             location=self.place.location,
@@ -139,6 +143,7 @@ class Adapter:
         self.last_loss = reason
 
     def _on_fault(self, device: int, queue: int, rule: str, detail: str) -> None:
+        self._faults[rule] += 1
         self._back_end.needs_reset(device, rule)
 
     def _rescan(self) -> list[str]:
@@ -166,7 +171,7 @@ class Adapter:
             features=_feature_names(device.device_id, negotiated),
             queues=device.queues(),
             counters=device.counters(),
-            refused=dict(self._back_end.refused_by_device.get(number, {})),
+            refused=dict(self._back_end.refused_by(number)),
         )
 
 

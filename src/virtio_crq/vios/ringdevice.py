@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What every served device has in common: queues that the data plane serves once the driver said DRIVER_OK."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from virtio_crq.dataplane.service import Service
@@ -18,8 +18,9 @@ from virtio_crq.virtio.features import (
     feature_set,
     has,
 )
-from virtio_crq.virtio.splitring import QueueIndex
+from virtio_crq.virtio.splitring import QueueIndex, avail_size, descriptor_table_size, used_size
 
+OnFault = Callable[[int, int, str, str], None]  # device, queue, rule, detail
 VENDOR = 0x1014  # IBM's PCI vendor id; virtio 1.4 §4.2.2 leaves it to the transport to say what a vendor id means
 TRANSPORT_FEATURES = feature_set(VERSION_1, ACCESS_PLATFORM, INDIRECT_DESC, EVENT_IDX, RING_RESET)
 
@@ -63,26 +64,32 @@ class RingDevice:
         self.fetch = "batched"
         self._number = 0
         self._host: QueueHost | None = None
+        self._window = 0
+        self._on_fault: OnFault = lambda device, queue, rule, detail: None
         self._driving = False
         self._enabled: dict[QueueIndex, tuple[QueueSetup, QueueResume | None]] = {}
         self._open: set[QueueIndex] = set()
 
-    def bind(self, number: int, host: QueueHost, fetch: str = "batched") -> None:
-        """From now on this is device `number` of that connection."""
-        self._number, self._host, self.fetch = number, host, fetch
+    def bind(self, number: int, host: QueueHost, window: int, on_fault: OnFault, fetch: str = "batched") -> None:
+        """From now on this is device `number` of that connection; the driver's window has `window` bytes."""
+        self._number, self._host, self._window, self._on_fault, self.fetch = number, host, window, on_fault, fetch
 
     def driver_features(self, features: Features) -> None:
         self.negotiated = features
 
     def driver_ok(self) -> None:
         self._driving = True
-        for index in list(self._enabled):
-            if index not in self._open:
+        for index in [index for index in self._enabled if index not in self._open]:
+            try:
                 self._serve(index)
+            except DriverFault as fault:
+                # The driver cannot be refused DRIVER_OK any more; it learns that the device needs a reset.
+                self._on_fault(self._number, index, fault.rule, fault.detail)
 
     def enable_queue(self, index: QueueIndex, setup: QueueSetup, resume: QueueResume | None) -> None:
         if index in self._enabled:
-            raise DriverFault("queue-enabled-twice", f"queue {index} is enabled and was not reset")
+            raise DriverFault("queue-state", f"queue {index} is enabled and was not reset")
+        self._check_window(setup)
         self._enabled[index] = (setup, resume)
         if self._driving:
             try:
@@ -125,6 +132,16 @@ class RingDevice:
             name: sum(getattr(service, name) for service in self.services)
             for name in ("requests", "errors", "bytes_in", "bytes_out")
         }
+
+    def _check_window(self, setup: QueueSetup) -> None:
+        areas = (
+            (setup.descriptors, descriptor_table_size(setup.size)),
+            (setup.driver_area, avail_size(setup.size)),
+            (setup.device_area, used_size(setup.size)),
+        )
+        for address, length in areas:
+            if address + length > self._window:
+                raise DriverFault("queue-address", f"{length} bytes at {address:#x}, window of {self._window:#x}")
 
     def _served_by(self) -> QueueHost:
         assert self._host is not None, "a device is bound before its connection may open"

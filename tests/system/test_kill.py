@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The I/O server is killed with -9 under verified writes and comes back: nothing is lost, nothing hangs."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from runningmachine import COMMAND, RunningMachine
+from verifiedload import VerifiedLoad, load_on
+
+from virtio_crq.cli.clientpartition import client_partition
+
+BLOCKS = 1024
+KILLS = 20
+LONGEST = 5.0  # seconds for any request once the server is back
+
+MACHINE = """
+[machine]
+name = "system"
+[partition.vios1]
+memory = "32M"
+[partition.web1]
+memory = "32M"
+[[adapter]]
+client = "web1"
+slot = 2
+server = "vios1"
+[[map]]
+client = "web1"
+target = "root"
+backing = "file:root.img"
+"""
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> RunningMachine:
+    with (tmp_path / "root.img").open("wb") as image:
+        image.truncate(BLOCKS * 4096)
+    return RunningMachine(tmp_path, MACHINE)
+
+
+def restart_under(load: VerifiedLoad, machine: RunningMachine) -> None:
+    """Kill the server, start it again, and keep the client running all the while."""
+    machine.kill("vios1")
+    restart = subprocess.Popen(
+        [*COMMAND, "start", "vios1", "--machine", machine.name],
+        env=machine.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    while restart.poll() is None:
+        load.step(0.02)
+    said = restart.communicate()[0]
+    assert restart.returncode == 0, said + machine.logs()
+    load.forgive()
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.clause("CRQ-D-85", "CRQ-D-88", "CRQ-D-89", "CRQ-F-31", "CRQ-F-32", "CRQ-F-33")
+def test_twenty_kills_lose_nothing_and_delay_nobody(machine: RunningMachine) -> None:
+    with machine, load_on(machine.state, "web1", "root", BLOCKS) as load:
+        load.run(500)
+        for _kill in range(KILLS):
+            restart_under(load, machine)
+            load.run(300)
+            assert load.slowest < LONGEST, f"a request took {load.slowest:.1f} s"
+        load.check_all()
+    final = (machine.directory / "root.img").read_bytes()
+    for number in range(BLOCKS):
+        load.ledger.check(number, final[number * 4096 : (number + 1) * 4096])
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.clause("CRQ-D-81", "CRQ-F-29")
+def test_a_killed_client_is_forgotten_and_its_next_life_served(machine: RunningMachine) -> None:
+    program = Path(__file__).with_name("verifiedload.py")
+    with machine:
+        for life in range(3):
+            victim = subprocess.Popen(
+                [COMMAND[0], str(program), str(machine.state), "web1", "root"],
+                env=machine.environment,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            with victim:
+                assert victim.stdout
+                assert victim.stdin
+                assert victim.stdout.readline() == "ready\n", machine.logs()
+                victim.stdin.write("\n")
+                victim.stdin.flush()
+                assert victim.stdout.readline().strip().isdigit()
+                victim.kill()
+            with client_partition(machine.state, "web1") as client:
+                disk = client.disk("root")
+                disk.write(0, bytes(4096))  # the dead client's generations mean nothing to the next
+                assert disk.read(0, 4096) == bytes(4096)
+                disk.write(0, bytes(BLOCKS * 4096))
+            adapter = machine.adapter("web1")
+            assert adapter["state"] == "waiting for client"
+            assert adapter["targets"][0]["queues"][0]["in_flight"] == 0
+            assert not adapter["targets"][0]["queues"][0]["enabled"]
+            assert adapter["counters"]["sessions"] == 2 * (life + 1)
