@@ -8,8 +8,10 @@ from setuptools import Extension, setup
 
 SOURCE = Path("src")
 ENGINE = sorted(str(path) for path in SOURCE.glob("virtio_crq/hypervisor/engine/*.c"))
-# The engine is linked into these bindings; `_stops` is the test build with stop points compiled in.
-ENGINE_BINDINGS = {"virtio_crq.hypervisor.binding": [], "virtio_crq.hypervisor.binding_stops": [("STOP_POINTS", "1")]}
+BINDING = "virtio_crq.hypervisor.binding"
+STOPS = Path(
+    "build/stops/virtio_crq/hypervisor"
+)  # sources of `binding_stops`: the same binding over an engine with its stop points compiled in
 DIRECTIVES = {
     "language_level": "3",
     "annotation_typing": False,  # annotations are for people and mypy; C types stand in the .pxd
@@ -20,6 +22,37 @@ DIRECTIVES = {
 }
 
 
+def extension(name: str, sources: list[str], macros: list[tuple[str, str]]) -> Extension:
+    return Extension(
+        name,
+        sources,
+        include_dirs=["src/virtio_crq/platform", "src/virtio_crq/hypervisor/engine", "src/virtio_crq/bench"],
+        depends=[str(p) for p in SOURCE.glob("virtio_crq/**/*.h")]
+        + [str(p) for p in SOURCE.glob("virtio_crq/**/*.pxd")]
+        + ENGINE,
+        define_macros=macros,
+        extra_compile_args=["-O2", "-g1", "-fno-strict-aliasing"],
+    )
+
+
+def stops_sources() -> list[str]:
+    """The binding under its second name; the engine by inclusion, so that each build has its own object files."""
+    STOPS.mkdir(parents=True, exist_ok=True)
+    for package in (STOPS, STOPS.parent):  # Cython looks for the .pxd by the package's name
+        refresh(package / "__init__.py", "")
+    binding = SOURCE.joinpath(*BINDING.split("."))
+    for suffix in (".py", ".pxd"):
+        refresh(STOPS / f"binding_stops{suffix}", binding.with_suffix(suffix).read_text())
+    for source in ENGINE:
+        refresh(STOPS / f"stops_{Path(source).name}", f'#include "{Path(source).name}"\n')
+    return [str(STOPS / "binding_stops.py"), *(str(STOPS / f"stops_{Path(source).name}") for source in ENGINE)]
+
+
+def refresh(path: Path, text: str) -> None:
+    if not path.exists() or path.read_text() != text:
+        path.write_text(text)
+
+
 def extensions() -> list[Extension]:
     found = []
     for pxd in sorted(SOURCE.glob("virtio_crq/**/*.pxd")):
@@ -27,18 +60,8 @@ def extensions() -> list[Extension]:
         if not path.exists():
             continue
         name = ".".join(path.relative_to(SOURCE).with_suffix("").parts)
-        sources = [str(path), *(ENGINE if name in ENGINE_BINDINGS else [])]
-        found.append(
-            Extension(
-                name,
-                sources,
-                include_dirs=["src/virtio_crq/platform", "src/virtio_crq/hypervisor/engine", "src/virtio_crq/bench"],
-                depends=[str(p) for p in SOURCE.glob("virtio_crq/**/*.h")]
-                + [str(p) for p in SOURCE.glob("virtio_crq/**/*.pxd")],
-                define_macros=ENGINE_BINDINGS.get(name, []),
-                extra_compile_args=["-O2", "-g1", "-fno-strict-aliasing"],
-            )
-        )
+        found.append(extension(name, [str(path), *(ENGINE if name == BINDING else [])], []))
+    found.append(extension(f"{BINDING}_stops", stops_sources(), [("STOP_POINTS", "1")]))
     return found
 
 

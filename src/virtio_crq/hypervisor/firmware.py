@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a definition to what firmware shows: adapters in their order, their handles, and their device-tree nodes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from virtio_crq.hypervisor.definition import AdapterDefinition, MachineDefinition
+from virtio_crq.papr.devicetree import (
+    CLIENT_TYPE,
+    SERVER_TYPE,
+    AdapterProperties,
+    Window,
+    build,
+    vdevice,
+)
+from virtio_crq.papr.profiles import profile_named
+from virtio_crq.platform.partition import AdapterNode, UnitAddress
+
+LIOBN_BASE = 0x1000_0000  # of the engine (state.h): + 4 * adapter + pane - 1
+INTERRUPT_BASE = 0x1100
+OWN_TYPE = "virtio-crq"
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """One end of a connection, numbered as the engine numbers it."""
+
+    index: int
+    partition: int
+    partner: int
+    unit_address: UnitAddress
+    server: bool
+    window: int
+    partner_window: int
+    local: int  # its place among the partition's adapters
+    location: str
+    node: str
+
+
+def adapters(definition: MachineDefinition) -> list[Adapter]:
+    """All ends, grouped by partition and ascending by unit address, as the engine wants them."""
+    places = {partition.name: place for place, partition in enumerate(definition.partitions)}
+    location = profile_named(definition.profile).location_code
+    ends: list[tuple[int, UnitAddress, bool, AdapterDefinition]] = []
+    for pair in definition.adapters:
+        ends.append((places[pair.client], pair.client_unit, False, pair))
+        ends.append((places[pair.server], pair.server_unit, True, pair))
+    ends.sort(key=lambda end: end[:2])
+    indices = {(place, unit): index for index, (place, unit, _, _) in enumerate(ends)}
+    found = []
+    for index, (place, unit, server, pair) in enumerate(ends):
+        other = (places[pair.client], pair.client_unit) if server else (places[pair.server], pair.server_unit)
+        slot = pair.server_slot if server else pair.client_slot
+        number = definition.partitions[place].number
+        found.append(
+            Adapter(
+                index=index,
+                partition=place,
+                partner=indices[other],
+                unit_address=unit,
+                server=server,
+                window=pair.server_window if server else pair.client_window,
+                partner_window=pair.client_window if server else pair.server_window,
+                local=sum(1 for end in ends[:index] if end[0] == place),
+                location=location.format(partition=number, slot=slot),
+                node=pair.node,
+            )
+        )
+    return found
+
+
+def node(adapter: Adapter) -> AdapterNode:
+    """The child of /vdevice. A server has a second pane, onto the client's window (LoPAR R1-13)."""
+    handle = LIOBN_BASE + 4 * adapter.index
+    windows = [Window(handle, adapter.window)]
+    if adapter.server:
+        windows.append(Window(handle + 1, adapter.partner_window))
+    device_type, compatible = SERVER_TYPE if adapter.server else CLIENT_TYPE
+    if adapter.node == OWN_TYPE:
+        device_type, compatible = OWN_TYPE, f"{OWN_TYPE},{'server' if adapter.server else 'client'}"
+    properties = build(
+        AdapterProperties(
+            unit_address=adapter.unit_address,
+            device_type=device_type,
+            compatible=compatible,
+            interrupts=(INTERRUPT_BASE + adapter.local,),
+            windows=tuple(windows),
+            server=adapter.server,
+            location_code=adapter.location,
+        )
+    )
+    if adapter.node == OWN_TYPE:
+        properties["used-by-rtas"] = b""  # a node that LoPAR does not define must carry it (R1-19)
+    return AdapterNode(adapter.unit_address, properties)
+
+
+def bus(definition: MachineDefinition) -> Mapping[str, bytes]:
+    """Properties of /vdevice."""
+    return vdevice(profile_named(definition.profile).max_copy)
