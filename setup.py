@@ -9,7 +9,8 @@ from setuptools import Extension, setup
 SOURCE = Path("src")
 ENGINE = sorted(str(path) for path in SOURCE.glob("virtio_crq/hypervisor/engine/*.c"))
 BINDING = "virtio_crq.hypervisor.binding"
-STOPS = Path(
+# Sources of `binding_stops`: the same binding over an engine with its stop points compiled in.
+STOPS = Path("build/stops/virtio_crq/hypervisor")
     "build/stops/virtio_crq/hypervisor"
 )  # sources of `binding_stops`: the same binding over an engine with its stop points compiled in
 DIRECTIVES = {
