@@ -11,8 +11,6 @@ ENGINE = sorted(str(path) for path in SOURCE.glob("virtio_crq/hypervisor/engine/
 BINDING = "virtio_crq.hypervisor.binding"
 # Sources of `binding_stops`: the same binding over an engine with its stop points compiled in.
 STOPS = Path("build/stops/virtio_crq/hypervisor")
-    "build/stops/virtio_crq/hypervisor"
-)  # sources of `binding_stops`: the same binding over an engine with its stop points compiled in
 DIRECTIVES = {
     "language_level": "3",
     "annotation_typing": False,  # annotations are for people and mypy; C types stand in the .pxd
