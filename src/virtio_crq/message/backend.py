@@ -12,7 +12,7 @@ from virtio_crq.message.device import DeviceModel
 from virtio_crq.message.layout import Body, Malformed
 from virtio_crq.message.machine import Machine
 from virtio_crq.message.message import Message
-from virtio_crq.message.refusal import code_of
+from virtio_crq.message.refusal import code_of, is_answered
 from virtio_crq.message.served import ServedDevice
 from virtio_crq.message.session import (
     BACK_TRANSITIONS,
@@ -87,7 +87,7 @@ class BackEnd:
             self._dispatch(message)
         except DriverFault as fault:
             self.count(None if message.bus else message.device, fault.rule)
-            if not message.event and not message.response:
+            if not message.event and not message.response and is_answered(fault.rule):
                 self._refuse(message, fault.rule)
 
     def _dispatch(self, message: Message) -> None:

@@ -34,7 +34,7 @@ RULES = (
     Rule("message-size", 2, "CRQ-D-18", Outcome.REFUSED),
     Rule("message-direction", 3, "CRQ-D-19", Outcome.DROPPED),
     Rule("device-unknown", 4, "CRQ-D-20", Outcome.REFUSED),
-    Rule("session-none", 5, "CRQ-D-5", Outcome.REFUSED),
+    Rule("session-none", 5, "CRQ-D-5", Outcome.DROPPED),
     Rule("session-stale", 6, "CRQ-D-13", Outcome.DROPPED),
     Rule("hello-repeated", 7, "CRQ-D-6", Outcome.REFUSED),
     Rule("hello-magic", 8, "CRQ-D-7", Outcome.REFUSED),
@@ -71,6 +71,12 @@ _BY_CODE = {rule.code: rule for rule in RULES}
 def code_of(name: str) -> int:
     rule = _BY_NAME.get(name)
     return OTHER_RULE if rule is None else rule.code
+
+
+def is_answered(name: str) -> bool:
+    """Whether a request refused by this rule gets REFUSED for an answer."""
+    rule = _BY_NAME.get(name)
+    return rule is None or rule.outcome is Outcome.REFUSED
 
 
 def name_of(code: int) -> str:
