@@ -12,7 +12,7 @@ from virtio_crq.crq.framing import AreaSlot, Framed, HelloPlace
 from virtio_crq.crq.ring import ring_size
 from virtio_crq.errors import DeviceFault
 from virtio_crq.message.bus import Bus, BusLimits
-from virtio_crq.message.codec import HELLO, LAYOUTS
+from virtio_crq.message.codec import HELLO, LAYOUTS, REFUSED, Refused
 from virtio_crq.message.frontend import FrontEnd
 from virtio_crq.message.layout import Tail
 from virtio_crq.message.message import HEADER_SIZE, Message
@@ -69,7 +69,7 @@ class CrqClient(Connection):
         )
         self._free_slots = deque(range(slots))
         self._waiting: deque[Message] = deque()  # more devices asked at once than the area has slots
-        self._slots: dict[Asked, int] = {}
+        self._slots: dict[Asked, tuple[int, int]] = {}  # slot and token of the request
         self.front_end = front_end(self)
 
     @staticmethod
@@ -103,7 +103,7 @@ class CrqClient(Connection):
     def _send_in_slot(self, message: Message, slot: int) -> None:
         at = slot * framing.SLOT_SIZE
         self._port.write(self._area.offset + at, message.payload)
-        self._slots[message.bus, message.device] = slot
+        self._slots[message.bus, message.device] = slot, message.token
         hello = message.bus and message.msg_id == HELLO
         length = len(message.payload)
         place = HelloPlace(self._area.bus + at, length) if hello else AreaSlot(slot, length)
@@ -123,25 +123,35 @@ class CrqClient(Connection):
 
     def deliver(self, framed: Framed) -> None:
         message = framed.message
-        key = (message.bus, message.device)
         if framed.place is not None:
             message = self._fetch(framed)
-        if message.response and key in self._slots:
-            self._free_slots.append(self._slots.pop(key))
+        key = _answered(message)
+        if key in self._slots and self._slots[key][1] == message.token:
+            self._free_slots.append(self._slots.pop(key)[0])
         self.front_end.receive(framing.untrimmed(message))
         while self._waiting and self._free_slots:
             self._send_in_slot(self._waiting.popleft(), self._free_slots.popleft())
 
     def _fetch(self, framed: Framed) -> Message:
         """The answer, copied out of the slot once (CRQ-F-13); only the slot that asked may answer."""
-        slot = self._slots.get((framed.message.bus, framed.message.device))
+        slot, token = self._slots.get((framed.message.bus, framed.message.device), (None, 0))
         place = framed.place
         named = None
         if isinstance(place, AreaSlot):
             named = place.slot
         elif place is not None:
             named = (place.ioba - self._area.bus) // framing.SLOT_SIZE
-        if place is None or slot is None or slot != named or not framed.message.response:
+        if place is None or slot is None or slot != named or token != framed.message.token:
             raise DeviceFault("response-stale", f"an answer in slot {named}, asked was in {slot}")
         payload = self._port.read(self._area.offset + slot * framing.SLOT_SIZE, place.length)
         return replace(framed.message, payload=payload)
+
+
+def _answered(message: Message) -> Asked | None:
+    """Whose request this message ends: a response says so itself, REFUSED says what it refused."""
+    if message.response:
+        return message.bus, message.device
+    if not message.bus and message.msg_id == REFUSED and len(message.payload) == Refused.fixed_size():
+        refused = Refused.decode(message.payload)
+        return bool(refused.flags & 1), message.device
+    return None

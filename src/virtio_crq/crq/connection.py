@@ -251,12 +251,10 @@ class Connection:
         framed = framing.parse(entry, self.guilty)
         message = framed.message
         hello = message.bus and message.msg_id == HELLO
-        if not hello:
-            if not self._session:
-                raise self.guilty("session-none", describe_entry(entry))
-            if message.session_byte != self._session & 0xFF:
-                raise self.guilty("session-stale", f"{message.session_byte} in session {self._session}")
-        if framing.announcement(message, self.guilty):
+        # Without a session the halves know best what to refuse; in one, a stale message must not even name memory.
+        if self._session and not hello and message.session_byte != self._session & 0xFF:
+            raise self.guilty("session-stale", f"{message.session_byte} in session {self._session}")
+        if framing.announcement(message, self.guilty) and self._session:
             raise self.guilty("message-direction", describe_entry(entry))
         self.deliver(framed)
 

@@ -13,7 +13,9 @@ from virtio_crq.crq.ring import ring_size
 from virtio_crq.errors import DriverFault, PlatformError
 from virtio_crq.message.backend import BackEnd
 from virtio_crq.message.bus import Bus, BusLimits, Terms
+from virtio_crq.message.codec import Refused, message_of
 from virtio_crq.message.message import HEADER_SIZE, Message
+from virtio_crq.message.refusal import code_of
 from virtio_crq.papr.entry import ENTRY_SIZE
 from virtio_crq.papr.tce import TCE_PAGE
 from virtio_crq.platform.partition import AdapterNode, Arena
@@ -114,7 +116,14 @@ class CrqServer(Connection):
         if framed.place is None:
             self.back_end.receive(framed.message)
             return
-        ioba = self._locate(framed.place)
+        if self._terms is None and isinstance(framed.place, AreaSlot):
+            self.back_end.receive(framed.message)  # there is no area yet, and nothing but HELLO may come
+            return
+        try:
+            ioba = self._locate(framed.place)
+        except DriverFault as fault:
+            self._refuse_request(framed.message, fault.rule)
+            return
         try:
             payload = self._remote.read(ioba, framed.place.length) if framed.place.length else b""
         except PlatformError as error:
@@ -126,12 +135,17 @@ class CrqServer(Connection):
                 self._places.popitem(last=False)
         self.back_end.receive(framing.filled(framed, payload))
 
+    def _refuse_request(self, request: Message, rule: str) -> None:
+        self.refuse(rule)
+        if not request.event and not request.response:
+            body = Refused(request.msg_id, int(request.bus), code_of(rule))
+            self.transmit(framing.build(message_of(body, request.device, request.token)))
+
     def _locate(self, place: AreaSlot | HelloPlace) -> int:
         if isinstance(place, HelloPlace):
             return place.ioba
         terms = self._terms
-        if terms is None:
-            raise DriverFault("session-none", f"slot {place.slot} before HELLO")
+        assert terms is not None
         room = min(terms.area_slot_size, terms.max_message - HEADER_SIZE)
         if place.slot >= terms.area_slots or place.length > room:
             detail = f"{place.length} bytes in slot {place.slot}; {terms.area_slots} slots of {room} were agreed"

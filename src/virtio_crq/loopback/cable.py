@@ -86,10 +86,8 @@ class CablePort:
     """What stands under a hosted port (platform.hosted.Target). Only the server copies, as on the real bus."""
 
     def __init__(self, cable: Cable, side: int) -> None:
-        self.cable = cable
-        self.side = side
-        self.own = cable.ends[side]
-        self.partner = cable.ends[1 - side]
+        self.cable, self.side = cable, side
+        self.own, self.partner = cable.ends[side], cable.ends[1 - side]
 
     def call(self, operation: int, registers: tuple[int, ...]) -> tuple[int, tuple[int, ...]]:
         return -2, ()  # no calls of a platform here
@@ -107,11 +105,9 @@ class CablePort:
         if theirs is None or ours is None:
             return False
         source, target = (ours, theirs) if outward else (theirs, ours)
-        data = b"".join(bytes(piece) for piece in source)
-        at = 0
+        data = b"".join(source)
         for piece in target:
-            piece[:] = data[at : at + len(piece)]
-            at += len(piece)
+            piece[:], data = data[: len(piece)], data[len(piece) :]
         return True
 
     def send(self, entries: list[bytes]) -> tuple[int, int]:
@@ -119,15 +115,11 @@ class CablePort:
 
     def map(self, bus: int, offset: int, length: int, access: int) -> int:
         with self.cable.lock:
-            for start in range(0, length, PAGE):
-                self.own.pages[(bus + start) // PAGE] = (offset + start, access)
+            self.own.pages |= {(bus + at) // PAGE: (offset + at, access) for at in range(0, length, PAGE)}
         return 0
 
     def unmap(self, bus: int, length: int) -> int:
-        with self.cable.lock:
-            for start in range(0, length, PAGE):
-                self.own.pages.pop((bus + start) // PAGE, None)
-        return 0
+        return self.map(bus, 0, length, 0)
 
     def signal(self, enabled: int) -> int:
         return 0  # the socket is readable as long as something waits
@@ -144,7 +136,6 @@ def reach(end: End, bus: int, length: int, access: int) -> list[memoryview] | No
         if not allowed & access:
             return None
         size = min(length, PAGE - bus % PAGE)
-        start = offset + bus % PAGE
-        pieces.append(memoryview(end.memory)[start : start + size])
+        pieces.append(memoryview(end.memory)[offset + bus % PAGE :][:size])
         bus, length = bus + size, length - size
     return pieces

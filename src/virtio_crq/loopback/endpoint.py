@@ -16,8 +16,7 @@ from virtio_crq.platform.channel import AVAIL, CONTROL, CREDIT, LOST, NOTHING, U
 from virtio_crq.platform.endpoint import drain
 from virtio_crq.platform.partition import Arena
 
-RING_ENTRIES = 4096  # a socket has no entries; as many as any partner may ask for
-_HEADER = struct.Struct("<cBBHHH")  # kind, response, bus message, identifier, device, token
+_HEADER = struct.Struct("<c??BHH")  # kind, response, bus message, identifier, device, token
 _ANNOUNCED = struct.Struct("<cBBHIIB")  # kind, session's low byte, what, device, queue, position, credit
 
 
@@ -41,8 +40,8 @@ class LoopbackChannel(Channel):
         if len(self._last) != _ANNOUNCED.size or self._last[:1] != ANNOUNCEMENT:
             return CONTROL
         _, session, kind, device, queue, position, credit = _ANNOUNCED.unpack(self._last)
-        good = position <= 0xFFFF and credit <= 1 and kind in self._expected
-        if not self.session or session != self.session & 0xFF or not good:
+        good = session == self.session & 0xFF and position <= 0xFFFF and credit <= 1 and kind in self._expected
+        if not good or not self.session:
             return CONTROL
         self.device, self.queue, self.position, self.credit = device, queue, position, credit
         return int(kind)
@@ -56,9 +55,11 @@ class LoopbackChannel(Channel):
 
 
 class LoopbackEndpoint:
-    """An `Endpoint` (platform.endpoint) and a `message.bus.Bus`; a subclass says which half."""
+    """An `Endpoint` (platform.endpoint) and a `message.bus.Bus`; its `half` is the back end or the front end."""
 
-    def __init__(self, cable: Cable, side: int, arena: Arena, window: int) -> None:
+    def __init__(
+        self, cable: Cable, side: int, arena: Arena, window: int, half: Callable[[Bus], BackEnd | FrontEnd]
+    ) -> None:
         self.on_opened: Callable[[], None] = lambda: None
         self.on_lost: Callable[[str], None] = lambda reason: None
         self.on_announced: Callable[[int, int, int, int, int], None] = lambda *announcement: None
@@ -68,13 +69,13 @@ class LoopbackEndpoint:
         self.arena = arena
         self.window = window
         self.session = 0
-        self.limits = BusLimits(max_message=4104, ring_entries=RING_ENTRIES)
-        self.half: BackEnd | FrontEnd
+        self.limits = BusLimits(max_message=4104, ring_entries=4096)  # a socket has no entries; as many as any may need
         self._cable = cable
         self._side = side
         self._guilty: type[DriverFault] | type[DeviceFault] = DriverFault if side == SERVER else DeviceFault
         self._up = False
         self._reset_reason = ""
+        self.half = half(self)
 
     def fileno(self) -> int:
         return self.port.fileno()
@@ -131,18 +132,14 @@ class LoopbackEndpoint:
         self._reset_reason = self._reset_reason or reason
 
     def _receive(self, packet: bytes) -> None:
-        if packet[:1] == ANNOUNCEMENT or len(packet) < _HEADER.size or packet[:1] != MESSAGE:
-            rule = "frame" if packet[:1] != ANNOUNCEMENT else "session-stale" if self.session else "session-none"
-            raise self._guilty(rule, f"packet {packet[:16].hex()}")
-        _, response, bus, msg_id, device, token = _HEADER.unpack_from(packet)
-        if response > 1 or bus > 1 or msg_id > 0xFF:
+        if packet[:1] == ANNOUNCEMENT:
+            raise self._guilty("session-stale" if self.session else "session-none", f"packet {packet.hex()}")
+        if len(packet) < _HEADER.size or packet[:1] != MESSAGE:
             raise self._guilty("frame", f"packet {packet[:16].hex()}")
-        message = Message(msg_id, device, packet[_HEADER.size :], bool(response), bool(bus), token)
-        if not (bus and msg_id == HELLO):
-            if not self.session:
-                raise self._guilty("session-none", f"message {msg_id:#04x}")
-            if message.session_byte != self.session & 0xFF:
-                raise self._guilty("session-stale", f"{message.session_byte} in session {self.session}")
+        _, response, bus, msg_id, device, token = _HEADER.unpack_from(packet)
+        message = Message(msg_id, device, packet[_HEADER.size :], response, bus, token)
+        if self.session and not (bus and msg_id == HELLO) and message.session_byte != self.session & 0xFF:
+            raise self._guilty("session-stale", f"{message.session_byte} in session {self.session}")
         self.half.receive(message)
 
     def _gone(self, reason: str) -> None:
@@ -158,15 +155,3 @@ class LoopbackEndpoint:
             self._cable.leave(self._side)
             self._gone(reason)
             self._cable.join(self._side)
-
-
-class LoopbackServer(LoopbackEndpoint):
-    def __init__(self, cable: Cable, arena: Arena, window: int, back_end: Callable[[Bus], BackEnd]) -> None:
-        super().__init__(cable, SERVER, arena, window)
-        self.half = self.back_end = back_end(self)
-
-
-class LoopbackClient(LoopbackEndpoint):
-    def __init__(self, cable: Cable, arena: Arena, window: int, front_end: Callable[[Bus], FrontEnd]) -> None:
-        super().__init__(cable, CLIENT, arena, window)
-        self.half = self.front_end = front_end(self)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """One half of a connection on some bus, as the control plane, the data plane and the commands see it.
 
-`CrqServer` and `CrqClient` (crq.server, crq.client), `LoopbackServer` and `LoopbackClient` (loopback.endpoint) all
-satisfy `Endpoint`, and `message.bus.Bus` too. What travels is the business of `message/`; how, is the endpoint's.
+`CrqServer` and `CrqClient` (crq.server, crq.client) and `LoopbackEndpoint` (loopback.endpoint) satisfy `Endpoint`, and
+`message.bus.Bus` too. What travels is the business of `message/`; how, is the endpoint's.
 """
 
 from collections import Counter
