@@ -219,10 +219,10 @@ class DriverRing:
         """Take a used announcement. The entries themselves are read by `collect()`."""
         moved = (position - self.told) & MASK
         most = ((self.last_used - self.told) & MASK) + self.in_flight
-        if self.owed:
-            return self._refuse(CREDIT_OVERRUN, position, self.told)
         if moved > most:
             return self._refuse(USED_POSITION, moved, most)
+        if self.owed:
+            return self._refuse(CREDIT_OVERRUN, position, self.told)
         # The index is stored before it is announced: a position beyond it was never used.
         index = self.port.acquire16(self.used + 2)
         if ((index - self.told) & MASK) < moved:

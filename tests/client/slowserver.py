@@ -1,0 +1,245 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A server for the client's tests: block and entropy devices in plain Python on a loopback cable, in a thread.
+
+It obeys the rules unless told otherwise, touches the client's memory only where the client mapped it, and can be
+killed and made anew over the same content.
+"""
+
+import select
+import struct
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from virtio_crq.loopback.cable import CLIENT, READ, WRITE, Cable, reach
+from virtio_crq.loopback.endpoint import LoopbackServer
+from virtio_crq.message.backend import BackEnd
+from virtio_crq.message.device import QueueResume, QueueSetup
+from virtio_crq.platform.channel import AVAIL, CREDIT, USED
+from virtio_crq.platform.partition import Arena, BusAddress
+from virtio_crq.virtio import block, splitring
+from virtio_crq.virtio import features as bits
+from virtio_crq.virtio.block import BlockConfig
+from virtio_crq.virtio.features import Features
+from virtio_crq.virtio.splitring import QueueIndex
+
+SERVER_MEMORY = 1 << 16
+FEATURES = Features(bits.MANDATORY | bits.feature_set(bits.EVENT_IDX, bits.INDIRECT_DESC, bits.RING_RESET))
+
+
+@dataclass
+class Model:
+    """`message.device.DeviceModel`; `hold` keeps requests unanswered, `twist` may replace a used entry."""
+
+    cable: Cable
+    number: int
+    identity: bytes = b"0123456789abcdef"
+    device_id: int = 2
+    vendor_id: int = 1
+    features: Features = FEATURES
+    queue_sizes: tuple[int, ...] = (64,)
+    config: bytes = b""
+    hold: bool = False
+    twist: Callable[[int, int], tuple[int, int]] | None = None
+    served: int = 0
+    channel: Any = None
+    setup: QueueSetup | None = None
+    running: bool = False
+    fetched: int = 0
+    used: int = 0
+    seen: int = 0
+    owed: int = 0
+    may_tell: bool = True
+    told: int = 0
+    todo: list[int] = field(default_factory=list)
+
+    @property
+    def config_size(self) -> int:
+        return len(self.config)
+
+    def read_config(self, offset: int, length: int) -> bytes:
+        return self.config[offset : offset + length]
+
+    def write_config(self, offset: int, data: bytes) -> None: ...
+
+    def driver_features(self, features: Features) -> None: ...
+
+    def enable_queue(self, index: QueueIndex, setup: QueueSetup, resume: QueueResume | None) -> None:
+        self.setup = setup
+        self.fetched = self.seen = resume.avail_position if resume else 0
+        self.used = self.told = resume.used_position if resume else 0
+        self.todo = [int(head) for head in resume.heads] if resume else []
+        self.owed, self.may_tell = 0, True
+
+    def driver_ok(self) -> None:
+        self.running = True
+
+    def disable_queue(self, index: QueueIndex) -> bool:
+        self.setup = None
+        return True
+
+    def reset(self) -> bool:
+        self.setup, self.running, self.todo = None, False, []
+        return True
+
+    # The ring, as the standard tells it.
+
+    def look(self, bus: int, length: int) -> bytes:
+        pieces = reach(self.cable.ends[CLIENT], bus, length, READ)
+        assert pieces is not None, f"device {self.number} may not read {length} bytes at {bus:#x}"
+        return b"".join(bytes(piece) for piece in pieces)
+
+    def put(self, bus: int, data: bytes) -> None:
+        pieces = reach(self.cable.ends[CLIENT], bus, len(data), WRITE)
+        assert pieces is not None, f"device {self.number} may not write {len(data)} bytes at {bus:#x}"
+        for piece in pieces:
+            piece[:], data = data[: len(piece)], data[len(piece) :]
+
+    def announced(self, kind: int, position: int, credit: int) -> None:
+        self.may_tell = self.may_tell or bool(credit) or kind == CREDIT
+        if kind == AVAIL:
+            assert not self.owed, "an announcement without credit"
+            self.seen, self.owed = position, 1
+
+    def serve(self) -> None:
+        if not self.running or self.setup is None:
+            return
+        size = self.setup.size
+        while self.fetched != self.seen:
+            at = self.setup.driver_area + splitring.AVAIL_RING + 2 * (self.fetched % size)
+            self.todo.append(int.from_bytes(self.look(at, 2), "little"))
+            self.fetched = splitring.advance(self.fetched, 1)
+        wish = self.setup.device_area + splitring.avail_event_offset(size)
+        self.put(wish, self.fetched.to_bytes(2, "little"))
+        while self.todo and not self.hold:
+            head = self.todo.pop(0)
+            self.finish(head, self.perform(self.chain(self.setup.descriptors, head)))
+        if self.used != self.told and self.may_tell:
+            credit, self.owed = self.owed, 0
+            self.told, self.may_tell = self.used, False
+            self.channel.announce(USED, self.number, 0, self.used, credit)
+        elif self.owed:
+            self.owed = 0
+            self.channel.announce(CREDIT, self.number, 0, 0, 1)
+
+    def chain(self, table: int, index: int) -> list[tuple[int, int, bool]]:
+        found: list[tuple[int, int, bool]] = []
+        while True:
+            bus, length, flags, follower = struct.unpack("<QIHH", self.look(table + 16 * index, 16))
+            if flags & splitring.DESC_F_INDIRECT:
+                return self.chain(bus, 0)
+            found.append((bus, length, bool(flags & splitring.DESC_F_WRITE)))
+            if not flags & splitring.DESC_F_NEXT:
+                return found
+            index = follower
+
+    def finish(self, head: int, length: int) -> None:
+        assert self.setup is not None
+        if self.twist is not None:
+            head, length = self.twist(head, length)
+        at = self.setup.device_area + splitring.USED_RING + 8 * (self.used % self.setup.size)
+        self.put(at, struct.pack("<II", head, length))
+        self.used = splitring.advance(self.used, 1)
+        self.put(self.setup.device_area + splitring.USED_INDEX, self.used.to_bytes(2, "little"))
+        self.served += 1
+
+    def perform(self, chain: list[tuple[int, int, bool]]) -> int:
+        raise NotImplementedError
+
+
+@dataclass
+class BlockModel(Model):
+    name: bytes = b"root"
+    content: bytearray = field(default_factory=lambda: bytearray(1 << 20))
+    status: int = block.S_OK
+    flushes: int = 0
+    log: list[tuple[int, int]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.config = self.config or BlockConfig(len(self.content) // 512, size_max=1 << 20, seg_max=16).encode()
+
+    def perform(self, chain: list[tuple[int, int, bool]]) -> int:
+        assert chain[0][1:] == (16, False)
+        assert chain[-1][1:] == (1, True)
+        kind, _reserved, sector = struct.unpack("<IIQ", self.look(chain[0][0], 16))
+        self.log.append((kind, sector))
+        at, written = sector * 512, 0
+        for bus, length, _writable in chain[1:-1]:
+            if kind == block.T_OUT:
+                self.content[at : at + length] = self.look(bus, length)
+            else:
+                data = bytes(self.content[at : at + length]) if kind == block.T_IN else self.name.ljust(20, b"\0")
+                self.put(bus, data)
+                written += length
+            at += length
+        self.flushes += kind == block.T_FLUSH
+        self.put(chain[-1][0], bytes([self.status]))
+        return written + 1
+
+
+@dataclass
+class EntropyModel(Model):
+    device_id: int = 4
+    most: int = 7
+    state: int = 0
+
+    def perform(self, chain: list[tuple[int, int, bool]]) -> int:
+        ((bus, length, _writable),) = chain
+        length = min(length, self.most)
+        self.put(bus, bytes((self.state + index) & 0xFF for index in range(length)))
+        self.state += length
+        return length
+
+
+class SlowServer:
+    """Runs until `kill` (gone without a word to its devices) or the end of the `with`."""
+
+    def __init__(self, cable: Cable, *models: Model) -> None:
+        self.models = {model.number: model for model in models}
+        arena = Arena(0, SERVER_MEMORY, BusAddress(0))
+        self.back_end: BackEnd
+        self.endpoint = LoopbackServer(cable, arena, 1 << 30, self._make)
+        self.endpoint.on_announced = self._announced
+        self.lock = threading.RLock()
+        self.error: BaseException | None = None
+        for model in models:
+            model.channel = self.endpoint.channel
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def _make(self, bus: Any) -> BackEnd:
+        self.back_end = BackEnd(bus, dict(self.models))
+        return self.back_end
+
+    def _announced(self, kind: int, device: int, _queue: int, position: int, credit: int) -> None:
+        self.models[device].announced(kind, position, credit)
+
+    def _run(self) -> None:
+        try:
+            while not self._over.is_set():
+                with self.lock:
+                    self.turn()
+                select.select([self.endpoint.fileno()], [], [], 0.005)
+        except BaseException as error:
+            self.error = error
+
+    def turn(self) -> None:
+        self.endpoint.pump()
+        for model in self.models.values():
+            model.serve()
+
+    def kill(self) -> None:
+        self._over.set()
+        self._thread.join()
+        self.endpoint.close()
+        if self.error is not None:
+            raise self.error
+
+    def __enter__(self) -> "SlowServer":
+        self.endpoint.start()
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.kill()
