@@ -89,7 +89,7 @@ class CrqClient(Connection):
         if self.phase is not Phase.INITIALIZED:
             return
         if not self._needs_slot(message):
-            self.transmit(framing.build(message))
+            self.transmit(framing.build(framing.trimmed(message) if message.event else message))
         elif self._free_slots:
             self._send_in_slot(message, self._free_slots.popleft())
         else:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from virtio_crq.errors import DeviceFault, DriverFault
-from virtio_crq.loopback.cable import ANNOUNCEMENT, CLIENT, DOWN, DROPPED, MESSAGE, SERVER, UP, Cable
+from virtio_crq.loopback.cable import ANNOUNCEMENT, CLIENT, CLOSED, DOWN, DROPPED, MESSAGE, SERVER, UP, Cable
 from virtio_crq.message.backend import BackEnd
 from virtio_crq.message.bus import Bus, BusLimits, Terms
 from virtio_crq.message.codec import HELLO
@@ -47,8 +47,8 @@ class LoopbackChannel(Channel):
         return int(kind)
 
     def announce(self, kind: int, device: int, queue: int, position: int, credit: int) -> int:
-        packet = _ANNOUNCED.pack(ANNOUNCEMENT, self.session & 0xFF, kind, device, queue, position, credit)
-        return self._cable.send(self._side, packet)
+        what = (self.session & 0xFF, kind, device, queue, position, credit or kind == CREDIT)
+        return self._cable.send(self._side, _ANNOUNCED.pack(ANNOUNCEMENT, *what)) if self.session else CLOSED
 
     def entry(self) -> bytes:
         return self._last
