@@ -9,6 +9,9 @@ from typing import Any, TypeVar
 
 from virtio_crq.crq.client import CrqClient
 from virtio_crq.crq.server import CrqServer
+from virtio_crq.hypervisor.definition import AdapterDefinition, MachineDefinition, PartitionDefinition
+from virtio_crq.hypervisor.machine import Machine
+from virtio_crq.hypervisor.partition import EmulatedPartition
 from virtio_crq.loopback.cable import CLIENT, SERVER, Cable
 from virtio_crq.loopback.endpoint import LoopbackEndpoint
 from virtio_crq.message.backend import BackEnd
@@ -189,4 +192,60 @@ def _pair() -> Any:
     return pair()
 
 
-WIRINGS: dict[str, type[Wiring]] = {"loopback": LoopbackWiring, "crq-scripted": ScriptedCrqWiring}
+class CrqWiring(Wiring):
+    """CRQ on the emulator; `PROFILE` says on which platform."""
+
+    PROFILE = "power9"
+    WEAK: int | None = None
+
+    def __init__(self, *models: NotingDevice) -> None:
+        partitions = (PartitionDefinition("web1", 2, 1 << 20), PartitionDefinition("vios1", 1, 1 << 20))
+        adapter = AdapterDefinition("web1", "vios1", 3, 2, client_window=1 << 20, server_window=1 << 20)
+        self.machine = Machine(MachineDefinition("bus", self.PROFILE, partitions, (adapter,)))
+        self.machine.weak_copies(self.WEAK)
+        self.partitions: dict[str, EmulatedPartition] = {}
+        super().__init__(*models)
+
+    def attach(self, name: str) -> EmulatedPartition:
+        if name in self.partitions:
+            self.partitions[name].close()
+        self.partitions[name] = self.machine.attach(name)
+        return self.partitions[name]
+
+    def make_server(self) -> Endpoint:
+        partition = self.attach("vios1")
+        node = partition.adapters()[0]
+        port = partition.open(node.unit_address)
+        return CrqServer(port, node, ARENA, self.back_end, queues=QUEUES, devices=DEVICES)
+
+    def make_client(self) -> Endpoint:
+        partition = self.attach("web1")
+        node = partition.adapters()[0]
+        port = partition.open(node.unit_address)
+        return CrqClient(port, node, ARENA, self.front_end, queues=QUEUES, devices=DEVICES)
+
+    def kill_server(self) -> None:
+        assert self.machine.reap("vios1")
+
+    def kill_client(self) -> None:
+        assert self.machine.reap("web1")
+
+    def close(self) -> None:
+        for partition in self.partitions.values():
+            partition.close()
+        self.machine.close()
+
+
+class MinimalCrqWiring(CrqWiring):
+    """The least that LoPAR asks of a platform, and copies that are torn wherever they may be."""
+
+    PROFILE = "lopar-minimum"
+    WEAK = 11
+
+
+WIRINGS: dict[str, type[Wiring]] = {
+    "loopback": LoopbackWiring,
+    "crq": CrqWiring,
+    "crq-minimum": MinimalCrqWiring,
+    "crq-scripted": ScriptedCrqWiring,
+}
