@@ -10,6 +10,7 @@ from virtio_crq.errors import UsageError
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}")
 ATTACH_SOCKET = "hypervisor.sock"
+LONGEST_PATH = 107 - len("/vios-.sock") - 32  # of a Unix socket, and the longest name that stands in one
 
 
 def state_root() -> Path:
@@ -32,6 +33,8 @@ def state_directory(machine: str) -> Path:
 def make_state_directory(machine: str) -> Path:
     """Create it with mode 0700; one that belongs to somebody else, or is open to others, is refused."""
     path = state_directory(machine)
+    if len(os.fsencode(path)) > LONGEST_PATH:
+        raise UsageError(f"{path} is too long for sockets in it (at most {LONGEST_PATH} bytes); set XDG_RUNTIME_DIR")
     for directory in (path.parent, path):
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         status = directory.lstat()
