@@ -3,6 +3,7 @@
 
 from collections import deque
 from dataclasses import dataclass, field
+from typing import Any
 
 from virtio_crq.errors import DriverFault
 from virtio_crq.message.backend import BackEnd
@@ -21,7 +22,7 @@ class MemoryBus:
 
     def __init__(self, limits: BusLimits | None = None) -> None:
         self.limits = limits or BusLimits(max_message=4096, ring_entries=256)
-        self.sent: deque[Message] = deque()
+        self.sent: deque[Any] = deque()
         self.terms: Terms | None = None
         self.resets: list[str] = []
 
@@ -119,6 +120,12 @@ class Joined:
             device_changed=lambda device, present: self.events.append(("device", device, int(present))),
             failed=self.errors.append,
         )
+
+    def replace_server(self) -> None:
+        """The device side's process died: another one serves the same disks."""
+        self.models = {number: RecordingDevice() for number in self.models}
+        self.back_bus.sent.clear()
+        self.back = BackEnd(self.back_bus, dict(self.models))
 
     def open(self) -> "Joined":
         """Initialise the connection and get HELLO through."""
