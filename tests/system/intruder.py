@@ -74,6 +74,17 @@ class Intruder:
 
     # -- the connection
 
+    def unmap(self, bus: int, length: int) -> None:
+        """Take a mapping back; busy while the server copies through it."""
+        for _ in range(10_000):
+            if self.port.unmap(bus, length) == 0:
+                return
+        raise AssertionError(f"unmapping {bus:#x} stays busy")
+
+    def remap(self) -> None:
+        """Everything mapped again, whatever an act took back."""
+        assert self.port.map(self.base, self.memory, MAPPED, 3) == 0
+
     def until(self, holds: Any, what: str) -> None:
         """Pump until `holds()`; waits on the adapter's descriptor."""
         deadline = time.monotonic() + PATIENCE
@@ -91,7 +102,17 @@ class Intruder:
         self.until(lambda: self.opened_count, "initialization")
 
     def hello(self, **changes: Any) -> Any:
-        """HELLO with some fields other than they should be; the answer's body, or None for a refusal."""
+        """HELLO; with `changes` to what it should say, and then its answer is not acted on."""
+        answer = self.ask(self._hello_body(**changes), may_refuse=True)
+        if not changes:
+            self._agree(answer)
+        return answer
+
+    def hello_with(self, **changes: Any) -> None:
+        """HELLO that is unusual, but has to be accepted."""
+        self._agree(self.ask(self._hello_body(**changes)))
+
+    def _hello_body(self, **changes: Any) -> codec.Hello:
         limits = self.end.limits
         fields = {
             "magic": codec.HELLO_MAGIC,
@@ -107,24 +128,25 @@ class Intruder:
             "area_slots": limits.area_slots,
             "area_slot_size": limits.area_slot_size,
         } | changes
-        answer = self.ask(codec.Hello(**fields), may_refuse=True)
-        if isinstance(answer, codec.Welcome) and answer.revision and not changes:
-            self.end.agreed(
-                Terms(
-                    SessionNumber(answer.session),
-                    answer.revision,
-                    answer.features,
-                    answer.max_message,
-                    answer.ring_entries,
-                    answer.max_devices,
-                    answer.copy_granularity,
-                    answer.copy_max,
-                    limits.area_address,
-                    limits.area_slots,
-                    limits.area_slot_size,
-                )
+        return codec.Hello(**fields)
+
+    def _agree(self, answer: codec.Welcome) -> None:
+        limits = self.end.limits
+        self.end.agreed(
+            Terms(
+                session=SessionNumber(answer.session),
+                revision=answer.revision,
+                features=answer.features,
+                max_message=answer.max_message,
+                ring_entries=answer.ring_entries,
+                max_devices=answer.max_devices,
+                copy_granularity=answer.copy_granularity,
+                copy_max=answer.copy_max,
+                area_address=limits.area_address,
+                area_slots=limits.area_slots,
+                area_slot_size=limits.area_slot_size,
             )
-        return answer
+        )
 
     def entry(self, *raw: int) -> None:
         """One entry, byte by byte; short ones are filled with zeroes."""

@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a person gets wrong: one clear line, status 2, nothing lost and nothing left running."""
+
+import errno
+import fcntl
+import os
+from pathlib import Path
+
+import pytest
+from runningmachine import RunningMachine
+
+from virtio_crq.cli.clientpartition import client_partition
+from virtio_crq.errors import DeviceFault
+
+MACHINE = """
+[machine]
+name = "system"
+[partition.vios1]
+memory = "32M"
+[partition.web1]
+memory = "32M"
+[[adapter]]
+client = "web1"
+slot = 2
+server = "vios1"
+{more}
+[[map]]
+client = "web1"
+target = "root"
+backing = "{backing}"
+readonly = {readonly}
+"""
+IMAGE = 1 << 20
+
+
+def machine(directory: Path, backing: str = "ram:1M", more: str = "", readonly: str = "false") -> RunningMachine:
+    return RunningMachine(directory, MACHINE.format(backing=backing, more=more, readonly=readonly))
+
+
+def refuses(machine: RunningMachine, *says: str) -> None:
+    """`up` ends with status 2 and one line that holds each of `says`; nothing of the machine remains."""
+    done = machine.run("up", str(machine.file), "--detach")
+    lines = done.stderr.strip().splitlines()
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert len(lines) == 1, lines
+    for part in says:
+        assert part in lines[0]
+    assert machine.run("show").returncode == 2
+    assert not list(machine.state.glob("*.pid"))
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[machine", "machine.toml:1"),
+        ('[machine]\nname = "system"\ncolour = "red"\n', "machine.toml:3"),
+        ('[machine]\nname = "system"\n[partition.a]\nmemory = "lots"\n', "machine.toml:4"),
+    ],
+)
+def test_a_malformed_machine_file_is_named_by_line(tmp_path: Path, text: str, says: str) -> None:
+    refuses(RunningMachine(tmp_path, text), says)
+
+
+def test_a_missing_machine_file(tmp_path: Path) -> None:
+    done = machine(tmp_path).run("up", "nowhere.toml", "--detach")
+    assert done.returncode == 2
+    assert "nowhere.toml" in done.stderr
+
+
+def test_a_duplicate_unit_address(tmp_path: Path) -> None:
+    again = '[[adapter]]\nclient = "web1"\nslot = 2\nserver = "vios1"\n'
+    refuses(machine(tmp_path, more=again), "machine.toml:", "slot 2")
+
+
+def test_a_window_too_small_for_a_ring(tmp_path: Path) -> None:
+    refuses(machine(tmp_path, more='window = "4K"\n'), "machine.toml:", "window")
+
+
+@pytest.mark.timeout(60)
+def test_a_window_too_small_for_the_disks(tmp_path: Path) -> None:
+    maps = "".join(f'[[map]]\nclient = "web1"\ntarget = "d{n}"\nbacking = "null:1M"\n' for n in range(24))
+    with machine(tmp_path, more='window = "1M"\n' + maps) as running:
+        with client_partition(running.state, "web1") as client:
+            broken = [disk.broken for disk in client.disks() if disk.broken is not None]
+            assert broken
+            assert "window too small" in str(broken[0])
+
+
+@pytest.mark.parametrize(
+    ("size", "says"), [(None, "no such image"), (0, "less than one sector"), (700, "not a multiple of 512")]
+)
+def test_a_missing_or_short_image(tmp_path: Path, size: int | None, says: str) -> None:
+    if size is not None:
+        (tmp_path / "root.img").write_bytes(bytes(size))
+    refuses(machine(tmp_path, "file:root.img"), "web1/root", "root.img", says)
+
+
+def test_an_image_mapped_twice(tmp_path: Path) -> None:
+    (tmp_path / "root.img").write_bytes(bytes(IMAGE))
+    again = '[[map]]\nclient = "web1"\ntarget = "other"\nbacking = "file:./root.img"\n'
+    refuses(machine(tmp_path, "file:root.img", more=again), "mapped twice")
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.clause("CRQ-D-89")
+def test_an_image_that_another_server_holds(tmp_path: Path) -> None:
+    image = tmp_path / "root.img"
+    image.write_bytes(b"x" * IMAGE)
+    with image.open("rb+") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        refuses(machine(tmp_path, "file:root.img"), "in use by another VIOS")
+    assert image.read_bytes() == b"x" * IMAGE
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.clause("CRQ-D-77")
+def test_a_write_to_a_read_only_disk_is_an_error_to_the_client(tmp_path: Path) -> None:
+    image = tmp_path / "root.img"
+    image.write_bytes(b"x" * IMAGE)
+    with machine(tmp_path, "file:root.img", readonly="true") as running:
+        with client_partition(running.state, "web1") as client:
+            disk = client.disk("root")
+            with pytest.raises(OSError, match="read-only") as refused:
+                disk.write(0, bytes(4096))
+            assert refused.value.errno == errno.EROFS
+            disk.features &= ~(1 << 5)  # a driver that does not look at the feature
+            with pytest.raises(OSError, match="failed") as failed:
+                disk.write(0, bytes(4096))
+            assert failed.value.errno == errno.EIO
+            assert disk.read(0, 4096) == b"x" * 4096
+    assert image.read_bytes() == b"x" * IMAGE
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small file system takes root")
+def test_a_full_file_system_is_an_error_to_the_client(tmp_path: Path) -> None:
+    small = tmp_path / "small"
+    small.mkdir()
+    if os.system(f"mount -t tmpfs -o size=1M tmpfs {small} 2>/dev/null"):
+        pytest.skip("no file system can be mounted here")
+    try:
+        with (small / "root.img").open("wb") as image:
+            image.truncate(4 << 20)
+        with machine(tmp_path, "file:small/root.img") as running:
+            with client_partition(running.state, "web1") as client:
+                disk = client.disk("root")
+                disk.write(0, b"y" * 4096)
+                with pytest.raises(OSError, match="failed") as full:
+                    disk.write(0, b"z" * (4 << 20))
+                assert full.value.errno == errno.EIO
+                assert disk.read(4 << 20 >> 1, 4096) in (bytes(4096), b"z" * 4096)
+                assert running.adapter("web1")["targets"][0]["counters"]["errors"] > 0
+    finally:
+        os.system(f"umount {small}")
+
+
+def test_an_unknown_engine(tmp_path: Path) -> None:
+    (tmp_path / "root.img").write_bytes(bytes(IMAGE))
+    refuses(machine(tmp_path, "file:root.img,engine=aio"), "machine.toml:", "engine 'aio'", "io_uring")
+
+
+@pytest.mark.timeout(60)
+def test_a_client_of_another_revision_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("virtio_crq.message.codec.REVISION", 7)
+    with machine(tmp_path) as running:
+        with pytest.raises(DeviceFault, match="revision"):
+            with client_partition(running.state, "web1"):
+                pass
+        assert running.refused("web1").get("hello-revision")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("show",),
+        ("down",),
+        ("vios", "lsmap"),
+        ("vios", "stat"),
+        ("disk", "copy", "web1/root", "x.img"),
+        ("trace",),
+        ("start", "vios1"),
+    ],
+)
+def test_commands_without_a_machine(tmp_path: Path, command: tuple[str, ...]) -> None:
+    done = machine(tmp_path).run(*command)
+    assert done.returncode == 2
+    assert done.stderr.strip().splitlines() == ["virtio-crq: no machine is up; start one with: virtio-crq up FILE"]
