@@ -295,7 +295,7 @@ def position_beyond_the_queue(it: Intruder) -> None:
     it.announce(it.position + QUEUE_SIZE + 1 & 0xFFFF)
 
 
-# --- rings -------------------------------------------------------------------------------------------------------------
+# --- rings ---
 
 
 def _post(it: Intruder, *chain: Descriptor, head: int = 0) -> None:
@@ -461,7 +461,7 @@ _positions_row("repeated", avail_position=2, num_heads=2, heads=(1, 1))
 _positions_row("backwards", used_position=1)
 
 
-# --- floods ------------------------------------------------------------------------------------------------------------
+# --- floods ---
 
 
 @act("", "CRQ-D-36", "CRQ-D-92", name="flood")
