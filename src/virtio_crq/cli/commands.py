@@ -32,7 +32,7 @@ class Command:
 
 
 COMMANDS = (
-    Command("up", "machine:up", "Start a machine: its hypervisor and its servers, each a process of its own."),
+    Command("up", "machine:up", "Start a machine: its hypervisor and its servers."),
     Command("down", "machine:down", "Stop a machine."),
     Command("start", "machine:start", "Start a server again, after it ended or was killed."),
     Command("show", "machine:show", "Show partitions, adapters, connections and counters."),
@@ -40,7 +40,7 @@ COMMANDS = (
     Command("disk", "disk:app", "Copy a client's disk, or export it to other tools."),
     Command("trace", "trace:trace", "Show every hypercall and entry, as the engine saw it."),
     Command("bench", "bench:bench", "Measure, and count what one I/O costs."),
-    Command("spec", "spec:spec", "List the clauses of the specification with the tests that cite them."),
+    Command("spec", "spec:spec", "List the clauses and the tests that cite them."),
     Command("demo", "demo:demo", "Carry a file system over CRQ, kill the server, check everything."),
     Command("version", "version:version", "Show the version and whether the data plane is compiled."),
     # Roles of a running machine; `up` starts them.

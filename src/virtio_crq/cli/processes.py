@@ -68,7 +68,7 @@ class ProcessTable:
         """Roles whose process is alive, by name."""
         found = {}
         for path in sorted(self._directory.glob("*.pid")):
-            with contextlib.suppress(OSError, ValueError, KeyError):
+            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
                 record = json.loads(path.read_text())
                 child = self._children.get(record["pid"])
                 ended = child is not None and child.poll() is not None
@@ -90,6 +90,8 @@ class ProcessTable:
         stopped = [name for name in names if self.stop(name)]
         for path in self._directory.glob("*.pid"):
             path.unlink(missing_ok=True)
+        for child in self._children.values():
+            child.poll()  # one that somebody else stopped is still ours to reap
         return stopped
 
     def wait(self, seconds: float | None) -> None:

@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command line as people meet it: help, errors of one line, status 2, nothing imported before its time."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from virtio_crq.cli.commands import COMMANDS
+from virtio_crq.cli.tables import table
+
+
+@pytest.fixture
+def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    return tmp_path
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "virtio_crq.cli", *arguments], capture_output=True, text=True, timeout=60
+    )
+
+
+def refusal(*arguments: str) -> str:
+    """The one line on stderr of a command that ends with status 2."""
+    done = run(*arguments)
+    assert (done.returncode, done.stdout) == (2, ""), done
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith("virtio-crq: ")
+    return done.stderr.removeprefix("virtio-crq: ").rstrip("\n")
+
+
+def test_help_names_every_command_that_is_there_and_no_role() -> None:
+    done = run("--help")
+    assert done.returncode == 0
+    for command in COMMANDS:
+        shown = f"\n  {command.name} " in done.stdout.partition("Commands:")[2]
+        assert shown == (command.exists() and not command.hidden), command.name
+    assert "..." not in done.stdout.partition("Commands:")[2], "a summary is too long for its line"
+    assert "Examples:" in done.stdout
+
+
+def test_help_imports_no_command() -> None:
+    code = (
+        "import sys\nfrom virtio_crq.cli import main\nsys.argv = ['virtio-crq', '--help']\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        "print([n for n in sys.modules if n.startswith('virtio_crq.') and not n.startswith('virtio_crq.cli')])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = done.stdout.splitlines()[-1]
+    assert loaded == "['virtio_crq.errors']"
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if c.exists()], ids=lambda command: command.name)
+def test_every_command_has_help(command: object) -> None:
+    done = run(command.name, "--help")  # type: ignore[attr-defined]
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Usage:" in done.stdout
+
+
+@pytest.mark.parametrize("command", ["up", "down", "start", "show", "trace", "version"])
+def test_help_of_a_command_has_an_example(command: str) -> None:
+    assert f"virtio-crq {command}" in run(command, "--help").stdout.partition("Usage:")[2].partition("\n")[2]
+
+
+@pytest.mark.parametrize("arguments", [("show",), ("down",), ("trace",), ("start", "vios1"), ("vios", "lsmap")])
+def test_without_a_machine_commands_say_so(runtime: Path, arguments: tuple[str, ...]) -> None:
+    assert refusal(*arguments) == "no machine is up; start one with: virtio-crq up FILE"
+
+
+def test_a_machine_that_is_not_up_is_named(runtime: Path) -> None:
+    assert refusal("show", "-m", "demo") == "machine 'demo' is not up"
+
+
+def test_a_malformed_machine_file_is_one_line_and_nothing_starts(runtime: Path) -> None:
+    file = runtime / "m.toml"
+    file.write_text("[machine]\nnam = 'x'\n")
+    assert refusal("up", str(file)) == f"{file}:2: unknown key 'nam' in [machine]; did you mean name?"
+    assert not (runtime / "virtio-crq").exists()
+    assert "No such file" in refusal("up", str(runtime / "none.toml"))
+
+
+def test_a_mapping_that_the_server_would_refuse_starts_nothing(runtime: Path) -> None:
+    file = runtime / "m.toml"
+    file.write_text(
+        '[machine]\nname = "x"\n[partition.v]\nmemory = "4MiB"\n[partition.c]\nmemory = "4MiB"\n'
+        '[[adapter]]\nclient = "c"\nserver = "v"\nslot = 2\n[[map]]\nclient = "c"\ntarget = "t"\nbacking = "tape:1"\n'
+    )
+    assert refusal("up", str(file)).startswith(f"{file}:11: map c/t: ")
+    assert not (runtime / "virtio-crq").exists()
+
+
+def test_a_command_that_does_not_exist_is_status_2() -> None:
+    done = run("fly")
+    assert done.returncode == 2
+    assert "No such command 'fly'" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_version_says_whether_the_data_plane_is_compiled() -> None:
+    facts = json.loads(run("version", "--json").stdout)
+    assert facts.keys() == {"version", "dataplane", "python"}
+    assert facts["dataplane"] in ("compiled", "interpreted")
+    assert f"(data plane {facts['dataplane']}," in run("version").stdout
+
+
+def test_a_reader_that_goes_away_is_no_traceback() -> None:
+    code = f"{sys.executable} -m virtio_crq.cli --help | head -c 1"
+    done = subprocess.run(["sh", "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+
+
+def test_shell_completion_is_offered() -> None:
+    assert "_VIRTIO_CRQ_COMPLETE" in run("--show-completion", "bash").stdout or run("--show-completion").returncode in (
+        0,
+        1,
+    )
+
+
+def test_columns_are_aligned_and_numbers_stand_right() -> None:
+    assert table(("name", "count"), [("a", 5), ("long", 100)]) == "name  count\na         5\nlong    100"
+    assert table(("name",), []) == "name"
