@@ -17,6 +17,7 @@ class Outcome(Enum):
     DROPPED = "dropped, counted"
     REFUSED = "REFUSED, counted"
     UNCHANGED = "answered with the status unchanged, counted"
+    UNAGREED = "answered with revision 0, counted"
     NEEDS_RESET = "DEVICE_NEEDS_RESET, counted"
     CONNECTION = "the connection is reset, counted"
 
@@ -39,7 +40,7 @@ RULES = (
     Rule("hello-repeated", 7, "CRQ-D-6", Outcome.REFUSED),
     Rule("hello-magic", 8, "CRQ-D-7", Outcome.REFUSED),
     Rule("hello-limits", 9, "CRQ-D-8", Outcome.REFUSED),
-    Rule("hello-revision", 10, "CRQ-D-9", Outcome.REFUSED),
+    Rule("hello-revision", 10, "CRQ-D-9", Outcome.UNAGREED),
     Rule("request-outstanding", 11, "CRQ-D-16", Outcome.REFUSED),
     Rule("devices-window", 12, "CRQ-D-44", Outcome.REFUSED),
     Rule("feature-block", 13, "CRQ-D-47", Outcome.REFUSED),
