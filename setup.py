@@ -25,7 +25,7 @@ def extension(name: str, sources: list[str], macros: list[tuple[str, str]]) -> E
     return Extension(
         name,
         sources,
-        include_dirs=["src/virtio_crq/platform", "src/virtio_crq/hypervisor/engine", "src/virtio_crq/bench"],
+        include_dirs=[f"src/virtio_crq/{part}" for part in ("platform", "dataplane", "hypervisor/engine", "bench")],
         depends=[str(p) for p in SOURCE.glob("virtio_crq/**/*.h")]
         + [str(p) for p in SOURCE.glob("virtio_crq/**/*.pxd")]
         + ENGINE,

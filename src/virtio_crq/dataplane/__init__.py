@@ -1,2 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The compiled part: rings by copy, request loops, workers."""
+
+from virtio_crq.dataplane import sources
+
+sources.install()

@@ -1,16 +1,118 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A raw file or a block device."""
+"""A raw file or a block device.
 
+Reads are tried at once with RWF_NOWAIT, which for cached pages is as fast as reading gets. What would wait is
+deferred: to io_uring, or to a few threads where that is forbidden. A worker never waits for a file.
+"""
+
+import os
+import select
+
+from virtio_crq.dataplane.deferred import Deferred
+from virtio_crq.dataplane.kernel import transfer
 from virtio_crq.dataplane.store import Store
+from virtio_crq.dataplane.threads import Threads
+from virtio_crq.dataplane.uring import Uring
+from virtio_crq.errors import UsageError
+from virtio_crq.platform.port import Port
+
+
+def defer(descriptor: int, engine: str) -> Deferred:
+    """The means of waiting: "auto" is io_uring, or threads where it is forbidden."""
+    if engine == "threads":
+        return Threads(descriptor)
+    if engine not in ("auto", "uring"):
+        raise UsageError(f"engine is auto, uring or threads, not {engine}")
+    try:
+        return Uring(descriptor)
+    except OSError as error:
+        if engine == "uring":
+            raise UsageError(f"io_uring cannot be used here: {error.strerror}") from error
+        return Threads(descriptor)
 
 
 class FileStore(Store):
     """Does I/O on `descriptor`, which stays the caller's (the image lock is held on the same open file).
 
-    `engine`: "auto" (io_uring, or threads where it is forbidden), "uring", "threads". `write_now`: try writes without
-    waiting first, as reads are.
+    `engine`: "auto", "uring", "threads", or a Deferred of one's own. `write_now`: try writes without waiting first,
+    as reads are. `misses` counts what had to be deferred.
     """
 
-    def __init__(self, descriptor: int, capacity: int, engine: str = "auto", write_now: bool = False) -> None:
+    def __init__(
+        self, descriptor: int, capacity: int, engine: str | Deferred = "auto", write_now: bool = False
+    ) -> None:
         super().__init__(capacity)
-        raise NotImplementedError
+        self.descriptor = descriptor
+        self.misses = 0
+        self.read_now = 1
+        self.write_now = 1 if write_now else 0
+        self.deferred = defer(descriptor, engine) if isinstance(engine, str) else engine
+
+    @property
+    def engine(self) -> str:
+        """Which means of waiting is in use."""
+        return type(self.deferred).__name__.lower()
+
+    def bind(self, port: Port) -> None:
+        self.deferred.bind(port)
+
+    def read(self, port: Port, offset: int, length: int, position: int, token: int) -> int:
+        if self.read_now:
+            done = transfer(self.descriptor, port, offset, length, position, 0, 1)
+            if done == length:
+                return 0
+            if done > 0:
+                return self._defer(offset + done, length - done, position + done, 0, token)
+            if done == 0:
+                return 2  # the file is shorter than the disk it holds
+            if done == -95:  # EOPNOTSUPP: this file system always waits
+                self.read_now = 0
+            elif done != -11 and done != -4:  # EAGAIN, EINTR
+                return 2
+        return self._defer(offset, length, position, 0, token)
+
+    def write(self, port: Port, offset: int, length: int, position: int, stable: int, token: int) -> int:
+        operation = 2 if stable else 1
+        if self.write_now and not stable:
+            done = transfer(self.descriptor, port, offset, length, position, operation, 1)
+            if done == length:
+                return 0
+            if done > 0:
+                return self._defer(offset + done, length - done, position + done, operation, token)
+            if done == -95:
+                self.write_now = 0
+            elif done != -11 and done != -4:
+                return 2
+        return self._defer(offset, length, position, operation, token)
+
+    def sync(self, port: Port, token: int) -> int:
+        return self._defer(0, 0, 0, 3, token)
+
+    def _defer(self, offset: int, length: int, position: int, operation: int, token: int) -> int:
+        if self.deferred.queue(offset, length, position, operation, token) != 0:
+            return 3
+        self.misses += 1
+        self.pending += 1
+        return 1
+
+    def submit(self) -> int:
+        return self.deferred.submit() if self.pending else 0
+
+    def reap(self) -> int:
+        if not self.pending or not self.deferred.reap():
+            return 0
+        self.token = self.deferred.token
+        self.result = 2 if self.deferred.failed else 0
+        self.pending -= 1
+        return 1
+
+    def wakeup(self) -> int:
+        return self.deferred.wakeup()
+
+    def close(self) -> None:
+        """Waits for what is pending: a write must not land after somebody else took the image over."""
+        while self.pending:
+            if not self.reap():
+                select.select([self.wakeup()], [], [], 1)
+                os.eventfd_read(self.wakeup())
+        self.deferred.close()

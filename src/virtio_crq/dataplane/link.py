@@ -3,10 +3,20 @@
 
 from collections.abc import Callable
 
+from virtio_crq.dataplane.batched import BatchedRing
+from virtio_crq.dataplane.naive import NaiveRing
+from virtio_crq.dataplane.ring import DeviceRing
 from virtio_crq.dataplane.service import Service
-from virtio_crq.platform.channel import Channel
+from virtio_crq.dataplane.staging import Staging
+from virtio_crq.dataplane.store import Store
+from virtio_crq.errors import DriverFault
+from virtio_crq.platform.channel import AVAIL, CONTROL, CREDIT, LOST, NOTHING, USED, Channel
 from virtio_crq.platform.partition import Arena
 from virtio_crq.platform.port import Port
+
+FETCHES: dict[str, type[DeviceRing]] = {"batched": BatchedRing, "naive": NaiveRing}
+ENTRIES = 64  # heard in one turn, so that a flood of entries does not keep queues from being served
+TURNS = 4  # mini-batches of one queue in one turn
 
 
 class Link:
@@ -27,7 +37,21 @@ class Link:
         max_copy: int = 131072,
     ) -> None:
         """`arena` is mapped for the platform: at least 1 MiB of data plus about 128 KiB for each queue."""
-        raise NotImplementedError
+        self.port = port
+        self.channel = channel
+        self.staging = Staging(arena)
+        self.on_control = on_control
+        self.on_fault = on_fault
+        self.max_copy = max_copy
+        self.refusals: dict[str, int] = {}
+        self.table: dict[tuple[int, int], Service] = {}
+        self.services: list[Service] = []
+        self.stores: list[Store] = []
+        self.last: Service | None = None
+        self.unsaid = 0
+        self.armed = 0
+
+    # --- queues ---
 
     def open_queue(
         self,
@@ -48,15 +72,183 @@ class Link:
         `resume` is (avail position, used position, heads in flight in order): those heads are served first.
         Raises DriverFault when the addresses, size or the resume list cannot be right.
         """
-        raise NotImplementedError
+        if (device, queue) in self.table:
+            raise ValueError(f"queue {queue} of device {device} is open")
+        strategy = FETCHES[fetch]
+        ring = strategy(self.port, self.staging, size, descriptors, available, used, event_idx, indirect, self.max_copy)
+        try:
+            if resume is not None:
+                ring.resume(*resume)
+            service.bind(device, queue, self.port, ring, self.staging)
+        except BaseException:
+            ring.discard()
+            raise
+        self.table[device, queue] = service
+        self.services.append(service)
+        if service.store not in self.stores:
+            self.stores.append(service.store)
+        service.ready = 1
 
     def close_queue(self, device: int, queue: int) -> None:
         """Stop serving a queue; what is still in the store ends without a trace in the partner's memory.
 
         A queue opened later on the same store starts only after that has happened.
         """
-        raise NotImplementedError
+        service = self.table.pop((device, queue), None)
+        if service is None:
+            return
+        self.services.remove(service)
+        self.last = None
+        service.close()
+        self.stores = [store for store in self.stores if store.pending or any(store.owners)]
 
     def close(self) -> None:
         """Close all queues (the partner is gone, or the session is over)."""
-        raise NotImplementedError
+        for device, queue in list(self.table):
+            self.close_queue(device, queue)
+
+    def service(self, device: int, queue: int) -> Service | None:
+        """The service of an open queue, for its counters."""
+        return self.table.get((device, queue))
+
+    def refuse(self, rule: str) -> None:
+        """Count a broken rule."""
+        self.refusals[rule] = self.refusals.get(rule, 0) + 1
+
+    # --- one turn ---
+
+    def turn(self) -> int:
+        """Hear what came, reap what the stores finished, serve what is ready; 0 when there was nothing to do."""
+        moved = 0
+        entries = 0
+        while entries < ENTRIES:
+            kind = self.channel.poll()
+            if kind == NOTHING:
+                break
+            entries += 1
+            self._hear(kind)
+        moved = entries
+        for store in self.stores:
+            if store.pending:
+                moved += self._reap(store)
+        self.unsaid = 0
+        for service in self.services:
+            if service.ready and not service.store.orphans:
+                moved += self._serve(service)
+        return moved
+
+    def _hear(self, kind: int) -> int:
+        if kind in (CONTROL, LOST):
+            self.on_control(kind, self.channel.entry())
+            return 0
+        service = self._find(self.channel.device, self.channel.queue)
+        if service is None:
+            self.refuse("unknown-queue")
+            return 0
+        try:
+            if self.channel.credit:
+                service.ring.hear_credit()
+            if kind == AVAIL:
+                service.ring.hear_avail(self.channel.position)
+            elif kind == USED:
+                raise DriverFault("used-from-driver", f"position {self.channel.position}")
+        except DriverFault as fault:
+            self._stop(service, fault)
+            return 0
+        service.ready = 1
+        return 0
+
+    def _find(self, device: int, queue: int) -> Service | None:
+        service = self.last
+        if service is None or service.device != device or service.queue != queue:
+            service = self.table.get((device, queue))
+            self.last = service
+        return service
+
+    def _stop(self, service: Service, fault: DriverFault) -> None:
+        """The driver broke a rule: this queue is served no more, everything else goes on."""
+        self.refuse(fault.rule)
+        self.close_queue(service.device, service.queue)
+        self.on_fault(service.device, service.queue, fault.rule, fault.detail)
+
+    def _serve(self, service: Service) -> int:
+        ring = service.ring
+        moved = 0
+        turns = 0
+        try:
+            while turns < TURNS:
+                now = service.turn()
+                moved += now
+                turns += 1
+                self._tell(service)
+                if now == 0 or not (ring.waiting or ring.fetched != ring.announced):
+                    break
+        except DriverFault as fault:
+            self._stop(service, fault)
+            return 1
+        if ring.waiting or ring.fetched != ring.announced or ring.replayed != ring.replays or service.parked_count:
+            return moved
+        service.ready = 0
+        self._give_back(service)
+        return moved
+
+    def _tell(self, service: Service) -> int:
+        """Announce what is used, if the driver wants it and the right to is here; its credit goes along."""
+        ring = service.ring
+        if not ring.notice or not ring.used_credit:
+            return 0
+        held = ring.owes_credit()
+        if self.channel.announce(USED, service.device, service.queue, ring.published, held) != 0:
+            service.ready = 1
+            self.unsaid = 1
+            return 0
+        ring.notice = 0
+        ring.used_credit = 0
+        if held:
+            ring.avail_held = 0
+        return 0
+
+    def _give_back(self, service: Service) -> int:
+        """Return the AVAIL credit by itself: nothing is about to be announced that could carry it."""
+        ring = service.ring
+        if not ring.owes_credit():
+            if ring.notice and ring.used_credit:
+                service.ready = 1
+                self.unsaid = 1
+            return 0
+        if self.channel.announce(CREDIT, service.device, service.queue, 0, 1) != 0:
+            service.ready = 1
+            self.unsaid = 1
+            return 0
+        ring.avail_held = 0
+        return 0
+
+    def _reap(self, store: Store) -> int:
+        """Land what the store finished. Copies of one queue at a time: a refused one must name the right queue."""
+        moved = 0
+        current: Service | None = None
+        while store.reap():
+            moved += 1
+            service = store.owners[store.token >> 16]
+            if current is not None and current is not service:
+                self._settle(current)
+            current = service
+            try:
+                service.land(store.token & 0xFFFF, store.result)
+            except DriverFault as fault:
+                self._stop(service, fault)
+        if current is not None:
+            self._settle(current)
+        return moved
+
+    def _settle(self, service: Service) -> None:
+        if service.closed:
+            return
+        try:
+            service.settle()
+        except DriverFault as fault:
+            self._stop(service, fault)
+
+    def wakeups(self) -> list[int]:
+        """Descriptors that are readable when a store has finished something."""
+        return [store.wakeup() for store in self.stores if store.wakeup() >= 0]

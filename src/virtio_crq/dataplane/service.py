@@ -1,12 +1,161 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The request loop of one queue, whatever the device type."""
+"""The request loop of one queue, whatever the device type.
+
+A turn serves one mini-batch: fetch when nothing waits, run up to BATCH requests, publish what was completed. Batches
+are small so that the driver works on the first while the second is served. Requests that wait for the store are out
+of the loop until their token comes back; requests that found no room in the arena are parked, and go first.
+"""
+
+from array import array
+
+import cython
+
+from virtio_crq.dataplane.ring import DeviceRing
+from virtio_crq.dataplane.staging import Staging
+from virtio_crq.dataplane.store import Store
+from virtio_crq.platform.port import Port
+
+BATCH = 8
 
 
 class Service:
     """One per queue; a device type subclasses it. `requests`, `errors` count; `bytes_in`, `bytes_out` too."""
 
-    def __init__(self) -> None:
+    def __init__(self, store: Store | None = None) -> None:
+        self.store = store if store is not None else Store(0)
+        self.device = 0
+        self.queue = 0
+        self.bound = 0
+        self.tag = 0
+        self.ready = 0
+        self.closed = 0
         self.requests = 0
         self.errors = 0
         self.bytes_in = 0
         self.bytes_out = 0
+        self.batches = 0
+        self.in_store = 0
+        self.batch = array("H", bytes(2 * BATCH))
+        self.parked_head = 0
+        self.parked_count = 0
+        self.spent = array("Q", bytes(8 * 512))
+        self.spent_length = array("I", bytes(4 * 512))
+        self.spent_count = 0
+
+    def bind(self, device: int, queue: int, port: Port, ring: DeviceRing, staging: Staging) -> None:
+        """Become the service of this ring. Once: a queue that is set up again gets a fresh service."""
+        if self.bound:
+            raise ValueError("a service belongs to one ring")
+        self.bound = 1
+        self.device = device
+        self.queue = queue
+        self.port = port
+        self.ring = ring
+        self.staging = staging
+        self.parked = array("H", bytes(2 * ring.size))
+        self.store.bind(port)
+        self.prepare(ring.size)
+        self.tag = self.store.adopt(self)
+
+    def prepare(self, size: int) -> None:
+        """Allocate what the device type keeps for each head: nothing is allocated later."""
+
+    def turn(self) -> int:
+        """Serve one mini-batch; the number of requests that moved."""
+        with cython.nogil:
+            moved = self._turn()
+        self.store.submit()
+        return moved
+
+    def settle(self) -> int:
+        """Publish what landed, before another queue stages copies of its own."""
+        with cython.nogil:
+            self.ring.publish()
+            self.release()
+        return 0
+
+    def _turn(self) -> int:
+        moved = 0
+        if self.parked_count:
+            moved = self._unpark()
+        elif self.ring.waiting == 0:
+            self.ring.fetch()
+        count = 0
+        while count < BATCH and self.parked_count == 0:
+            head = self.ring.take()
+            if head < 0:
+                break
+            self.batch[count] = head
+            count += 1
+        if count:
+            self.batches += 1
+            self.run(count)
+        moved += self.ring.publish()
+        self.release()
+        return moved + count
+
+    def _unpark(self) -> int:
+        """Try what was parked, once around; stop at the first that is parked again."""
+        count = self.parked_count
+        while count:
+            count -= 1
+            head = self.parked[self.parked_head]
+            self.parked_head = (self.parked_head + 1) & (self.ring.size - 1)
+            self.parked_count -= 1
+            self.advance(head)
+            if self.parked_count > count:
+                return 0
+        return 1
+
+    def park(self, head: int) -> int:
+        """No room or no slot for this request now."""
+        self.parked[(self.parked_head + self.parked_count) & (self.ring.size - 1)] = head
+        self.parked_count += 1
+        return 0
+
+    def spend(self, at: int, length: int) -> int:
+        """This buffer is free once what was staged from it has been copied."""
+        if self.spent_count == 512:
+            self.ring.flush()
+            self.release()
+        self.spent[self.spent_count] = at
+        self.spent_length[self.spent_count] = length
+        self.spent_count += 1
+        return 0
+
+    def release(self) -> int:
+        """Everything staged has been copied: give the spent buffers back."""
+        for index in range(self.spent_count):
+            self.staging.give(self.spent[index], self.spent_length[index])
+        self.spent_count = 0
+        return 0
+
+    def run(self, count: int) -> int:
+        """Serve the heads in `batch`; each ends in `ring.complete`, in the store, or parked."""
+        return 0
+
+    def advance(self, head: int) -> int:
+        """Go on with a request that was parked."""
+        return 0
+
+    def land(self, head: int, result: int) -> int:
+        """The store is done with this request; of a closed queue, only its buffer matters."""
+        return 0
+
+    def abandon(self, head: int) -> int:
+        """Give back what a request holds; the queue is closed."""
+        return 0
+
+    def close(self) -> None:
+        """Serve no more. What is in the store lands later; until then nothing else starts on that store."""
+        self.closed = 1
+        self.ready = 0
+        self.port.flush()  # what a batch staged before its fault: nothing of it may outlive the buffers
+        self.release()
+        for index in range(self.parked_count):
+            self.abandon(self.parked[(self.parked_head + index) & (self.ring.size - 1)])
+        self.parked_count = 0
+        self.store.orphans += self.in_store
+        if self.in_store == 0:
+            self.store.forget(self.tag)
+        self.ring.discard()

@@ -1,5 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where a block device's bytes live: the interface between a request loop and a backing."""
+"""Where a block device's bytes live: the interface between a request loop and a backing.
+
+An operation answers at once (DONE, FAILED), later (PENDING: its token comes back from `reap`), or not now (BUSY: ask
+again after something else ended). Offsets are into own RAM, positions into the store, both in bytes.
+"""
+
+from typing import Any
+
+from virtio_crq.platform.port import Port
+
+DONE = 0
+PENDING = 1
+FAILED = 2
+BUSY = 3
 
 
 class Store:
@@ -7,6 +20,50 @@ class Store:
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
+        self.orphans = 0  # operations still running for queues that were closed: nothing new starts before they end
+        self.pending = 0
+        self.owners: list[Any] = []
+        self.token = 0
+        self.result = 0
+
+    def bind(self, port: Port) -> None:
+        """Whose memory offsets are into."""
+
+    def adopt(self, owner: object) -> int:
+        """A tag for the tokens of this owner."""
+        if None in self.owners:
+            tag = self.owners.index(None)
+            self.owners[tag] = owner
+            return tag
+        self.owners.append(owner)
+        return len(self.owners) - 1
+
+    def forget(self, tag: int) -> None:
+        """The owner has nothing pending any more."""
+        self.owners[tag] = None
+
+    def read(self, port: Port, offset: int, length: int, position: int, token: int) -> int:
+        return 2
+
+    def write(self, port: Port, offset: int, length: int, position: int, stable: int, token: int) -> int:
+        """`stable`: on the medium before it is done."""
+        return 2
+
+    def sync(self, port: Port, token: int) -> int:
+        """What was written before is on the medium when this is done."""
+        return 0
+
+    def submit(self) -> int:
+        """Start what was made pending since the last call."""
+        return 0
+
+    def reap(self) -> int:
+        """1 if an operation ended: `token` says which, `result` how (DONE, FAILED)."""
+        return 0
+
+    def wakeup(self) -> int:
+        """A descriptor that is readable when `reap` has something; -1 when nothing is ever pending."""
+        return -1
 
     def close(self) -> None:
         """Release what the store holds, after its last operation ended."""

@@ -1,36 +1,181 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A thread that serves connections, with one sleep for all of them."""
+"""A thread that serves connections, with one sleep for all of them.
 
+    turn over all links ── work ──► turn …
+         │ nothing for `polling` microseconds
+         ▼
+    signal(1) on each ──► look once more ──► epoll ──► signal(0) on those that woke ──► turn …
+
+An entry that comes between the last look and the sleep finds the interrupt on; one that came before it was turned on
+makes the platform raise it then (edge interrupts signal at unmask). So nothing is slept over.
+"""
+
+import contextlib
+import os
+import select
+import threading
+import time
+from collections import deque
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
+
+import cython
 
 from virtio_crq.dataplane.link import Link
+from virtio_crq.errors import VirtioCrqError
+from virtio_crq.platform.port import pause
 
 T = TypeVar("T")
+SPINS = 32  # pauses between two looks, with the interpreter's lock released
 
 
 class Worker:
-    """`polling` is how long it looks for work before it sleeps, in microseconds; None: it never sleeps."""
+    """`polling` is how long it looks for work before it sleeps, in microseconds; None: it never sleeps.
+
+    `sleeps` counts sleeps. `failure` is what ended the thread, if anything but `stop` did.
+    """
 
     def __init__(self, name: str, polling: int | None = 50) -> None:
-        raise NotImplementedError
+        self.name = name
+        self.polling = polling
+        self.links: list[Link] = []
+        self.sleeps = 0
+        self.failure: BaseException | None = None
+        self._stopping = False
+        self._requests: deque[Callable[[], None]] = deque()
+        self._event = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    # --- any thread ---
 
     def start(self) -> None:
         """Start the thread."""
-        raise NotImplementedError
+        self._thread.start()
 
     def add(self, link: Link) -> None:
         """Serve this connection from now on (any thread)."""
-        raise NotImplementedError
+        self.call(lambda: self.links.append(link))
 
     def remove(self, link: Link) -> None:
         """Serve it no more; returns when the worker no longer touches it (any thread)."""
-        raise NotImplementedError
+        self.call(lambda: self._drop(link))
 
     def call(self, work: Callable[[], T]) -> T:
         """Run `work` in the worker's thread, between two turns, and return what it returns (any thread)."""
-        raise NotImplementedError
+        if threading.current_thread() is self._thread or not self._thread.is_alive():
+            return work()
+        outcome: list[Any] = []
+        failed: list[BaseException] = []
+        ended = threading.Event()
+
+        def run() -> None:
+            try:
+                outcome.append(work())
+            except BaseException as error:
+                failed.append(error)
+            ended.set()
+
+        self._requests.append(run)
+        self.wake()
+        while not ended.wait(0.1):
+            if not self._thread.is_alive():
+                raise VirtioCrqError(f"worker {self.name} has ended") from self.failure
+        if failed:
+            raise failed[0]
+        answer: T = outcome[0]
+        return answer
+
+    def wake(self) -> None:
+        """Have the worker look at everything (any thread)."""
+        os.eventfd_write(self._event, 1)
 
     def stop(self) -> None:
         """End the thread after its current turn."""
-        raise NotImplementedError
+        self._stopping = True
+        self.wake()
+        if self._thread.is_alive() and threading.current_thread() is not self._thread:
+            self._thread.join()
+
+    # --- the worker's own thread ---
+
+    def _run(self) -> None:
+        try:
+            while not self._stopping:
+                self._answer()
+                if self.serve():
+                    continue
+                if self.polling is None:
+                    continue
+                if not self._spin(self.polling):
+                    self._sleep()
+        except BaseException as error:
+            self.failure = error
+            raise
+        finally:
+            self._answer()
+
+    def _answer(self) -> None:
+        while self._requests:
+            self._requests.popleft()()
+
+    def _drop(self, link: Link) -> None:
+        if link in self.links:
+            self.links.remove(link)
+
+    def serve(self) -> int:
+        """One turn of every link; 0 when there was nothing to do."""
+        moved = 0
+        for link in self.links:
+            moved += link.turn()
+        with cython.nogil:
+            for _ in range(SPINS if moved == 0 else 1):
+                pause()
+        return moved
+
+    def _spin(self, microseconds: int) -> bool:
+        """Whether work came within that time."""
+        end = time.monotonic_ns() + 1000 * microseconds
+        while time.monotonic_ns() < end:
+            if self.serve() or self._requests:
+                return True
+        return False
+
+    def _sleep(self) -> None:
+        for link in self.links:
+            if not link.armed:
+                link.port.signal(1)
+                link.armed = 1
+        if self._look() or self._requests or self._stopping:
+            return
+        self.sleeps += 1
+        with select.epoll() as epoll:
+            awaited = self._awaited()
+            for descriptor in awaited:
+                epoll.register(descriptor, select.EPOLLIN)
+            woke = epoll.poll(0.001 if any(link.unsaid for link in self.links) else -1)
+        for descriptor, _ in woke:
+            with contextlib.suppress(BlockingIOError):
+                os.read(descriptor, 8)
+            woken = awaited[descriptor]
+            if woken is not None and woken.armed:
+                woken.port.signal(0)
+                woken.armed = 0
+
+    def _look(self) -> int:
+        """The last look: what came while the interrupts were being turned on."""
+        moved = 0
+        for link in self.links:
+            found = link.turn()
+            if found and link.armed:
+                link.port.signal(0)
+                link.armed = 0
+            moved += found
+        return moved
+
+    def _awaited(self) -> dict[int, Link | None]:
+        awaited: dict[int, Link | None] = {self._event: None}
+        for link in self.links:
+            for descriptor in link.wakeups():
+                awaited[descriptor] = None
+            awaited[link.port.fileno()] = link
+        return awaited

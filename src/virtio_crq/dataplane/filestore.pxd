@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: Apache-2.0
+cimport cython
+from libc.stdint cimport int64_t, uint64_t
+
+from virtio_crq.dataplane.deferred cimport Deferred
+from virtio_crq.dataplane.kernel cimport transfer
+from virtio_crq.dataplane.store cimport Store
+from virtio_crq.platform.port cimport Port
+
+cdef class FileStore(Store):
+    cdef int descriptor
+    cdef readonly uint64_t misses
+    cdef uint64_t read_now
+    cdef uint64_t write_now
+    cdef Deferred deferred
+    @cython.locals(done=int64_t)
+    cdef int64_t read(self, Port port, uint64_t offset, uint64_t length, uint64_t position, uint64_t token) except -1 nogil
+    @cython.locals(done=int64_t, operation=int)
+    cdef int64_t write(self, Port port, uint64_t offset, uint64_t length, uint64_t position, uint64_t stable, uint64_t token) except -1 nogil
+    cdef int64_t sync(self, Port port, uint64_t token) except -1 nogil
+    cdef int64_t _defer(self, uint64_t offset, uint64_t length, uint64_t position, int operation, uint64_t token) except -1 nogil
+    cpdef int64_t submit(self) except -1
+    cpdef int64_t reap(self) except -1

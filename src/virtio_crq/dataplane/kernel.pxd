@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0
+cimport cython
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+
+from virtio_crq.platform.port cimport Port
+from virtio_crq.platform.seam cimport seam_handle
+
+cdef extern from "kernel.h" nogil:
+    struct kernel_memory:
+        pass
+    struct kernel_uring:
+        uint64_t token
+        int64_t result
+    int64_t kernel_transfer(int fd, seam_handle *handle, uint64_t offset, uint64_t length, uint64_t position, int operation, int now)
+    int64_t kernel_zero(seam_handle *handle, uint64_t offset, uint64_t length)
+    int64_t kernel_random(seam_handle *handle, uint64_t offset, uint64_t length)
+    kernel_memory *kernel_memory_new(uint64_t size)
+    void kernel_memory_free(kernel_memory *memory)
+    int64_t kernel_memory_move(kernel_memory *memory, seam_handle *handle, uint64_t offset, uint64_t length, uint64_t position, int operation)
+    int64_t kernel_uring_open(kernel_uring *uring, uint32_t entries, int wakeup)
+    kernel_uring *kernel_uring_new()
+    void kernel_uring_close(kernel_uring *uring)
+    void kernel_uring_free(kernel_uring *uring)
+    int64_t kernel_uring_queue(kernel_uring *uring, int fd, seam_handle *handle, uint64_t offset, uint64_t length, uint64_t position, int operation, uint64_t token)
+    int64_t kernel_uring_enter(kernel_uring *uring, uint32_t wait)
+    int64_t kernel_uring_reap(kernel_uring *uring)
+
+cpdef int64_t transfer(int fd, Port port, uint64_t offset, uint64_t length, uint64_t position, int operation, int now) noexcept nogil
+cpdef int64_t zero(Port port, uint64_t offset, uint64_t length) noexcept nogil
+cpdef int64_t random(Port port, uint64_t offset, uint64_t length) noexcept nogil
+
+@cython.final
+cdef class Memory:
+    cdef kernel_memory *memory
+    cpdef int64_t move(self, Port port, uint64_t offset, uint64_t length, uint64_t position, int operation) noexcept nogil
+
+@cython.final
+cdef class Submission:
+    cdef kernel_uring *uring
+    cdef readonly uint64_t token
+    cdef readonly int64_t result
+    cpdef int64_t queue(self, int fd, Port port, uint64_t offset, uint64_t length, uint64_t position, int operation, uint64_t token) noexcept nogil
+    cpdef int64_t enter(self, uint32_t wait) noexcept nogil
+    cpdef int64_t reap(self) noexcept nogil

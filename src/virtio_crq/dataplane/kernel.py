@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+# ruff: noqa: F821 — C names come from the .pxd; types for people stand in kernel.pyi
+"""The binding to `kernel.h`. Always compiled, like `platform.port`; results below zero are negated errno."""
+
+import os
+
+import cython
+
+READ = 0
+WRITE = 1
+WRITE_STABLE = 2
+SYNC = 3
+
+
+def transfer(fd: int, port: object, offset: int, length: int, position: int, operation: int, now: int) -> int:
+    return kernel_transfer(fd, port.handle, offset, length, position, operation, now)
+
+
+def zero(port: object, offset: int, length: int) -> int:
+    return kernel_zero(port.handle, offset, length)
+
+
+def random(port: object, offset: int, length: int) -> int:
+    return kernel_random(port.handle, offset, length)
+
+
+class Memory:
+    def __cinit__(self, size: int) -> None:
+        self.memory = kernel_memory_new(size)
+        if self.memory == cython.NULL:
+            raise MemoryError(f"no {size} bytes of memory for a disk")
+
+    def __dealloc__(self) -> None:
+        kernel_memory_free(self.memory)
+
+    def move(self, port: object, offset: int, length: int, position: int, operation: int) -> int:
+        return kernel_memory_move(self.memory, port.handle, offset, length, position, operation)
+
+
+class Submission:
+    def __cinit__(self, entries: int, wakeup: int) -> None:
+        self.uring = kernel_uring_new()
+        if self.uring == cython.NULL:
+            raise MemoryError("no memory for an io_uring")
+        code = kernel_uring_open(self.uring, entries, wakeup)
+        if code < 0:
+            raise OSError(-code, os.strerror(-code))
+
+    def __dealloc__(self) -> None:
+        kernel_uring_free(self.uring)
+
+    def close(self) -> None:
+        kernel_uring_close(self.uring)
+
+    def queue(self, fd: int, port: object, offset: int, length: int, position: int, operation: int, token: int) -> int:
+        return kernel_uring_queue(self.uring, fd, port.handle, offset, length, position, operation, token)
+
+    def enter(self, wait: int) -> int:
+        return kernel_uring_enter(self.uring, wait)
+
+    def reap(self) -> int:
+        if not kernel_uring_reap(self.uring):
+            return 0
+        self.token = self.uring.token
+        self.result = self.uring.result
+        return 1

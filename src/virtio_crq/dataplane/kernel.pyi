@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: Apache-2.0
+from typing import final
+
+from virtio_crq.platform.port import Port
+
+READ: int
+WRITE: int
+WRITE_STABLE: int
+SYNC: int
+
+def transfer(fd: int, port: Port, offset: int, length: int, position: int, operation: int, now: int) -> int:
+    """One READ, WRITE, WRITE_STABLE or SYNC of own RAM; `now`: only if it need not wait. Drops the GIL."""
+
+def zero(port: Port, offset: int, length: int) -> int: ...
+def random(port: Port, offset: int, length: int) -> int: ...
+
+@final
+class Memory:
+    """Anonymous memory of a size."""
+
+    def __init__(self, size: int) -> None: ...
+    def move(self, port: Port, offset: int, length: int, position: int, operation: int) -> int: ...
+
+@final
+class Submission:
+    """An io_uring; `wakeup` is an eventfd it counts completions on. After `reap()` was 1: `token` and `result`."""
+
+    token: int
+    result: int
+    def __init__(self, entries: int, wakeup: int) -> None: ...
+    def close(self) -> None: ...
+    def queue(
+        self, fd: int, port: Port, offset: int, length: int, position: int, operation: int, token: int
+    ) -> int: ...
+    def enter(self, wait: int) -> int: ...
+    def reap(self) -> int: ...

@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`fetch=naive`: each field its own copy, one request at a time, as a ring written for shared memory would go."""
+
+from virtio_crq.dataplane.faults import refuse
+from virtio_crq.dataplane.ring import DeviceRing
+
+
+class NaiveRing(DeviceRing):
+    """Reads avail.idx as a plain port does, and still stops at the announced position."""
+
+    def fetch(self) -> int:
+        if self.replayed < self.replays:
+            self.chains.begin(0, self.replay[self.replayed])
+            self.replayed += 1
+        else:
+            if self.fetched == self.announced:
+                return 0
+            self._look()
+            slot = self.fetched & (self.size - 1)
+            self.bring(self.available + 4 + 2 * slot, self.entries + 2 * slot, 2)
+            self.flush()
+            self.chains.begin(0, self.port.load16(self.entries + 2 * slot))
+            self.fetched = (self.fetched + 1) & 0xFFFF
+            self.event_due = self.event_idx
+        self.chains.window(0, 0)
+        self._walk_all(1)
+        self._enqueue(1)
+        return 1
+
+    def _look(self) -> int:
+        """Read avail.idx, and hold it against the announced position and the size of the queue."""
+        self.bring(self.available + 2, self.scratch + 16, 2)
+        self.flush()
+        index = self.port.load16(self.scratch + 16)
+        if (index - self.published) & 0xFFFF > self.size:
+            refuse("avail-overrun", index, (index - self.published) & 0xFFFF)
+        if (index - self.fetched) & 0xFFFF < (self.announced - self.fetched) & 0xFFFF:
+            refuse("announced-ahead", self.announced, index)
+        return 0
