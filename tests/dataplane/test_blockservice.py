@@ -95,7 +95,7 @@ def test_offered_limits_are_held(fetch: str) -> None:
 
 def test_requests_of_one_queue_are_served_in_order(fetch: str) -> None:
     disk = Disk(Rig(), fetch=fetch, size=64)
-    for turn in range(12):
+    for turn in range(10):
         disk.submit(OUT, 9, bytes([turn]) * 512, tag=f"w{turn}")
         disk.submit(IN, 9, length=512, tag=turn)
     disk.announce()
