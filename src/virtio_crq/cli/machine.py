@@ -108,7 +108,8 @@ def show(machine: MachineOption = None, as_json: JsonOption = False) -> None:
     ]
     print(table(("partition", "number", "kind", "memory", "state", "process"), rows))
     print()
-    print(table(("client", "unit", "server", "unit", "window", "calls", "copies", "bytes", "interrupts"), _wires(view)))
+    header = ("client", "unit", "server", "unit", "queues", "window", "calls", "copies", "bytes", "interrupts")
+    print(table(header, _wires(view)))
 
 
 def check_maps(machine: MachineFile) -> None:
@@ -134,7 +135,8 @@ def _wires(view: dict[str, Any]) -> list[tuple[object, ...]]:
         counted = [sum(side.get(key, 0) for side in both) for key in ("copies", "bytes", "interrupts")]
         calls = sum(value for side in both for key, value in side.items() if key.startswith("H_"))
         ends = (wire["client"], f"{wire['unit_address']:#x}", wire["server"], f"{wire['server_unit_address']:#x}")
-        rows.append((*ends, f"{wire['window'] >> 20} MiB", calls, *counted))
+        queues = f"{wire['client_queue']}/{wire['server_queue']}"
+        rows.append((*ends, queues, f"{wire['window'] >> 20} MiB", calls, *counted))
     return rows
 
 

@@ -4,7 +4,9 @@
 import json
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -15,6 +17,8 @@ from virtio_crq.hypervisor.conversation import Conversation
 from virtio_crq.papr.entry import describe_entry, from_registers
 
 LOOK_SECONDS = 0.05  # between looks at the trace ring
+SETTLE_SECONDS = 0.2
+ONE_READ = 4096  # bytes
 QUIET_LOOKS = 4  # with --one: the exchange is over after this many looks without a new call
 
 Entry = dict[str, Any]
@@ -32,6 +36,7 @@ def trace(
 ) -> None:
     """Show every hypercall with its arguments by name, as the engine saw it, until Ctrl-C.
 
+    With CLIENT/NAME --one, and no process being that client, one block of the disk is read to have something to show.
     Examples: virtio-crq trace · virtio-crq trace web1 --one · virtio-crq trace web1/root --json
     """
     directory = select(machine)
@@ -39,20 +44,24 @@ def trace(
         wanted = _ends(hypervisor, connection)
         shown: Counter[str] = Counter()
         try:
-            for entry in follow(hypervisor, one, wanted):
-                shown[entry["call"]] += 1
-                print(json.dumps(entry) if as_json else render(entry), flush=True)
+            with _something_to_show(hypervisor, directory, connection if one else None) as act:
+                for entry in follow(hypervisor, one, wanted, act):
+                    shown[entry["call"]] += 1
+                    print(json.dumps(entry) if as_json else render(entry), flush=True)
         except KeyboardInterrupt:
             pass
         if not as_json:
             print(summary(shown))
 
 
-def follow(hypervisor: Conversation, one: bool, wanted: set[tuple[str, int]] | None) -> Iterator[Entry]:
-    """Calls from now on; tracing is on only while somebody follows."""
+def follow(
+    hypervisor: Conversation, one: bool, wanted: set[tuple[str, int]] | None, act: Callable[[], object]
+) -> Iterator[Entry]:
+    """Calls from now on, among them those of `act`; tracing is on only while somebody follows."""
+    after = max((entry["sequence"] for entry in _read_all(hypervisor, 0)), default=0)
     hypervisor.ask("trace", on=True)
     try:
-        after = max((entry["sequence"] for entry in _read_all(hypervisor, 0)), default=0)
+        act()
         quiet, seen = 0, False
         while not (one and seen and quiet >= QUIET_LOOKS):
             entries = hypervisor.ask("read_trace", after=after)
@@ -65,6 +74,24 @@ def follow(hypervisor: Conversation, one: bool, wanted: set[tuple[str, int]] | N
                 time.sleep(LOOK_SECONDS)
     finally:
         hypervisor.ask("trace", on=False)
+
+
+@contextmanager
+def _something_to_show(
+    hypervisor: Conversation, directory: Path, connection: str | None
+) -> Iterator[Callable[[], object]]:
+    """One read of the disk meant, by this process as the client; nothing when that client runs and acts by itself."""
+    client, _, name = (connection or "").partition("/")
+    states = {row["name"]: row["state"] for row in hypervisor.ask("show")["partitions"]}
+    if not name or states.get(client) != "off":
+        yield lambda: None
+        return
+    from virtio_crq.cli.clientpartition import client_partition
+
+    with client_partition(directory, client) as running:
+        disk = running.disk(name)
+        time.sleep(SETTLE_SECONDS)  # the connection's own calls are over
+        yield lambda: disk.read(0, disk.block_size * (ONE_READ // disk.block_size or 1))
 
 
 def _read_all(hypervisor: Conversation, after: int) -> Iterator[Entry]:

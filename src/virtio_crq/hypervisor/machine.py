@@ -19,6 +19,7 @@ from virtio_crq.platform.partition import AdapterNode, UnitAddress
 TRACE_ENTRIES = 4096
 PORTS_PER_ADAPTER = 16  # of the engine (state.h); each may have a page for TCE lists behind the visible RAM
 EVENTFD = 0  # kind of doorbell
+QUEUE_STATES = ("closed", "open", "disabled", "closing")  # enum hv_crq of the engine (state.h)
 
 
 @dataclass(frozen=True)
@@ -189,6 +190,10 @@ class Machine:
         place = self._index[name]
         rows = [self._any().counters(end.index) for end in self._ends(place)]
         return _added([*rows, self._any().other_counters(place)])
+
+    def queue_state(self, name: str, unit_address: UnitAddress) -> str:
+        """Of the adapter's CRQ: `closed`, `open`, `disabled` (suspended) or `closing`."""
+        return QUEUE_STATES[self._any().crq_state(self._end(name, unit_address).index)]
 
     def reset_counters(self) -> None:
         """All to zero; calls that run meanwhile may keep their old counts."""

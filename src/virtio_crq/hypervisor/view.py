@@ -29,6 +29,8 @@ def machine_view(machine: Machine, occupancy: Occupancy) -> dict[str, Any]:
             "server_slot": adapter.server_slot,
             "server_unit_address": adapter.server_unit,
             "window": adapter.client_window,
+            "client_queue": machine.queue_state(adapter.client, adapter.client_unit),
+            "server_queue": machine.queue_state(adapter.server, adapter.server_unit),
             "client_counters": dict(machine.counters(adapter.client, adapter.client_unit)),
             "server_counters": dict(machine.counters(adapter.server, adapter.server_unit)),
         }
