@@ -12,8 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from virtio_crq.loopback.cable import CLIENT, READ, WRITE, Cable, reach
-from virtio_crq.loopback.endpoint import LoopbackServer
+from virtio_crq.loopback.cable import CLIENT, READ, SERVER, WRITE, Cable, reach
+from virtio_crq.loopback.endpoint import LoopbackEndpoint
 from virtio_crq.message.backend import BackEnd
 from virtio_crq.message.device import QueueResume, QueueSetup
 from virtio_crq.platform.channel import AVAIL, CREDIT, USED
@@ -199,7 +199,7 @@ class SlowServer:
         self.models = {model.number: model for model in models}
         arena = Arena(0, SERVER_MEMORY, BusAddress(0))
         self.back_end: BackEnd
-        self.endpoint = LoopbackServer(cable, arena, 1 << 30, self._make)
+        self.endpoint = LoopbackEndpoint(cable, SERVER, arena, 1 << 30, self._make)
         self.endpoint.on_announced = self._announced
         self.lock = threading.RLock()
         self.error: BaseException | None = None

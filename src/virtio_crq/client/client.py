@@ -86,7 +86,7 @@ class Client:
         """Do what is due; sleep up to `timeout` seconds when nothing was."""
         if self._pump():
             return
-        pause = min(timeout, SOON if any(connection.busy for connection in self.connections) else TICK)
+        pause = min(timeout, self._patience())
         poller = select.poll()
         armed = []
         ready = True
@@ -98,6 +98,12 @@ class Client:
             poller.poll(max(0.0, pause) * 1000)
         for connection in armed:
             connection.endpoint.disarm()
+
+    def _patience(self) -> float:
+        """How long nothing but an entry needs anybody's attention."""
+        dues = [due for connection in self.connections if (due := connection.endpoint.due()) is not None]
+        busy = any(connection.busy for connection in self.connections)
+        return max(0.0, min(SOON if busy else TICK, *dues, TICK))
 
     def _pump(self) -> int:
         return sum(connection.pump() for connection in self.connections)
@@ -138,7 +144,7 @@ class Client:
 
     async def _tick(self) -> None:
         while True:
-            await asyncio.sleep(SOON if any(connection.busy for connection in self.connections) else TICK)
+            await asyncio.sleep(self._patience())
             self._loop_turn()
 
     def _loop_turn(self) -> None:

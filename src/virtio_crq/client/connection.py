@@ -69,7 +69,7 @@ class Connection:
     @property
     def busy(self) -> bool:
         """Something waits for time to pass, not for an entry."""
-        return any(isinstance(device, Disk | Entropy) and device.busy for device in self.devices.values())
+        return any(device.busy for device in self.devices.values())
 
     def start(self) -> None:
         self.endpoint.start()
@@ -88,7 +88,7 @@ class Connection:
         """Its ring could not announce, or the platform was busy: try at each turn."""
         ring = device.ring
         blocked = ring is not None and bool(ring.pending and ring.credit)
-        return blocked or (isinstance(device, Disk | Entropy) and device.busy)
+        return blocked or device.busy
 
     def _serve(self, device: Device) -> None:
         before = device.broken
@@ -212,7 +212,7 @@ class Connection:
         error = device.broken
         self.refusals[getattr(error, "rule", "platform")] += 1
         if self.state is not State.AWAY:
-            self._run(conversations.reset_device(device.number))
+            self._run(device.let_go())
 
     def _run(self, conversation: Conversation[None]) -> None:
         self._front_end.start(conversation).when_done(self._ran)

@@ -74,6 +74,7 @@ class Device:
         self.broken: VirtioCrqError | None = None
         self.ring: DriverRing | None = None
         self.setup: QueueSetup | None = None
+        self._letting_go = False
 
     def bring_up(self) -> Conversation[None]:
         """From reset to DRIVER_OK (virtio 1.4 §3.1.1)."""
@@ -124,6 +125,8 @@ class Device:
 
     def serve(self) -> None:
         """Complete what has ended, start what waits, announce what is due."""
+        if self.broken is not None and self._letting_go:
+            self._letting_go = not self.take_back()
         if self.ring is None or self.broken is not None:
             return
         try:
@@ -180,3 +183,24 @@ class Device:
 
     def abandon(self, error: VirtioCrqError) -> None:
         """Fail whatever is in flight or waits."""
+
+    def let_go(self) -> Conversation[None]:
+        """Reset a broken device, and only then take back the memory that its requests were shown (CRQ-F-21)."""
+        yield from conversations.reset_device(self.number)
+        if self.ring is not None:
+            self.ring.reset()
+            self.forget()
+            self._letting_go = True
+            self.serve()
+
+    def forget(self) -> None:
+        """The device will never answer the requests it has."""
+
+    def take_back(self) -> bool:
+        """Unmap what is left; False when the platform was too busy for some of it."""
+        return True
+
+    @property
+    def busy(self) -> bool:
+        """Something waits for the platform rather than for the device: look again soon."""
+        return self._letting_go

@@ -101,7 +101,8 @@ class Disk(Device):
     @property
     def busy(self) -> bool:
         """Something waits for the platform rather than for the device: look again soon."""
-        return (bool(self._waiting) and not self._running) or (self.driver is not None and self.driver.lingering > 0)
+        lingers = self.driver is not None and self.driver.lingering > 0
+        return super().busy or lingers or (bool(self._waiting) and not self._running)
 
     def read(self, offset: int, length: int) -> bytes:
         return self._finished(self.start_read(offset, length))
@@ -237,6 +238,16 @@ class Disk(Device):
         self._waiting.clear()
         for request in requests:
             request.pieces.ended(error)
+
+    def forget(self) -> None:
+        assert self.driver is not None
+        self.driver.abandon()
+
+    def take_back(self) -> bool:
+        assert self.driver is not None
+        while (slot := self.driver.reap()) >= 0:
+            self.driver.release(slot)
+        return self.driver.lingering == 0
 
 
 def outcome(status: int, request: Request) -> OSError | None:

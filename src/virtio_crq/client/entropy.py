@@ -36,7 +36,7 @@ class Entropy(Device):
 
     @property
     def busy(self) -> bool:
-        return bool(self._waiting) and not self._asked
+        return super().busy or (bool(self._waiting) and not self._asked)
 
     def read(self, length: int) -> bytes:
         transfer = self.start_read(length)
@@ -87,3 +87,13 @@ class Entropy(Device):
         waiting, self._waiting = self._waiting, deque()
         for _length, transfer in waiting:
             transfer.fail(error)
+
+    def forget(self) -> None:
+        assert self.driver is not None
+        self.driver.abandon()
+
+    def take_back(self) -> bool:
+        assert self.driver is not None
+        while (slot := self.driver.reap()) >= 0:
+            self.driver.take(slot)
+        return self.driver.lingering == 0

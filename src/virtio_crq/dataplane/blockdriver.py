@@ -266,15 +266,13 @@ class BlockDriver:
         self.outcomes[slot] = status
         return 0
 
-    def running(self) -> list[int]:
-        """Slots whose requests are in flight, oldest first."""
-        return self.ring.in_flight_tokens()
-
-    def abandon(self, slot: int) -> None:
-        """The ring was reset and forgot this request: it ends in an I/O error, once its memory is taken back."""
-        self.outcomes[slot] = IO_ERROR
-        self.states[slot] = LINGERING
-        self.lingering += 1
+    def abandon(self) -> None:
+        """The ring was reset: all running requests end in an I/O error, as soon as their memory is taken back."""
+        for slot in range(self.slots):
+            if self.states[slot] == RUNNING:
+                self.outcomes[slot] = IO_ERROR
+                self.states[slot] = LINGERING
+                self.lingering += 1
 
     def _misuse(self, slot: int) -> int:
         raise ValueError(f"slot {slot} is in state {self.states[slot]} or its request is longer than {self.transfer}")

@@ -15,6 +15,7 @@ cdef class EntropyDriver:
     cdef readonly Port port
     cdef readonly uint64_t slots
     cdef readonly uint64_t stalls
+    cdef readonly uint64_t lingering
     cdef uint64_t memory
     cdef uint64_t bus
     cdef uint64_t[::1] states

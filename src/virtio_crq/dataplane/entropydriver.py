@@ -33,6 +33,7 @@ class EntropyDriver:
         self.memory = memory
         self.bus = bus
         self.stalls = 0
+        self.lingering = 0
         self.states = array("Q", bytes(8 * slots))
         self.mapped = array("Q", bytes(8 * slots))
         self.lengths = array("Q", bytes(8 * slots))
@@ -65,10 +66,12 @@ class EntropyDriver:
         if token >= 0:
             self.lengths[token] = self.ring.length
             self.states[token] = LINGERING
+            self.lingering += 1
         slot = 0
         while slot < self.slots:
             if self.states[slot] == LINGERING and self._unmap(slot) == 0:
                 self.states[slot] = HELD
+                self.lingering -= 1
                 return slot
             slot += 1
         return NONE
@@ -81,10 +84,13 @@ class EntropyDriver:
         self.states[slot] = FREE
         return content
 
-    def abandon(self, slot: int) -> None:
-        """The ring was reset and forgot this request."""
-        self.lengths[slot] = 0
-        self.states[slot] = LINGERING
+    def abandon(self) -> None:
+        """The ring was reset: what was asked for will not come; its memory is taken back by `reap`."""
+        for slot in range(self.slots):
+            if self.states[slot] == RUNNING:
+                self.lengths[slot] = 0
+                self.states[slot] = LINGERING
+                self.lingering += 1
 
     def _unmap(self, slot: int) -> int:
         if self.mapped[slot] == 0:

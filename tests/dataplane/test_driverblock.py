@@ -1,0 +1,354 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The block and entropy drivers map as a Linux guest would, wait for a busy platform, and check what comes back."""
+
+import random
+import struct
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from slowring import SlowDevice, Wire, interpreted
+
+from virtio_crq.dataplane import blockdriver, driverring, entropydriver, load
+from virtio_crq.errors import DeviceFault, PlatformError
+from virtio_crq.platform.channel import AVAIL, NOTHING, USED
+from virtio_crq.platform.hosted import host
+from virtio_crq.platform.port import Port
+
+RING, SLOTS, BUS = 0, 1 << 16, 1 << 32  # the slots' bus addresses are not their offsets
+READ, WRITE, FLUSH, GET_ID = 0, 1, 4, 8
+DRIVERS = {"compiled": blockdriver, "interpreted": interpreted(blockdriver)}
+ENTROPY = {"compiled": entropydriver, "interpreted": interpreted(entropydriver)}
+LOADS = {"compiled": load, "interpreted": interpreted(load)}
+SPEEDS = sorted(DRIVERS)
+
+
+class Pages:
+    """A platform that maps, counts, and answers from `codes` first."""
+
+    def __init__(self) -> None:
+        self.pages: dict[int, tuple[int, int]] = {}
+        self.asked: list[tuple[str, int, int]] = []
+        self.codes: list[int] = []
+
+    def map(self, bus: int, offset: int, length: int, access: int) -> int:
+        if self.codes and (code := self.codes.pop(0)):
+            return code
+        assert bus % 4096 == offset % 4096 == length % 4096 == 0
+        self.asked.append(("map", bus, access))
+        for at in range(0, length, 4096):
+            assert (bus + at) // 4096 not in self.pages, "mapped twice"
+            self.pages[(bus + at) // 4096] = (offset + at, access)
+        return 0
+
+    def unmap(self, bus: int, length: int) -> int:
+        if self.codes and (code := self.codes.pop(0)):
+            return code
+        self.asked.append(("unmap", bus, 0))
+        for at in range(0, length, 4096):
+            del self.pages[(bus + at) // 4096]
+        return 0
+
+    def fileno(self) -> int:
+        return -1
+
+    def at(self, bus: int, access: int) -> int:
+        """The offset that the device reaches at `bus`; KeyError or a failed check when it may not."""
+        offset, allowed = self.pages[bus // 4096]
+        assert allowed & access
+        return offset + bus % 4096
+
+
+class Rig:
+    """A block driver, its ring, a slow device, and the pages between them."""
+
+    def __init__(
+        self, speed: str, *, indirect: bool = False, slots: int = 4, transfer: int = 8192, **limits: int
+    ) -> None:
+        self.memory = bytearray(1 << 20)
+        self.pages = Pages()
+        self.port = Port(host(self.pages, self.memory))  # type: ignore[arg-type]
+        self.ring = driverring.DriverRing(self.port, RING, 16, indirect, True)
+        self.driver = DRIVERS[speed].BlockDriver(
+            self.ring, slots, SLOTS, BUS, transfer, 1 << 30, limits.get("size_max", 0), limits.get("seg_max", 0)
+        )
+        self.device = SlowDevice(self.memory, 16, True)
+        self.wire = Wire()
+
+    def submit(self, kind: int, sector: int, length: int) -> int:
+        slot = int(self.driver.acquire())
+        assert self.driver.submit(slot, kind, sector, length) == 0
+        self.ring.publish()
+        return slot
+
+    def chain(self) -> tuple[int, list[tuple[int, int, int]]]:
+        """The device fetches all and gives the oldest; an indirect table is read through the pages."""
+        until = self.ring.published
+        while self.device.fetched != until:
+            at = self.device.avail + 4 + 2 * (self.device.fetched % 16)
+            head = self.device.number(at, 2)
+            bus, length, flags = struct.unpack_from("<QIH", self.memory, 16 * head)
+            if flags & 4:
+                table = self.pages.at(bus, 1)
+                entries = [struct.unpack_from("<QIH", self.memory, table + at) for at in range(0, length, 16)]
+                self.device.open[head] = [(bus, length, flags & 2) for bus, length, flags in entries]
+                self.device.fetched += 1
+            else:
+                self.device.fetch((self.device.fetched + 1) & 0xFFFF)
+        head = next(iter(self.device.open))
+        return head, self.device.open[head]
+
+    def answer(self, length: int, status: int = 0) -> None:
+        head, chain = self.chain()
+        self.memory[self.pages.at(chain[-1][0], 2)] = status
+        self.device.use(head, length)
+
+
+@pytest.fixture(params=SPEEDS)
+def speed(request: pytest.FixtureRequest) -> Any:
+    return request.param
+
+
+@pytest.mark.clause("CRQ-F-20", "CRQ-F-21")
+@pytest.mark.parametrize(("indirect", "calls"), [(False, 6), (True, 8)])
+def test_a_request_costs_as_many_mapping_calls_as_linux_makes(speed: str, indirect: bool, calls: int) -> None:
+    rig = Rig(speed, indirect=indirect)
+    slot = rig.submit(READ, 5, 4096)
+    assert len(rig.pages.asked) == calls // 2
+    rig.answer(4097)
+    assert rig.driver.reap() == slot
+    assert len(rig.pages.asked) == calls
+    assert rig.pages.pages == {}
+
+
+@pytest.mark.parametrize(
+    ("kind", "length", "shape"),
+    [
+        (READ, 4096, [(16, 0), (4096, 2), (1, 2)]),
+        (WRITE, 512, [(16, 0), (512, 0), (1, 2)]),
+        (FLUSH, 0, [(16, 0), (1, 2)]),
+        (GET_ID, 20, [(16, 0), (20, 2), (1, 2)]),
+    ],
+)
+def test_requests_look_as_the_standard_says(speed: str, kind: int, length: int, shape: list[tuple[int, int]]) -> None:
+    rig = Rig(speed)
+    slot = rig.submit(kind, 0x123456789, length)
+    _head, chain = rig.chain()
+    assert [(size, flags) for _bus, size, flags in chain] == shape
+    at = rig.pages.at(chain[0][0], 1)
+    assert struct.unpack_from("<IIQ", rig.memory, at) == (kind, 0, 0x123456789)
+    if length:
+        assert rig.pages.at(chain[1][0], 1 if kind == WRITE else 2) == rig.driver.data(slot)
+        data_access = rig.pages.pages[chain[1][0] // 4096][1]
+        assert data_access == (1 if kind == WRITE else 3)
+
+
+def test_limits_of_the_device_split_a_request_into_segments(speed: str) -> None:
+    rig = Rig(speed, size_max=1024, seg_max=4)
+    assert rig.driver.transfer == 4096
+    rig.submit(READ, 0, 4096)
+    assert [size for _bus, size, _flags in rig.chain()[1]] == [16, 1024, 1024, 1024, 1024, 1]
+    assert Rig(speed, size_max=1024).driver.transfer == 1024
+
+
+def test_a_busy_mapping_is_taken_up_where_it_stopped(speed: str) -> None:
+    rig = Rig(speed)
+    slot = rig.driver.acquire()
+    rig.pages.codes = [0, 1]
+    assert rig.driver.submit(slot, READ, 0, 512) < 0
+    assert [name for name, _bus, _access in rig.pages.asked] == ["map"]
+    assert rig.driver.submit(slot, READ, 0, 512) == 0
+    assert [name for name, _bus, _access in rig.pages.asked] == ["map"] * 3
+    assert rig.driver.stalls == 1
+
+
+def test_a_slot_is_not_handed_out_while_it_is_still_mapped(speed: str) -> None:
+    rig = Rig(speed)
+    slot = rig.submit(READ, 0, 512)
+    rig.answer(513)
+    rig.pages.codes = [0, 1, 1, 1, 1]  # status and data stay, and stay again when reap looks once more
+    assert rig.driver.reap() < 0
+    assert (rig.driver.lingering, rig.driver.idle, len(rig.pages.pages)) == (1, 3, 2)
+    assert rig.driver.reap() == slot
+    assert rig.pages.pages == {}
+    rig.driver.release(slot)
+    assert rig.driver.idle == 4
+
+
+def test_a_platform_that_will_never_map_is_an_error_only_with_nothing_in_flight(speed: str) -> None:
+    rig = Rig(speed)
+    rig.submit(READ, 0, 512)
+    slot = rig.driver.acquire()
+    rig.pages.codes = [-44]
+    assert rig.driver.submit(slot, READ, 0, 512) < 0
+    rig.answer(513)
+    rig.driver.release(rig.driver.reap())
+    rig.pages.codes = [-44]
+    with pytest.raises(PlatformError, match="-44"):
+        rig.driver.submit(slot, READ, 0, 512)
+
+
+@pytest.mark.clause("CRQ-F-28")
+@pytest.mark.parametrize(
+    ("length", "status", "rule"),
+    [(513, 3, "status-unknown"), (513, 0xFF, "status-unknown"), (512, 0, "used-length-short"), (514, 0, "used-length")],
+)
+def test_answers_that_do_not_add_up_are_refused(speed: str, length: int, status: int, rule: str) -> None:
+    rig = Rig(speed)
+    rig.submit(READ, 0, 512)
+    rig.answer(length, status)
+    with pytest.raises(DeviceFault) as caught:
+        rig.driver.reap()
+    assert caught.value.rule == rule
+    assert (rig.driver.refusals | rig.ring.refusals) == {rule: 1}
+
+
+@pytest.mark.parametrize("status", [1, 2])
+def test_an_error_needs_no_data(speed: str, status: int) -> None:
+    rig = Rig(speed)
+    slot = rig.submit(READ, 0, 512)
+    rig.answer(1, status)
+    assert rig.driver.reap() == slot
+    assert rig.driver.status(slot) == status
+
+
+def test_slots_are_used_in_their_order_of_states_only(speed: str) -> None:
+    rig = Rig(speed)
+    slot = rig.driver.acquire()
+    with pytest.raises(ValueError, match="state"):
+        rig.driver.submit(slot, READ, 0, 16384)
+    rig.driver.release(slot)
+    with pytest.raises(ValueError, match="state"):
+        rig.driver.release(slot)
+    with pytest.raises(ValueError, match="state"):
+        rig.driver.submit(slot, READ, 0, 512)
+
+
+def _life(speed: str, seed: int) -> list[Any]:
+    """A random life under a platform that is often busy; every page is given back in the end."""
+    draw, rig, log = random.Random(seed), Rig(speed, slots=5), []
+    held: list[int] = []
+    for _step in range(120):
+        act = draw.randrange(4)
+        rig.pages.codes = [draw.choice([0, 0, 1, 9900]) for _code in range(3)]
+        if act == 0 and (slot := int(rig.driver.acquire())) >= 0:
+            held.append(slot)
+        elif act == 1 and held:
+            code = rig.driver.submit(held[-1], WRITE if held[-1] % 2 else READ, draw.randrange(99), 512)
+            log.append(("submit", held[-1], code))
+            if code == 0:
+                held.pop()
+            rig.ring.publish()
+        elif act == 2 and rig.ring.in_flight > len(rig.device.open) - 1 and rig.ring.published:
+            if rig.ring.published != rig.device.fetched or rig.device.open:
+                _head, chain = rig.chain()
+                rig.answer(513 if chain[1][2] else 1)
+        elif act == 3 and (slot := int(rig.driver.reap())) >= 0:
+            log.append(("reap", slot, rig.driver.status(slot)))
+            rig.driver.release(slot)
+    rig.pages.codes = []
+    while rig.ring.published != rig.device.fetched or rig.device.open:
+        _head, chain = rig.chain()
+        rig.answer(513 if chain[1][2] else 1)
+    while (slot := int(rig.driver.reap())) >= 0:
+        rig.driver.release(slot)
+    for slot in held:
+        rig.driver.release(slot)
+    assert rig.pages.pages == {}
+    assert rig.driver.idle == 5
+    return [*log, rig.pages.asked, rig.driver.stalls]
+
+
+@settings(max_examples=50, deadline=None)
+@given(seed=st.integers(0, 2**32))
+def test_both_speeds_give_every_page_back(seed: int) -> None:
+    assert _life("compiled", seed) == _life("interpreted", seed)
+
+
+def test_entropy_is_mapped_per_request_and_taken_once(speed: str) -> None:
+    memory, pages = bytearray(1 << 20), Pages()
+    port = Port(host(pages, memory))  # type: ignore[arg-type]
+    ring = driverring.DriverRing(port, RING, 4, False, True)
+    driver = ENTROPY[speed].EntropyDriver(ring, 2, SLOTS, BUS)
+    device = SlowDevice(memory, 4, True)
+    assert driver.submit(100) == 0
+    ring.publish()
+    device.fetch(1)
+    ((bus, length, _writable),) = device.open[0]
+    assert length == 100
+    at = pages.at(bus, 2)
+    memory[at : at + 9] = b"nine-byte"
+    device.use(0, 9)
+    pages.codes = [1]
+    assert driver.reap() < 0
+    slot = driver.reap()
+    assert driver.take(slot) == b"nine-byte"
+    assert pages.pages == {}
+    with pytest.raises(ValueError, match="state"):
+        driver.take(slot)
+
+
+class ServedWire(Wire):
+    """A channel with a slow device behind it: what is announced is served at once, and told."""
+
+    def __init__(self, rig: Rig) -> None:
+        super().__init__()
+        self.rig = rig
+        self.queued: list[tuple[int, int, int]] = []
+        self.kinds: list[tuple[int, int]] = []
+
+    def announce(self, kind: int, device: int, queue: int, position: int, credit: int) -> int:
+        super().announce(kind, device, queue, position, credit)
+        if kind == AVAIL:
+            while self.rig.device.fetched != position or self.rig.device.open:
+                _head, chain = self.rig.chain()
+                request = struct.unpack_from("<IIQ", self.rig.memory, self.rig.pages.at(chain[0][0], 1))
+                self.kinds.append((request[0], request[2]))
+                self.rig.answer(1 + sum(length for _bus, length, flags in chain[1:-1] if flags))
+            self.rig.device.wish(self.rig.device.fetched)
+            self.queued.append((USED, self.rig.device.position, 1))
+        return 0
+
+    def poll(self) -> int:
+        if not self.queued:
+            return NOTHING
+        kind, self.position, self.credit = self.queued.pop(0)
+        return kind
+
+
+@pytest.mark.parametrize(("kind", "sequential"), [(READ, False), (WRITE, True)])
+def test_the_load_generator_does_what_it_says_and_counts_it(speed: str, kind: int, sequential: bool) -> None:
+    rig = Rig(speed)
+    wire = ServedWire(rig)
+    generator = LOADS[speed].LoadGenerator(rig.driver, wire, kind, 4096, 3, 10 * 4096, sequential)
+    for _run in range(2):
+        wire.kinds.clear()
+        generator.begin(0, 100)
+        assert generator.turn(10) == 0
+        assert (generator.completed, generator.failed) == (100, 0)
+        assert {each for each, _sector in wire.kinds} == {kind}
+        assert {sector for _each, sector in wire.kinds} == {8 * block for block in range(10)}
+        assert 0 < generator.percentile(0.5) <= generator.percentile(0.99)
+        assert generator.percentile(1.0) < generator.seconds() * 1e6 * 1.1
+    assert rig.ring.in_flight == 0
+    assert rig.pages.pages == {}
+
+
+def test_the_load_generator_gives_foreign_entries_to_its_caller(speed: str) -> None:
+    rig = Rig(speed)
+    wire = ServedWire(rig)
+    generator = LOADS[speed].LoadGenerator(rig.driver, wire, READ, 4096, 1, 40960)
+    generator.begin(0, 5)
+    wire.queued.append((4, 0, 0))
+    assert generator.turn(10) == 4
+    assert generator.turn(10) == 0
+    assert generator.completed == 5
+
+
+@given(st.integers(0, 2**40))
+def test_histogram_buckets_are_exact_to_three_percent(value: int) -> None:
+    bucket = load.bucket_of(value)
+    assert bucket < 2048
+    assert abs(load.bucket_value(bucket) - value) <= max(1, value * 0.04)
+    assert bucket == LOADS["interpreted"].bucket_of(value)
