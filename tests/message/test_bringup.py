@@ -179,6 +179,8 @@ def test_devices_come_and_go():
     joined.back.add(5, RecordingDevice(device_id=4))
     joined.pump()
     assert joined.run(conversations.list_devices()) == [0, 5]
+    with pytest.raises(ValueError, match="device 5 exists"):
+        joined.back.add(5, RecordingDevice())
     joined.back.remove(5)
     joined.pump()
     assert joined.events == [("device", 5, 1), ("device", 5, 0)]
@@ -239,6 +241,24 @@ def test_session_numbers_never_repeat_their_low_byte():
         joined.open()
         assert joined.front.terms.session & 0xFF not in (0, seen & 0xFF)
         seen = joined.front.terms.session
+
+
+def test_a_number_is_free_again_once_its_old_device_let_go():
+    device = RecordingDevice(slow=True)
+    joined = brought_up(device)
+    joined.back.remove(0)
+    with pytest.raises(ValueError, match="device 0 exists"):
+        joined.back.add(0, RecordingDevice())
+    device.settle()
+    joined.back.settled(0)
+    joined.back.add(0, RecordingDevice())
+    assert joined.back.devices() == (0,)
+
+
+def test_a_result_is_not_there_before_the_conversation_is_over():
+    outcome = Joined().open().front.start(conversations.get_status(0))
+    with pytest.raises(RuntimeError, match="not over"):
+        outcome.result()
 
 
 def test_conversations_end_with_the_session():

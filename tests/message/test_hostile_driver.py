@@ -289,6 +289,13 @@ def test_nothing_is_answered_without_a_session(opened: bool):
     assert joined.models[0].calls == []
 
 
+@pytest.mark.clause("CRQ-D-5")
+def test_hello_before_the_connection_is_initialised_is_dropped():
+    joined = Joined()
+    assert deliver(joined, hello()) == []
+    assert joined.back.refused == {"session-none": 1}
+
+
 @pytest.mark.clause("CRQ-D-13")
 def test_a_message_of_another_session_changes_nothing():
     joined = Joined().open()
