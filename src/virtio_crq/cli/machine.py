@@ -43,6 +43,8 @@ def up(
         raise UsageError(f"machine {machine.name} is up already; stop it with: virtio-crq down -m {machine.name}")
     processes = ProcessTable(directory)
     processes.stop_all(HYPERVISOR)  # servers that outlived a killed hypervisor are no use
+    for log in directory.glob("*.log"):
+        log.unlink()  # of the machine that was; a server that is started again appends
     (directory / FILE_NOTE).write_text(str(machine.path.resolve()))
     with _terminated_as_interrupted():
         try:
