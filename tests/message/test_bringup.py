@@ -10,6 +10,7 @@ from virtio_crq.message.bus import BusLimits
 from virtio_crq.message.device import QueueResume, QueueSetup
 from virtio_crq.message.status import State
 from virtio_crq.virtio import status as bits
+from virtio_crq.virtio.deviceid import DeviceId
 from virtio_crq.virtio.features import MANDATORY, RING_RESET, VERSION_1, Features, feature_set
 from virtio_crq.virtio.splitring import QueueSize
 
@@ -220,6 +221,15 @@ def test_another_disk_or_a_missing_feature_is_never_resumed(identity: bytes, fea
     assert joined.back.status(0) == bits.DEVICE_NEEDS_RESET
     assert joined.models[0].negotiated is None
     assert joined.back.refused_by(0) == {f"resume-{rule}": 1}
+
+
+@pytest.mark.clause("CRQ-F-35")
+def test_what_may_not_happen_twice_is_never_resumed():
+    joined = Joined(RecordingDevice(device_id=DeviceId.CONSOLE)).open()
+    outcome = joined.front.start(conversations.resume(0, DeviceId.CONSOLE, b"identity-of-disk", OFFERED, {}))
+    assert not joined.front_bus.sent
+    with pytest.raises(DeviceFault, match="console device may not be repeated"):
+        outcome.result()
 
 
 @pytest.mark.clause("CRQ-D-9")

@@ -369,7 +369,7 @@ class Pong(Body):
 @_row("HELLO", HELLO, bus=True)
 @dataclass(frozen=True)
 class Hello(Body):
-    """What the front-end can do and where its message area stands. 48 bytes: one H_READ_RDMA carries up to 72."""
+    """What the front-end can do and where its message area stands. 48 bytes; a bus may limit it to 72."""
 
     magic: U32
     revision: U16  # the highest it speaks
@@ -389,7 +389,7 @@ class Hello(Body):
 @_row("HELLO", HELLO, bus=True, response=True)
 @dataclass(frozen=True)
 class Welcome(Body):
-    """What the device side chose. 40 bytes: one H_WRITE_RDMA carries up to 48."""
+    """What the device side chose. 40 bytes; a bus may limit it to 48."""
 
     magic: U32
     revision: U16  # chosen; 0 when there is none in common

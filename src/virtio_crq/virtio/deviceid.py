@@ -17,6 +17,10 @@ class DeviceId(IntEnum):
     FS = 26
 
 
+# Types whose requests may be done twice without anybody noticing: what a transport may replay after a loss.
+REPEATABLE = frozenset({DeviceId.BLOCK, DeviceId.ENTROPY})
+
+
 def device_name(device_id: int) -> str:
     """`block` for 2, `entropy` for 4; `type 77` for what has no name here."""
     try:
