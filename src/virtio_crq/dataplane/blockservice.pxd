@@ -17,18 +17,19 @@ cdef uint64_t HEADER
 cdef uint64_t IDENTITY
 
 cdef class BlockService(Service):
-    cdef readonly uint64_t sectors
+    cdef public uint64_t sectors
     cdef readonly uint64_t read_only
     cdef public uint64_t writethrough
     cdef readonly uint64_t seg_max
     cdef readonly uint64_t size_max
     cdef readonly bytes identity
     cdef uint64_t chunk
-    cdef int64_t headers
+    cdef uint64_t headers
     cdef uint64_t statuses
     cdef uint64_t name
     cdef uint64_t room
     cdef uint8_t[::1] kinds
+    cdef uint8_t[::1] asked
     cdef uint64_t[::1] positions
     cdef uint64_t[::1] totals
     cdef uint64_t[::1] moved
@@ -54,4 +55,3 @@ cdef class BlockService(Service):
     @cython.locals(room=uint64_t)
     cdef int64_t _identify(self, uint64_t head) except -1 nogil
     cpdef int64_t land(self, uint64_t head, int64_t result) except -1
-    cdef int64_t abandon(self, uint64_t head) except -1 nogil

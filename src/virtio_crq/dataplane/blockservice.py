@@ -50,19 +50,19 @@ class BlockService(Service):
         self.writethrough = 1 if writethrough else 0
         self.seg_max = seg_max
         self.size_max = size_max
-        self.headers = -1
 
     def prepare(self, size: int) -> None:
-        assert self.staging is not None
         self.room = size * (HEADER + 1) + IDENTITY
-        self.headers = self.staging.take(self.room)
-        if self.headers < 0:
+        headers = self.staging.take(self.room)
+        if headers < 0:
             raise DeviceFault("arena-full", f"{self.room} bytes for headers, {self.staging.free} pages are left")
+        self.headers = headers
         self.statuses = self.headers + size * HEADER
         self.name = self.statuses + size
         self.port.write(self.name, self.identity)
         self.chunk = min(CHUNK, max(4096, self.staging.free * 4096 // 4))
         self.kinds = array("B", bytes(size))
+        self.asked = array("B", bytes(size))
         self.positions = array("Q", bytes(8 * size))
         self.totals = array("Q", bytes(8 * size))
         self.moved = array("Q", bytes(8 * size))
@@ -163,6 +163,7 @@ class BlockService(Service):
             answer = self._ask(head)
             if answer == 1:
                 self.in_store += 1
+                self.asked[head] = 1
                 return 0
             if answer == 3:
                 return self.park(head)
@@ -224,25 +225,24 @@ class BlockService(Service):
 
     def land(self, head: int, result: int) -> int:
         self.in_store -= 1
-        if self.closed:
-            self.abandon(head)
-            self.store.orphans -= 1
-            if self.in_store == 0:
-                self.store.forget(self.tag)
-            return 0
+        self.asked[head] = 0
         self.ready = 1
         if self._landed(head, result):
             self.advance(head)
         return 0
 
-    def abandon(self, head: int) -> int:
-        if self.buffers[head] >= 0:
-            self.staging.give(self.buffers[head], self.sizes[head])
-            self.buffers[head] = -1
-        return 0
+    def stored(self) -> dict[int, tuple[int, int]]:
+        kept = {}
+        for head in range(self.ring.size):
+            if self.asked[head]:
+                held = self.buffers[head] >= 0
+                kept[head] = (self.buffers[head] if held else 0, self.sizes[head] if held else 0)
+        return kept
 
     def close(self) -> None:
+        self.port.flush()  # before any buffer goes
+        for head in range(self.ring.size):
+            if self.buffers[head] >= 0 and not self.asked[head]:  # parked, or its batch met a fault
+                self.staging.give(self.buffers[head], self.sizes[head])
         super().close()
-        if self.headers >= 0:
-            self.staging.give(self.headers, self.room)
-            self.headers = -1
+        self.staging.give(self.headers, self.room)

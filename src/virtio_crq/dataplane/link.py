@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from virtio_crq.dataplane.batched import BatchedRing
 from virtio_crq.dataplane.naive import NaiveRing
+from virtio_crq.dataplane.orphans import Orphans
 from virtio_crq.dataplane.ring import DeviceRing
 from virtio_crq.dataplane.service import Service
 from virtio_crq.dataplane.staging import Staging
@@ -229,7 +230,11 @@ class Link:
         current: Service | None = None
         while store.reap():
             moved += 1
-            service = store.owners[store.token >> 16]
+            owner = store.owners[store.token >> 16]
+            if isinstance(owner, Orphans):
+                owner.land(store.token & 0xFFFF)
+                continue
+            service = owner
             if current is not None and current is not service:
                 self._settle(current)
             current = service
@@ -242,7 +247,7 @@ class Link:
         return moved
 
     def _settle(self, service: Service) -> None:
-        if service.closed:
+        if not service.bound:
             return
         try:
             service.settle()

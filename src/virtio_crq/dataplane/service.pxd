@@ -13,13 +13,12 @@ cdef class Service:
     cdef readonly uint64_t device
     cdef readonly uint64_t queue
     cdef readonly DeviceRing ring
-    cdef uint64_t bound
+    cdef readonly uint64_t bound
     cdef Staging staging
     cdef Port port
     cdef readonly Store store
     cdef uint64_t tag
     cdef public uint64_t ready
-    cdef public uint64_t closed
     cdef readonly uint64_t requests
     cdef readonly uint64_t errors
     cdef readonly uint64_t bytes_in
@@ -47,4 +46,3 @@ cdef class Service:
     cdef int64_t run(self, uint64_t count) except -1 nogil
     cdef int64_t advance(self, uint64_t head) except -1 nogil
     cpdef int64_t land(self, uint64_t head, int64_t result) except -1
-    cdef int64_t abandon(self, uint64_t head) except -1 nogil

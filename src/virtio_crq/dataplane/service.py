@@ -10,6 +10,7 @@ from array import array
 
 import cython
 
+from virtio_crq.dataplane.orphans import Orphans
 from virtio_crq.dataplane.ring import DeviceRing
 from virtio_crq.dataplane.staging import Staging
 from virtio_crq.dataplane.store import Store
@@ -28,7 +29,6 @@ class Service:
         self.bound = 0
         self.tag = 0
         self.ready = 0
-        self.closed = 0
         self.requests = 0
         self.errors = 0
         self.bytes_in = 0
@@ -43,10 +43,9 @@ class Service:
         self.spent_count = 0
 
     def bind(self, device: int, queue: int, port: Port, ring: DeviceRing, staging: Staging) -> None:
-        """Become the service of this ring. Once: a queue that is set up again gets a fresh service."""
+        """Become the service of this ring, until `close`."""
         if self.bound:
-            raise ValueError("a service belongs to one ring")
-        self.bound = 1
+            raise ValueError("a service has one ring at a time")
         self.device = device
         self.queue = queue
         self.port = port
@@ -56,6 +55,7 @@ class Service:
         self.store.bind(port)
         self.prepare(ring.size)
         self.tag = self.store.adopt(self)
+        self.bound = 1
 
     def prepare(self, size: int) -> None:
         """Allocate what the device type keeps for each head: nothing is allocated later."""
@@ -139,23 +139,29 @@ class Service:
         return 0
 
     def land(self, head: int, result: int) -> int:
-        """The store is done with this request; of a closed queue, only its buffer matters."""
+        """The store is done with this request."""
         return 0
 
-    def abandon(self, head: int) -> int:
-        """Give back what a request holds; the queue is closed."""
-        return 0
+    def stored(self) -> dict[int, tuple[int, int]]:
+        """By head, the buffers of requests that are in the store; length 0 where there is none."""
+        return {}
+
+    @property
+    def in_flight(self) -> int:
+        """Requests that were fetched and not completed. Reads only: any thread may ask."""
+        return (self.ring.fetched - self.ring.completed) & 0xFFFF if self.bound else 0
 
     def close(self) -> None:
-        """Serve no more. What is in the store lands later; until then nothing else starts on that store."""
-        self.closed = 1
+        """Leave the ring: serve no more, and hold nothing. What is in the store is nobody's from now on."""
         self.ready = 0
         self.port.flush()  # what a batch staged before its fault: nothing of it may outlive the buffers
         self.release()
-        for index in range(self.parked_count):
-            self.abandon(self.parked[(self.parked_head + index) & (self.ring.size - 1)])
-        self.parked_count = 0
-        self.store.orphans += self.in_store
-        if self.in_store == 0:
+        stored = self.stored()
+        if stored:
+            Orphans(self.store, self.tag, self.staging, stored)
+        else:
             self.store.forget(self.tag)
+        self.in_store = 0
+        self.parked_count = 0
+        self.bound = 0
         self.ring.discard()

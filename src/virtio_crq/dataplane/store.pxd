@@ -4,7 +4,7 @@ from libc.stdint cimport int64_t, uint64_t
 from virtio_crq.platform.port cimport Port
 
 cdef class Store:
-    cdef readonly uint64_t capacity
+    cdef public uint64_t capacity
     cdef public uint64_t orphans
     cdef public uint64_t pending
     cdef readonly list owners
