@@ -128,6 +128,7 @@ def states(directory: Path) -> dict[str, str]:
     return {row["name"]: row["state"] for row in ask(directory, "show")["partitions"]}
 
 
+@pytest.mark.clause("CRQ-H-8", "CRQ-H-18", "CRQ-H-19")
 def test_a_killed_partition_is_told_to_its_partner_and_can_start_again(directory: Path, children: list[Child]) -> None:
     server = start(children, directory, "vios1", "registered 2")
     client = start(children, directory, "web1", "registered 0")

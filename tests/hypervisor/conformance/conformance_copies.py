@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rows for H_COPY_RDMA, H_READ_RDMA and H_WRITE_RDMA."""
 
+import pytest
 from conformance_row import Row, by
 from conformance_scene import DATA, MAPPED, NO_ACCESS, PATTERN, READ_ONLY, WINDOW, WRITE_ONLY
 
@@ -169,3 +170,9 @@ WRITING = (
 )  # fmt: skip
 
 ROWS = {"H_COPY_RDMA": COPYING, "H_READ_RDMA": READING, "H_WRITE_RDMA": WRITING}
+
+PARAMETERS = [
+    pytest.param(row, id=f"{call}-{row.name}", marks=pytest.mark.clause(*row.clauses))
+    for call, rows in ROWS.items()
+    for row in rows
+]

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rows for H_REG_CRQ, H_FREE_CRQ, H_SEND_CRQ, H_ENABLE_CRQ, H_VIO_SIGNAL, and transport events."""
 
+import pytest
 from conformance_row import Row, by
 from conformance_scene import MAPPED, NO_ACCESS, READ_ONLY, RING, WINDOW, WRITE_ONLY
 
@@ -216,3 +217,9 @@ ROWS = {
     "H_VIO_SIGNAL": SIGNALLING,
     "events": EVENTS,
 }
+
+PARAMETERS = [
+    pytest.param(row, id=f"{call}-{row.name}", marks=pytest.mark.clause(*row.clauses))
+    for call, rows in ROWS.items()
+    for row in rows
+]

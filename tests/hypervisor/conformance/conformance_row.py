@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A row of the hypercall conformance table."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 from virtio_crq.papr.hypercalls import Hypercall
 from virtio_crq.papr.profiles import Profile
 
+CLAUSE = re.compile(r"CRQ-H-\d+")
 Expected = int | Callable[[Profile], int]
 
 
@@ -29,6 +31,11 @@ class Row:
     effects: dict[str, Any] = field(default_factory=dict)
     source: str = ""
     choice: int = 0
+
+    @property
+    def clauses(self) -> list[str]:
+        """The clauses of docs/spec/virtio-over-crq.md that the row defends."""
+        return CLAUSE.findall(self.source)
 
     def expected(self, profile: Profile) -> int:
         return self.code(profile) if callable(self.code) else self.code

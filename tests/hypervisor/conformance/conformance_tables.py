@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rows for the TCE calls and H_VIOCTL."""
 
+import pytest
 from conformance_row import Row
 from conformance_scene import DATA, MAPPED, MEMORY, NO_ACCESS, READ_ONLY, WINDOW
 
@@ -174,3 +175,9 @@ ROWS = {
     "H_PUT_TCE_INDIRECT": INDIRECT,
     "H_VIOCTL": VIOCTL,
 }
+
+PARAMETERS = [
+    pytest.param(row, id=f"{call}-{row.name}", marks=pytest.mark.clause(*row.clauses))
+    for call, rows in ROWS.items()
+    for row in rows
+]
