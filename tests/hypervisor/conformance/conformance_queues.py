@@ -21,7 +21,8 @@ def reg(end: str = "client", ua: object = None, ioba: int = RING, length: int = 
 
 
 REGISTER = (
-    Row("first to register is closed", "client", H.H_REG_CRQ, reg(), R.H_CLOSED, source="LoPAR H_REG_CRQ; CRQ-H-14",
+    Row("first to register is closed", "client", H.H_REG_CRQ, reg(), R.H_CLOSED, source="LoPAR H_REG_CRQ",
+        clauses=("CRQ-H-14",),
         effects={"client send": R.H_CLOSED}),
     Row("second to register succeeds", "client", H.H_REG_CRQ, reg(), R.H_SUCCESS, ("server registers",),
         effects={"client send": R.H_SUCCESS}, source="LoPAR H_REG_CRQ"),
@@ -65,13 +66,13 @@ REGISTER = (
         (*BOTH, "server sends 1", "client frees", "client takes 1"), effects={"client interrupted": False},
         source="LoPAR H_REG_CRQ"),
     Row("copies work once both are registered", "client", H.H_REG_CRQ, reg(), R.H_SUCCESS, ("server registers",),
-        effects={"server copy": R.H_SUCCESS}, source="LoPAR R1-16; CRQ-H-7"),
+        effects={"server copy": R.H_SUCCESS}, source="LoPAR R1-16", clauses=("CRQ-H-7",)),
 )  # fmt: skip
 
 FREEING = (
     Row("success and an event", "client", H.H_FREE_CRQ, ("client.ua",), R.H_SUCCESS, BOTH,
         effects={"server ring 0": "ff02" + "00" * 14, "server send": R.H_CLOSED, "client send": R.H_CLOSED},
-        source="LoPAR H_FREE_CRQ, R1-14; CRQ-H-9"),
+        source="LoPAR H_FREE_CRQ, R1-14", clauses=("CRQ-H-9",)),
     Row("unknown unit address", "client", H.H_FREE_CRQ, (UNKNOWN_UNIT,), R.H_PARAMETER, source="LoPAR H_FREE_CRQ"),
     Row("not registered", "client", H.H_FREE_CRQ, ("client.ua",), R.H_SUCCESS, ("server registers",),
         effects={"server ring 0": FREE}, choice=3),
@@ -86,7 +87,7 @@ FREEING = (
         source="LoPAR R1-22"),
     Row("copies end", "client", H.H_FREE_CRQ, ("client.ua",), R.H_SUCCESS, BOTH,
         effects={"server copy": by("closed_pane_permission", R.H_PERMISSION, R.H_S_PARM)},
-        source="LoPAR R1-5, R1-16; CRQ-H-7"),
+        source="LoPAR R1-5, R1-16", clauses=("CRQ-H-7",)),
     Row("own mappings stay", "client", H.H_FREE_CRQ, ("client.ua",), R.H_SUCCESS, BOTH,
         effects={"client tce 0x10000": 0x10003}, source="LoPAR R1-15"),
     Row("earlier entries stay", "client", H.H_FREE_CRQ, ("client.ua",), R.H_SUCCESS, (*BOTH, "client sends 1"),
@@ -106,10 +107,10 @@ SENT = "8000000000000001" + "0123456789abcdef"
 
 SENDING = (
     Row("delivered", "client", H.H_SEND_CRQ, send(), R.H_SUCCESS, BOTH,
-        effects={"server ring 0": SENT, "server ring 1": FREE}, source="LoPAR H_SEND_CRQ; CRQ-H-1"),
+        effects={"server ring 0": SENT, "server ring 1": FREE}, source="LoPAR H_SEND_CRQ", clauses=("CRQ-H-1",)),
     Row("in order", "client", H.H_SEND_CRQ, send(), R.H_SUCCESS, (*BOTH, "client sends 2"),
         effects={"server ring 1": "8000000000000001" + "00" * 7 + "01", "server ring 2": SENT},
-        source="LoPAR R1-6; CRQ-H-1"),
+        source="LoPAR R1-6", clauses=("CRQ-H-1",)),
     Row("server to client", "server", H.H_SEND_CRQ, send(ua="server.ua"), R.H_SUCCESS, BOTH,
         effects={"client ring 0": SENT}, source="LoPAR H_SEND_CRQ"),
     Row("only to its own partner", "server", H.H_SEND_CRQ, send(ua="server2.ua"), R.H_CLOSED, BOTH,
@@ -117,11 +118,11 @@ SENDING = (
     Row("unknown unit address", "client", H.H_SEND_CRQ, send(ua=UNKNOWN_UNIT), R.H_PARAMETER, BOTH,
         source="LoPAR H_SEND_CRQ"),
     Row("header 0x00", "client", H.H_SEND_CRQ, send(high=1), R.H_PARAMETER, BOTH, effects={"server ring 0": FREE},
-        source="LoPAR H_SEND_CRQ; CRQ-H-13"),
+        source="LoPAR H_SEND_CRQ", clauses=("CRQ-H-13",)),
     Row("header 0x7f", "client", H.H_SEND_CRQ, send(high=0x7F << 56), R.H_PARAMETER, BOTH,
-        effects={"server ring 0": FREE}, source="LoPAR H_SEND_CRQ; CRQ-H-13"),
+        effects={"server ring 0": FREE}, source="LoPAR H_SEND_CRQ", clauses=("CRQ-H-13",)),
     Row("header 0xff", "client", H.H_SEND_CRQ, send(high=0xFF << 56), R.H_PARAMETER, BOTH,
-        effects={"server ring 0": FREE}, source="LoPAR H_SEND_CRQ; CRQ-H-13"),
+        effects={"server ring 0": FREE}, source="LoPAR H_SEND_CRQ", clauses=("CRQ-H-13",)),
     Row("reserved header 0x81 gets through", "client", H.H_SEND_CRQ, send(high=0x81 << 56), R.H_SUCCESS, BOTH,
         source="LoPAR H_SEND_CRQ"),
     Row("reserved header 0xfe gets through", "client", H.H_SEND_CRQ, send(high=0xFE << 56), R.H_SUCCESS, BOTH,
@@ -132,10 +133,10 @@ SENDING = (
     Row("own queue closed", "client", H.H_SEND_CRQ, send(), R.H_CLOSED, ("server registers",),
         effects={"server ring 0": FREE}, source="LoPAR H_SEND_CRQ"),
     Row("partner's queue closed", "client", H.H_SEND_CRQ, send(), R.H_CLOSED, ("client registers",),
-        source="LoPAR H_SEND_CRQ; CRQ-H-18"),
+        source="LoPAR H_SEND_CRQ", clauses=("CRQ-H-18",)),
     Row("both closed", "client", H.H_SEND_CRQ, send(), R.H_CLOSED, source="LoPAR H_SEND_CRQ"),
     Row("full", "client", H.H_SEND_CRQ, send(), R.H_DROPPED, (*BOTH, "client fills"),
-        effects={"server ring 0": "80" + "00" * 15}, source="LoPAR H_SEND_CRQ; CRQ-H-3"),
+        effects={"server ring 0": "80" + "00" * 15}, source="LoPAR H_SEND_CRQ", clauses=("CRQ-H-3",)),
     Row("one slot not freed stalls the ring", "client", H.H_SEND_CRQ, send(), R.H_DROPPED,
         (*BOTH, "client fills", "server takes 250 1"), source="LoPAR R1-6"),
     Row("goes on once the slots are freed", "client", H.H_SEND_CRQ, send(), R.H_SUCCESS,
@@ -171,7 +172,7 @@ SIGNALLING = (
     Row("off", "server", H.H_VIO_SIGNAL, ("server.ua", 0), R.H_SUCCESS, (*BOTH, "server unmasks"),
         effects={"client send": R.H_SUCCESS, "server interrupted": False}, source="LoPAR H_VIO_SIGNAL"),
     Row("an entry that came while off", "server", H.H_VIO_SIGNAL, ("server.ua", 1), R.H_SUCCESS,
-        (*BOTH, "client sends 1"), effects={"server interrupted": True}, source="CRQ-H-4", choice=6),
+        (*BOTH, "client sends 1"), effects={"server interrupted": True}, clauses=("CRQ-H-4",), choice=6),
     Row("an entry that was told already", "server", H.H_VIO_SIGNAL, ("server.ua", 1), R.H_SUCCESS,
         (*BOTH, "server unmasks", "client sends 1", "server acknowledges", "server masks"),
         effects={"server interrupted": False}, source="LoPAR H_VIO_SIGNAL: edge", choice=6),
@@ -188,7 +189,7 @@ SIGNALLING = (
 # What happens to the partner: the call is a look at its state after the event.
 EVENTS = (
     Row("death", "server", H.H_SEND_CRQ, send(ua="server.ua"), R.H_CLOSED, (*BOTH, "client dies"),
-        effects={"server ring 0": "ff01" + "00" * 14}, source="LoPAR R1-13; CRQ-H-8"),
+        effects={"server ring 0": "ff01" + "00" * 14}, source="LoPAR R1-13", clauses=("CRQ-H-8",)),
     Row("power off", "server", H.H_SEND_CRQ, send(ua="server.ua"), R.H_CLOSED, (*BOTH, "client stops"),
         effects={"server ring 0": "ff01" + "00" * 14}, source="LoPAR R1-13"),
     Row("death of an unregistered partner says nothing", "server", H.H_SEND_CRQ, send(ua="server.ua"), R.H_CLOSED,
@@ -202,7 +203,7 @@ EVENTS = (
         (*BOTH, "client fills", "client frees"),
         effects={f"server ring {LAST}": lambda profile: "ff02" + "00" * 14 if profile.event_slot_reserved
                  else f"ff0200{'20' if profile.overwritten_mark else '00'}" + "00" * 11 + "ff"},
-        source="LoPAR H_FREE_CRQ; CRQ-H-3"),
+        source="LoPAR H_FREE_CRQ", clauses=("CRQ-H-3",)),
     Row("death overlays the last entry", "server", H.H_SEND_CRQ, send(ua="server.ua"), R.H_CLOSED,
         (*BOTH, "client fills", "client dies"),
         effects={f"server ring {LAST}": lambda profile: "ff01" + "00" * 14 if profile.event_slot_reserved
