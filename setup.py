@@ -26,12 +26,17 @@ def extension(name: str, sources: list[str], macros: list[tuple[str, str]]) -> E
         name,
         sources,
         include_dirs=[f"src/virtio_crq/{part}" for part in ("platform", "dataplane", "hypervisor/engine", "bench")],
-        depends=[str(p) for p in SOURCE.glob("virtio_crq/**/*.h")]
-        + [str(p) for p in SOURCE.glob("virtio_crq/**/*.pxd")]
-        + ENGINE,
+        depends=headers(name),
         define_macros=macros,
         extra_compile_args=["-O2", "-g1", "-fno-strict-aliasing"],
     )
+
+
+def headers(name: str) -> list[str]:
+    """The C that a module includes; a changed .pxd is Cython's affair, which then writes the module's C anew."""
+    folders = {"platform", name.split(".")[1]} | ({"hypervisor/engine"} if name.startswith(BINDING) else set())
+    found = [str(path) for folder in folders for path in SOURCE.glob(f"virtio_crq/{folder}/*.h")]
+    return sorted(found) + (ENGINE if name.startswith(BINDING) else [])
 
 
 def stops_sources() -> list[str]:
