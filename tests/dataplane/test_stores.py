@@ -1,0 +1,206 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Files: what waits is deferred and ends out of order, what fails is an I/O error, and nobody waits for anybody."""
+
+import os
+import resource
+import select
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from disk import FLUSH, IN, OUT, Disk
+from rig import Rig
+
+from virtio_crq.dataplane.filestore import FileStore
+from virtio_crq.dataplane.nullstore import NullStore
+from virtio_crq.dataplane.threads import Threads
+from virtio_crq.errors import UsageError
+
+OK, IOERR = 0, 1
+SIZE = 1 << 20
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Iterator[int]:
+    path = tmp_path / "image"
+    path.write_bytes(b"".join(bytes([sector & 0xFF]) * 512 for sector in range(SIZE // 512)))
+    descriptor = os.open(path, os.O_RDWR)
+    yield descriptor
+    os.close(descriptor)
+
+
+def settle(disk: Disk, count: int) -> list[tuple[object, int, bytes]]:
+    """Run until `count` requests completed, waiting on the store's descriptor in between."""
+    found: list[tuple[object, int, bytes]] = []
+    for _ in range(200):
+        disk.rig.run()
+        found += disk.collect()
+        if len(found) >= count:
+            return found
+        assert select.select(disk.rig.link.wakeups(), [], [], 5)[0], "nothing ended within 5 seconds"
+        for descriptor in disk.rig.link.wakeups():
+            os.eventfd_read(descriptor)
+    raise AssertionError("the store made no progress")
+
+
+class Gate:
+    """Runs jobs only when told to: a store as slow as the test wants."""
+
+    def __init__(self) -> None:
+        self.jobs: list[Callable[[], None]] = []
+
+    def __call__(self, job: Callable[[], None]) -> None:
+        self.jobs.append(job)
+
+    def open(self, which: int = 0) -> None:
+        self.jobs.pop(which)()
+
+
+@pytest.mark.parametrize("engine", ["uring", "threads"])
+@pytest.mark.parametrize("fetch", ["naive", "batched"])
+def test_a_file_keeps_what_was_written_flushed_and_read(image: int, engine: str, fetch: str) -> None:
+    store = FileStore(image, SIZE, engine)
+    disk = Disk(Rig(), store=store, fetch=fetch)
+    disk.submit(IN, 3, length=1024, tag="old")
+    disk.submit(OUT, 100, b"n" * 4096, tag="write")
+    disk.announce()
+    assert {tag: status for tag, status, _ in settle(disk, 2)} == {"old": OK, "write": OK}
+    assert disk.results[0][2] == b"\x03" * 512 + b"\x04" * 512
+    disk.submit(FLUSH, tag="flush")
+    disk.submit(IN, 99, length=1024, tag="new")
+    disk.announce(credit=1)
+    settle(disk, 2)
+    assert {tag: (status, data[510:514]) for tag, status, data in disk.results}["new"] == (OK, b"ccnn")
+    assert os.pread(image, 4096, 51200) == b"n" * 4096
+    assert store.engine == engine
+    store.close()
+
+
+def test_a_cold_page_is_deferred_and_arrives(image: int) -> None:
+    os.fsync(image)
+    os.posix_fadvise(image, 0, SIZE, os.POSIX_FADV_DONTNEED)
+    store = FileStore(image, SIZE)
+    disk = Disk(Rig(), store=store)
+    disk.submit(IN, 1500, length=4096, tag="cold")
+    disk.announce()
+    assert settle(disk, 1)[0][1:] == (OK, b"".join(bytes([s & 0xFF]) * 512 for s in range(1500, 1508)))
+    store.close()
+
+
+@pytest.mark.parametrize("engine", ["uring", "threads"])
+def test_a_file_shorter_than_its_disk_gives_an_error_past_its_end(image: int, engine: str) -> None:
+    os.ftruncate(image, 8192)
+    store = FileStore(image, SIZE, engine)
+    disk = Disk(Rig(), store=store)
+    disk.submit(IN, 0, length=8192, tag="inside")
+    disk.submit(IN, 8, length=8192, tag="over the end")
+    disk.submit(IN, 64, length=512, tag="beyond")
+    disk.announce()
+    assert {tag: status for tag, status, _ in settle(disk, 3)} == {"inside": OK, "over the end": IOERR, "beyond": IOERR}
+    store.close()
+
+
+@pytest.mark.parametrize("engine", ["uring", "threads"])
+@pytest.mark.parametrize("write_now", [False, True])
+def test_a_full_disk_is_an_error_of_that_request(tmp_path: Path, engine: str, write_now: bool) -> None:
+    """A limit on file size stands for the full disk: both fail in the middle of a write."""
+    descriptor = os.open(tmp_path / "image", os.O_RDWR | os.O_CREAT)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (6144, before[1]))
+    try:
+        store = FileStore(descriptor, SIZE, engine, write_now)
+        disk = Disk(Rig(), store=store)
+        disk.submit(OUT, 8, b"y" * 4096, tag="does not fit")
+        disk.submit(OUT, 0, b"x" * 4096, tag="fits")
+        disk.announce()
+        assert {tag: status for tag, status, _ in settle(disk, 2)} == {"fits": OK, "does not fit": IOERR}
+        store.close()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, ignored)
+        os.close(descriptor)
+
+
+def test_a_store_that_waits_keeps_no_other_device_waiting(image: int) -> None:
+    gate = Gate()
+    rig = Rig()
+    slow = Disk(rig, store=FileStore(image, SIZE, Threads(image, gate)))
+    quick = Disk(rig, device=1, base=0x100000)
+    for sector in (1, 2, 3):
+        slow.submit(OUT, sector, bytes([sector]) * 512, tag=sector)
+    slow.announce()
+    rig.run()
+    assert rig.said(3) == [(0, 1)], "the right to announce goes back while the requests are in the store"
+    for _ in range(5):
+        quick.submit(IN, 0, length=512)
+    quick.announce()
+    rig.run()
+    assert len(quick.collect()) == 5
+    assert slow.service.in_flight == 3
+    order = []
+    for which in (1, 1, 0):
+        gate.open(which)
+        rig.run()
+        order += [tag for tag, _, _ in slow.collect()]
+    assert order == [2, 3, 1], "requests end when the store is done with them"
+
+
+def test_a_queue_opened_again_waits_for_what_the_old_one_left_in_the_store(image: int) -> None:
+    gate = Gate()
+    rig = Rig()
+    disk = Disk(rig, store=FileStore(image, SIZE, Threads(image, gate)))
+    head = disk.submit(OUT, 5, b"old" + bytes(509), tag="write")
+    disk.announce()
+    rig.run()
+    free = rig.link.staging.free
+    rig.link.close_queue(0, 0)
+    assert disk.store.orphans == 1
+    disk.open((1, 0, [head]))
+    disk.submit(IN, 5, length=512, tag="read")
+    disk.announce()
+    rig.run()
+    assert disk.collect() == [], "a write of the past could still overtake"
+    assert len(gate.jobs) == 1
+    gate.open()
+    rig.run()
+    gate.open()
+    rig.run()
+    assert {tag: (status, data[:3]) for tag, status, data in disk.collect()} == {
+        "write": (OK, b""), "read": (OK, b"old"),
+    }  # fmt: skip
+    assert rig.link.staging.free >= free
+
+
+def test_more_than_the_arena_holds_is_parked_and_served_in_the_end(image: int) -> None:
+    gate = Gate()
+    disk = Disk(Rig(), size=256, store=FileStore(image, SIZE, Threads(image, gate)))
+    memory = disk.rig.platform.guest
+    for number in range(12):  # twelve writes of 128 KiB each, in less than two MiB of own RAM
+        at = 0x8000 + 32 * number
+        memory[at : at + 16] = (1).to_bytes(8, "little") + bytes(8)
+        disk.ring.make_available(disk.ring.chain([(at, 16, 0), (0x100000, 262144, 0), (at + 16, 1, 2)]))
+    disk.announce()
+    disk.rig.run()
+    assert 0 < len(gate.jobs) < 12
+    done = 0
+    for _ in range(12):
+        gate.open()
+        disk.rig.run()
+        done += len(disk.ring.collect())
+    assert done == 12
+
+
+def test_null_reads_zeroes_and_never_what_passed_before() -> None:
+    disk = Disk(Rig(), store=NullStore(SIZE))
+    disk.submit(OUT, 0, b"secret!!" * 64)
+    disk.submit(IN, 0, length=512, tag="read")
+    disk.announce()
+    disk.rig.run()
+    assert disk.collect()[-1] == ("read", OK, bytes(512))
+
+
+def test_engines_that_do_not_exist_are_the_users_error(image: int) -> None:
+    with pytest.raises(UsageError, match="auto, uring or threads"):
+        FileStore(image, SIZE, "magic")
