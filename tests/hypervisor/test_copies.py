@@ -130,7 +130,11 @@ def test_weak_copies_tear_all_but_short_aligned_fields(profile: str, granularity
     reader = pair.c if outward else pair.s
     load = reader.port.load64 if granularity == 8 else reader.port.load16
     with Copier(pair, DATA, length, outward):
-        for number in range(6000):
+        deadline = time.monotonic() + 20
+        number = 0
+        while number < 2000 or not torn:  # a loaded machine may let long stretches pass between the two
+            assert time.monotonic() < deadline, "weak copies were not weak"
+            number += 1
             if not outward:  # the copier itself writes what it copies out
                 value = int.from_bytes(bytes([number % 255 + 1]) * 8, "little")
                 for field in range(0, length, 8):
@@ -138,7 +142,6 @@ def test_weak_copies_tear_all_but_short_aligned_fields(profile: str, granularity
             for field in range(0, length, granularity):
                 assert len(set(load(DATA + field).to_bytes(granularity, "little"))) == 1
             torn += len(set(reader.port.read(DATA, length))) > 1
-    assert torn, "weak copies were not weak"
     pair.close()
 
 
