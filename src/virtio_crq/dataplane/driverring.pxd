@@ -29,6 +29,7 @@ cdef class DriverRing:
     cdef readonly uint64_t credit
     cdef readonly uint64_t owed
     cdef readonly uint64_t pending
+    cdef uint64_t unasked
     cdef readonly uint64_t announced
     cdef readonly uint64_t told
     cdef readonly dict refusals

@@ -94,6 +94,7 @@ class DriverRing:
         self.credit = 1
         self.owed = 0
         self.pending = 0
+        self.unasked = 0
         self.staged = 0
         self.staged_writable = 0
 
@@ -187,6 +188,8 @@ class DriverRing:
         return 1 if self.pending and self.credit else 0
 
     def _wanted(self, old: int) -> int:
+        if self.unasked:
+            return 1  # what stands in avail_event or the flags is the wish of a device that is gone
         if self.event_idx:
             event = self.port.load16(self.used + 4 + 8 * self.size)
             return 1 if ((self.published - event - 1) & MASK) < ((self.published - old) & MASK) else 0
@@ -200,6 +203,7 @@ class DriverRing:
         if code == 0:
             self.announced = self.published
             self.pending = 0
+            self.unasked = 0
             self.credit = 0
             self.owed = 0
         return code
@@ -312,6 +316,7 @@ class DriverRing:
         """The device is back and took over what `suspend` told; requests made meanwhile are due."""
         self.credit = 1
         self.pending = 1 if self.published != self.announced else 0
+        self.unasked = 1
 
     def reset(self) -> list[int]:
         """Forget all requests (queue or device reset); their tokens, oldest first. The ring is empty afterwards."""
