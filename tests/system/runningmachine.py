@@ -4,11 +4,15 @@
 import json
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
+
+import virtio_crq
 
 COMMAND = (sys.executable, "-m", "virtio_crq.cli")
 PATIENCE = 60  # seconds; nothing here takes nearly as long, a hang fails all the same
@@ -22,9 +26,9 @@ class RunningMachine:
         self.name = name
         self.file = directory / "machine.toml"
         self.file.write_text(text)
-        runtime = directory / "run"
-        runtime.mkdir(mode=0o700, exist_ok=True)
-        self.environment = os.environ | {"XDG_RUNTIME_DIR": str(runtime), "COLUMNS": "200"}
+        runtime = Path(tempfile.mkdtemp(prefix="vc"))  # socket paths are short; a test's own directory is not
+        source = str(Path(virtio_crq.__file__).parents[1])  # the commands run elsewhere; a relative path would not do
+        self.environment = os.environ | {"XDG_RUNTIME_DIR": str(runtime), "COLUMNS": "200", "PYTHONPATH": source}
         self.state = runtime / "virtio-crq" / name
 
     def run(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
@@ -54,6 +58,7 @@ class RunningMachine:
 
     def __exit__(self, *exception: object) -> None:
         self.run("down", "--machine", self.name)
+        shutil.rmtree(self.state.parents[1], ignore_errors=True)
 
     def pid(self, role: str) -> int:
         return int(json.loads((self.state / f"{role}.pid").read_text())["pid"])
