@@ -148,11 +148,25 @@ def test_whoever_comes_first_waits_and_both_are_initialized_once(bench: Bench, s
 def test_when_both_call_out_at_once_both_are_initialized_once(bench: Bench) -> None:
     bench.server.start()
     bench.client.start()
-    bench.s.send([INITIALIZE])  # as if both had registered before either called out
-    bench.server._asked = True
+    bench.server._called = b"a number"  # as if both had registered before either called out
+    bench.s.send([INITIALIZE[:8] + b"a number"])
     bench.settle()
     assert bench.s_half.take() == ["opened"]
     assert bench.c_half.take() == ["opened"]
+
+
+@pytest.mark.clause("CRQ-D-99", "CRQ-F-37")
+def test_an_answer_to_another_call_is_not_taken(bench: Bench) -> None:
+    """Both calls of a server that registered twice are answered; the first answer opens nothing."""
+    bench.client.start()
+    bench.server.start()
+    bench.server.reset("a test wants it")
+    bench.server.pump()
+    bench.settle()
+    assert bench.c_half.take() == ["opened", "lost: partner deregistered", "opened"]
+    assert bench.s_half.take() == ["opened"]
+    assert bench.server.refusals == {"init-stale": 1}
+    assert [entry[8:] for entry in bench.s.sent] == [entry[8:] for entry in bench.c.sent]
 
 
 def test_an_unasked_completion_is_refused(bench: Bench) -> None:
@@ -162,7 +176,7 @@ def test_an_unasked_completion_is_refused(bench: Bench) -> None:
     bench.server.pump()
     bench.s.enqueue(b"\xc0\x03" + bytes(14))
     bench.server.pump()
-    assert bench.server.refusals == {"init-unasked": 1, "init-code": 1}
+    assert bench.server.refusals == {"init-stale": 1, "init-code": 1}
     assert bench.s_half.take() == []
 
 

@@ -23,6 +23,8 @@ cdef class CrqChannel(Channel):
     cpdef int64_t announce(self, uint64_t kind, uint64_t device, uint64_t queue, uint64_t position, uint64_t credit) except? -99
     cpdef bytes entry(self)
     cpdef bint has_entry(self) except -1
+    @cython.locals(at=uint64_t, header=uint64_t)
+    cpdef bint loss_waits(self) except -1
     cpdef int64_t rewind(self) except -1
 
 cdef uint64_t swap32(uint64_t value) noexcept

@@ -88,6 +88,16 @@ class CrqChannel(Channel):
         """Whether an entry waits; takes nothing. For the last look between enabling the interrupt and sleeping."""
         return self.port.acquire8(self.ring + self.cursor) != 0
 
+    def loss_waits(self) -> bool:
+        """Whether a transport event stands among the entries that wait. Not for the hot path: it looks at each."""
+        at = self.cursor
+        for _ in range(self.size // 16):
+            header = self.port.acquire8(self.ring + at)
+            if header == 0 or header == 0xFF:
+                return header == 0xFF
+            at = (at + 16) % self.size
+        return False
+
     def rewind(self) -> int:
         """Before registering: every header zero, the cursor at the start, no session (LoPAR: both begin at 0)."""
         self.port.write(self.ring, bytes(self.size))

@@ -82,13 +82,13 @@ class Connection:
         self.phase = Phase.CLOSED
         self.failure: PlatformError | None = None  # why the phase is CLOSED although nobody closed it
         self.refusals: Counter[str] = Counter()
-        self.notices: Counter[str] = Counter()  # transport events that change nothing
+        self.notices: Counter[str] = Counter()  # what came and changed nothing: some transport events, late messages
         self._port = port
         self._whole = arena
         self._ring_bytes = ring_bytes
         self._channel = CrqChannel(port, arena.offset, ring_bytes, serving)
         self._session = 0
-        self._asked = False  # 0xC001 is on its way to the partner and not answered
+        self._called = bytes(8)  # the number in our 0xC001 that is not answered yet; zero: none is out
         self._reset_reason = ""
         self._clock = clock
         self._wait = wait
@@ -231,17 +231,22 @@ class Connection:
             self.reset(describe_entry(entry))
 
     def _initialization(self, entry: bytes) -> None:
+        """An answer counts only if it repeats the number of the call.
+
+        A partner that has not yet read of our going still answers the call we made before it, into our new ring; so
+        does all that follows such an answer belong to what is over.
+        """
         if entry[1] == InitializationCode.INITIALIZE:
             if self.phase is Phase.INITIALIZED:
                 self._partner_gone("partner initialized again")
-            if self.transmit(initialization(InitializationCode.COMPLETE)):
+            if self.transmit(initialization(InitializationCode.COMPLETE)[:8] + entry[8:]):
                 self._initialized()
         elif entry[1] != InitializationCode.COMPLETE:
             self.refuse("init-code")
-        elif not self._asked:
-            self.refuse("init-unasked")
+        elif entry[8:] != self._called or not any(self._called):
+            self.refuse("init-stale")
         else:
-            self._asked = False
+            self._called = bytes(8)
             if self.phase is Phase.REGISTERED:
                 self._initialized()
 
@@ -267,7 +272,6 @@ class Connection:
     def _partner_gone(self, reason: str) -> None:
         was_initialized = self.phase is Phase.INITIALIZED
         self.phase = Phase.REGISTERED
-        self._asked = False
         self._session = 0
         self._channel.session = 0
         if was_initialized:
@@ -286,7 +290,9 @@ class Connection:
     def _call_out(self) -> None:
         self.phase = Phase.REGISTERED
         # H_Closed here means that the partner has yet to come; it will call out itself.
-        self._asked = self.transmit(initialization(InitializationCode.INITIALIZE))
+        number = os.urandom(7) + b"\1"
+        sent = self.transmit(initialization(InitializationCode.INITIALIZE)[:8] + number)
+        self._called = number if sent else bytes(8)
 
     def _reset_if_asked(self) -> None:
         if not self._reset_reason or self.phase not in (Phase.REGISTERED, Phase.INITIALIZED):

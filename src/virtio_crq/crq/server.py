@@ -119,6 +119,10 @@ class CrqServer(Connection):
         if self._terms is None and isinstance(framed.place, AreaSlot):
             self.back_end.receive(framed.message)  # there is no area yet, and nothing but HELLO may come
             return
+        if self._channel.loss_waits():
+            # What stands at that address may by now belong to the client's next life; this one is told of its end.
+            self.notices["superseded"] += 1
+            return
         try:
             ioba = self._locate(framed.place)
         except DriverFault as fault:

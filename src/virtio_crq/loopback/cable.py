@@ -36,6 +36,7 @@ class Cable:
             each.setblocking(False)
         self.ends = (End(client_memory, to_client, from_client), End(server_memory, to_server, from_server))
         self.lock = threading.Lock()
+        self.meeting = 0  # how often the two met; what is said for an earlier meeting never arrives
 
     def open(self, side: int) -> Port:
         return Port(host(CablePort(self, side), self.ends[side].memory))
@@ -48,20 +49,20 @@ class Cable:
                 pass
             end.present = True
             if partner.present:
+                self.meeting += 1
                 for each in (end, partner):
-                    each.outlet.send(UP)
+                    each.outlet.send(UP + self.meeting.to_bytes(4))
 
     def leave(self, side: int) -> None:
-        """Be gone; no copy through one's pages runs afterwards."""
         with self.lock:
             end, partner = self.ends[side], self.ends[1 - side]
             if end.present and partner.present:
                 end.outlet.send(DOWN)
             end.present = False
 
-    def send(self, side: int, packet: bytes) -> int:
+    def send(self, side: int, packet: bytes, meeting: int) -> int:
         with self.lock:
-            if not (self.ends[0].present and self.ends[1].present):
+            if meeting != self.meeting or not (self.ends[0].present and self.ends[1].present):
                 return CLOSED
             try:
                 self.ends[side].outlet.send(packet)
@@ -69,8 +70,7 @@ class Cable:
                 return DROPPED
             return 0
 
-    def take(self, side: int) -> bytes:
-        """The next packet, empty when there is none."""
+    def take(self, side: int) -> bytes:  # empty when nothing waits
         try:
             return self.ends[side].inbox.recv(65536)
         except BlockingIOError:

@@ -21,11 +21,9 @@ _ANNOUNCED = struct.Struct("<cBBHIIB")  # kind, session's low byte, what, device
 
 
 class LoopbackChannel(Channel):
-    """Announcements as packets."""
-
     def __init__(self, cable: Cable, side: int) -> None:
         super().__init__()
-        self.session = 0
+        self.session = self.meeting = 0
         self._cable = cable
         self._side = side
         self._expected = (CREDIT, USED if side == CLIENT else AVAIL)
@@ -48,7 +46,8 @@ class LoopbackChannel(Channel):
 
     def announce(self, kind: int, device: int, queue: int, position: int, credit: int) -> int:
         what = (self.session & 0xFF, kind, device, queue, position, credit or kind == CREDIT)
-        return self._cable.send(self._side, _ANNOUNCED.pack(ANNOUNCEMENT, *what)) if self.session else CLOSED
+        packet = _ANNOUNCED.pack(ANNOUNCEMENT, *what)
+        return self._cable.send(self._side, packet, self.meeting) if self.session else CLOSED
 
     def entry(self) -> bytes:
         return self._last
@@ -96,9 +95,9 @@ class LoopbackEndpoint:
     def control(self, kind: int, entry: bytes) -> None:
         if kind == LOST:
             self._gone("partner left")
-        elif entry == UP:
+        elif entry[:1] == UP:
             self._gone("partner came again")
-            self._up = True
+            self._up, self.channel.meeting = True, int.from_bytes(entry[1:])
             self.half.opened()
         else:
             try:
@@ -121,7 +120,8 @@ class LoopbackEndpoint:
 
     def send(self, message: Message) -> None:
         head = (MESSAGE, message.response, message.bus, message.msg_id, message.device, message.token)
-        if self._up and self._cable.send(self._side, _HEADER.pack(*head) + message.payload) == DROPPED:
+        packet = _HEADER.pack(*head) + message.payload
+        if self._up and self._cable.send(self._side, packet, self.channel.meeting) == DROPPED:
             self.reset("the partner does not take packets")
 
     def agreed(self, terms: Terms) -> None:
