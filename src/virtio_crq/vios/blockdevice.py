@@ -44,11 +44,20 @@ class BlockDevice(RingDevice):
         record: CacheRecord | None = None,
     ) -> None:
         sectors = store.capacity // SECTOR_SIZE
+        # GET_ID (§5.2.6): what guests show as the disk's serial number, and what clients call the disk.
+        serial = name.rpartition("/")[2].encode()[: block.ID_BYTES]
+        services = [
+            BlockService(store, sectors, serial, readonly, False, seg_max=SEG_MAX, size_max=SIZE_MAX)
+            for _ in range(queues)
+        ]
+        features = OFFERED | (feature_set(block.RO) if readonly else 0)
+        super().__init__(identity, Features(features), services, QUEUE_SIZE)
         self.name = name
         self.store = store
         self._record = record or CacheRecord()
         self._cache_chosen = False
         self.readonly = readonly
+        self._disks = services
         self._config = BlockConfig(
             capacity=sectors,
             size_max=SIZE_MAX,
@@ -60,20 +69,6 @@ class BlockDevice(RingDevice):
             writeback=1,
             num_queues=queues,
         )
-        features = OFFERED | (feature_set(block.RO) if readonly else 0)
-        services = [self._service() for _ in range(queues)]
-        super().__init__(identity, Features(features), services, QUEUE_SIZE)
-        self._disks = services
-
-    def _service(self) -> BlockService:
-        # GET_ID (§5.2.6): what guests show as the disk's serial number, and what clients call the disk.
-        serial = self.name.rpartition("/")[2].encode()[: block.ID_BYTES]
-        sectors, through = self._config.capacity, not self._config.writeback
-        return BlockService(self.store, sectors, serial, self.readonly, through, seg_max=SEG_MAX, size_max=SIZE_MAX)
-
-    def fresh_service(self, index: QueueIndex) -> BlockService:
-        self._disks[index] = self._service()
-        return self._disks[index]
 
     @property
     def write_cache(self) -> str:

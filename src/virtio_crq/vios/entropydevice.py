@@ -6,7 +6,6 @@ from virtio_crq.errors import DriverFault
 from virtio_crq.vios.ringdevice import RingDevice
 from virtio_crq.virtio.deviceid import DeviceId
 from virtio_crq.virtio.features import Features
-from virtio_crq.virtio.splitring import QueueIndex
 
 QUEUE_SIZE = 64
 
@@ -19,9 +18,6 @@ class EntropyDevice(RingDevice):
 
     def __init__(self, identity: bytes) -> None:
         super().__init__(identity, Features(0), [EntropyService()], QUEUE_SIZE)
-
-    def fresh_service(self, index: QueueIndex) -> EntropyService:
-        return EntropyService()
 
     def read_config(self, offset: int, length: int) -> bytes:
         if offset or length:

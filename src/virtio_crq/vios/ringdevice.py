@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What every served device has in common: queues that the data plane serves once the driver said DRIVER_OK."""
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -24,9 +23,6 @@ from virtio_crq.virtio.splitring import QueueIndex, avail_size, descriptor_table
 OnFault = Callable[[int, int, str, str], None]  # device, queue, rule, detail
 VENDOR = 0x1014  # IBM's PCI vendor id; virtio 1.4 §4.2.2 leaves it to the transport to say what a vendor id means
 TRANSPORT_FEATURES = feature_set(VERSION_1, ACCESS_PLATFORM, INDIRECT_DESC, EVENT_IDX, RING_RESET)
-
-
-COUNTED = ("requests", "errors", "bytes_in", "bytes_out")
 
 
 class QueueHost(Protocol):
@@ -62,10 +58,8 @@ class RingDevice:
     def __init__(self, identity: bytes, features: Features, services: Sequence[Service], queue_size: int) -> None:
         self.identity = identity
         self.features = Features(features | TRANSPORT_FEATURES)
-        self.services = list(services)
+        self.services = tuple(services)
         self.queue_sizes = (queue_size,) * len(self.services)
-        self._served: set[QueueIndex] = set()  # whose service belongs to a ring already
-        self._past: Counter[str] = Counter()  # what the services of earlier rings counted
         self.negotiated = Features(0)
         self.fetch = "batched"
         self._number = 0
@@ -134,11 +128,10 @@ class RingDevice:
 
     def counters(self) -> dict[str, int]:
         """Totals over all queues since the server started."""
-        return {name: self._past[name] + sum(getattr(service, name) for service in self.services) for name in COUNTED}
-
-    def fresh_service(self, index: QueueIndex) -> Service:
-        """For a queue that is set up again. Device types make a new one: the last may have requests in the store."""
-        return self.services[index]
+        return {
+            name: sum(getattr(service, name) for service in self.services)
+            for name in ("requests", "errors", "bytes_in", "bytes_out")
+        }
 
     def _check_window(self, setup: QueueSetup) -> None:
         areas = (
@@ -156,12 +149,6 @@ class RingDevice:
 
     def _serve(self, index: QueueIndex) -> None:
         setup, resume = self._enabled[index]
-        if index in self._served:
-            fresh = self.fresh_service(index)
-            if fresh is not self.services[index]:
-                self._past.update({name: getattr(self.services[index], name) for name in COUNTED})
-                self.services[index] = fresh
-        self._served.add(index)
         self._served_by().open_queue(
             self._number,
             index,
