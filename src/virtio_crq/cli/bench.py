@@ -24,6 +24,7 @@ from virtio_crq.cli.benchmachine import Bench
 from virtio_crq.cli.version import dataplane
 from virtio_crq.errors import UsageError
 
+WIDE = 132
 SCRATCH = Path("/var/tmp")  # a real file system; /tmp may be memory
 
 
@@ -54,6 +55,8 @@ def bench(
     if json_file is not None and not json_file.absolute().parent.is_dir():
         raise UsageError(f"{json_file}: no such directory")
     console = Console()
+    if not console.is_terminal:
+        console = Console(width=WIDE)  # a file or a pipe has no edge at which a table had to be cut
     with _terminated_as_interrupted():
         try:
             rows = _measured(plan, file, console)
