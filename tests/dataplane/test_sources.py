@@ -11,7 +11,14 @@ import pytest
 from virtio_crq.dataplane import chains, kernel, ring, sources
 
 HERE = Path(__file__).parent
-DEVICE_SIDE = ["test_blockservice.py", "test_chains.py", "test_ordering.py", "test_stores.py"]
+DEVICE_SIDE = [
+    "test_blockservice.py",
+    "test_chains.py",
+    "test_ordering.py",
+    "test_stores.py",
+    "test_twin.py",
+    "test_worker.py",
+]
 
 
 @pytest.mark.skipif(sources.interpreted(), reason="this is the interpreted run")

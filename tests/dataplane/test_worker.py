@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One thread serves all connections of a worker, and sleeps when there is nothing to do."""
+
+import os
+import threading
+from collections.abc import Iterator
+
+import pytest
+from disk import IN, Disk
+from rig import Rig
+
+from virtio_crq.dataplane.worker import Worker
+
+
+@pytest.fixture
+def worker() -> Iterator[Worker]:
+    worker = Worker("test", polling=20)
+    worker.start()
+    yield worker
+    worker.stop()
+    assert worker.failure is None
+
+
+def wait(worker: Worker, condition: threading.Event) -> None:
+    assert condition.wait(10), f"not within 10 seconds (the worker slept {worker.sleeps} times)"
+
+
+def asked(rig: Rig) -> threading.Event:
+    """Set when the device announces something."""
+    said = threading.Event()
+    announce = rig.channel.announce
+
+    def announced(*arguments: int) -> int:
+        code = announce(*arguments)
+        said.set()
+        return code
+
+    rig.channel.announce = announced  # type: ignore[method-assign]
+    return said
+
+
+def test_an_interrupt_ends_the_sleep_and_work_is_done(worker: Worker) -> None:
+    rig = Rig()
+    disk = Disk(rig)
+    said = asked(rig)
+    asleep = threading.Event()
+    signal = rig.platform.signal
+
+    def armed(enabled: int) -> int:
+        if enabled:
+            asleep.set()
+        return signal(enabled)
+
+    rig.platform.signal = armed  # type: ignore[method-assign]
+    worker.add(rig.link)
+    wait(worker, asleep)
+    disk.submit(IN, 0, length=512, tag="woke")
+    disk.announce()
+    os.eventfd_write(rig.platform.event, 1)
+    wait(worker, said)
+    worker.remove(rig.link)
+    assert [tag for tag, status, _ in disk.collect() if status == 0] == ["woke"]
+    assert rig.platform.signals[:2] == [1, 0], "the interrupt is on for the sleep, and off again"
+
+
+def test_several_connections_share_one_worker(worker: Worker) -> None:
+    rigs = [Rig() for _ in range(3)]
+    for rig in rigs:
+        disk = Disk(rig)
+        said = asked(rig)
+        worker.add(rig.link)
+
+        def submit(disk: Disk = disk) -> None:
+            disk.submit(IN, 0, length=512)
+            disk.announce()
+
+        worker.call(submit)
+        wait(worker, said)
+    for rig in rigs:
+        worker.remove(rig.link)
+        assert rig.link.service(0, 0).requests == 1  # type: ignore[union-attr]
+
+
+def test_what_is_called_runs_in_the_workers_thread_and_its_error_comes_back(worker: Worker) -> None:
+    assert worker.call(lambda: threading.current_thread().name) == "test"
+    assert worker.call(lambda: worker.call(lambda: 7)) == 7, "from its own thread it runs at once"
+    with pytest.raises(ZeroDivisionError):
+        worker.call(lambda: 1 // 0)
