@@ -30,7 +30,8 @@ SPINS = 32  # pauses between two looks, with the interpreter's lock released
 
 
 class Worker:
-    """`polling` is how long it looks for work before it sleeps, in microseconds; None: it never sleeps.
+    """`polling` is how long it looks for work before it sleeps, in microseconds; None: it never does, unless it has no
+    connections, when it would only take time from those that have.
 
     `sleeps` counts sleeps. `failure` is what ended the thread, if anything but `stop` did.
     """
@@ -104,9 +105,9 @@ class Worker:
                 self._answer()
                 if self.serve():
                     continue
-                if self.polling is None:
+                if self.polling is None and self.links:
                     continue
-                if not self._spin(self.polling):
+                if not self.links or not self._spin(self.polling or 0):
                     self._sleep()
         except BaseException as error:
             self.failure = error
