@@ -115,6 +115,7 @@ def test_the_channel_decodes_what_framing_decodes_and_nothing_more(entry: bytes,
         assert kind == (LOST if entry[0] == 0xFF else CONTROL)
 
 
+@pytest.mark.clause("CRQ-D-1", "CRQ-F-1")
 @given(
     st.sampled_from([AVAIL, USED]),
     st.integers(0, 0xFFFF),

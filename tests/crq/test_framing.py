@@ -33,6 +33,7 @@ announcements = st.builds(
 )
 
 
+@pytest.mark.clause("CRQ-D-1", "CRQ-F-1")
 @given(requests)
 def test_an_inline_message_comes_back(message: Message) -> None:
     assert framing.parse(framing.build(message), DriverFault) == framing.Framed(message)
@@ -69,6 +70,7 @@ def decoded(entry: bytes) -> framing.Framed | str:
     return framed
 
 
+@pytest.mark.clause("CRQ-D-2", "CRQ-F-2")
 @given(st.binary(min_size=15, max_size=17) | st.binary(min_size=15, max_size=15).map(lambda tail: b"\x80" + tail))
 def test_any_bytes_are_decoded_exactly_or_refused_by_name(entry: bytes) -> None:
     framed = decoded(entry)

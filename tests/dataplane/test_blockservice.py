@@ -29,6 +29,7 @@ def test_what_was_written_is_read_back(fetch: str, pieces: int, table: bool) -> 
     assert one(disk, IN, sector=6, length=512) == (OK, data[512:1024])
 
 
+@pytest.mark.clause("CRQ-D-79")
 def test_a_request_larger_than_a_chunk_goes_through_piece_by_piece(fetch: str) -> None:
     rig = Rig(max_copy=65536)
     disk = Disk(rig, fetch=fetch, sectors=4096)
@@ -50,6 +51,7 @@ def test_a_request_larger_than_a_chunk_goes_through_piece_by_piece(fetch: str) -
     assert rig.link.staging.free == free, "own RAM was not given back"
 
 
+@pytest.mark.clause("CRQ-D-76", "CRQ-D-78")
 @pytest.mark.parametrize(
     ("request_", "status"),
     [
@@ -73,6 +75,7 @@ def test_the_status_says_what_became_of_a_request(fetch: str, request_: dict[str
     assert disk.service.errors == (status != OK)
 
 
+@pytest.mark.clause("CRQ-D-77")
 def test_a_read_only_disk_refuses_writes_and_keeps_its_bytes(fetch: str) -> None:
     disk = Disk(Rig(), fetch=fetch, read_only=True)
     assert one(disk, OUT, sector=0, data=b"x" * 512)[0] == IOERR
@@ -86,6 +89,7 @@ def test_identity_is_twenty_bytes_padded_with_zeroes(fetch: str, length: int, an
     assert one(Disk(Rig(), fetch=fetch), GET_ID, length=length) == (OK, answer)
 
 
+@pytest.mark.clause("CRQ-D-76")
 def test_offered_limits_are_held(fetch: str) -> None:
     disk = Disk(Rig(), fetch=fetch, seg_max=2, size_max=1024)
     assert one(disk, IN, length=2048, pieces=2)[0] == OK

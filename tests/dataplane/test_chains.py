@@ -76,6 +76,9 @@ ACTS: list[tuple[str, str, Callable[[Guest], None]]] = [
 ]  # fmt: skip
 
 
+@pytest.mark.clause(
+    "CRQ-D-67", "CRQ-D-69", "CRQ-D-70", "CRQ-D-71", "CRQ-D-72", "CRQ-D-73", "CRQ-D-75", "CRQ-D-95", "CRQ-D-43"
+)
 @pytest.mark.parametrize("fetch", ["naive", "batched"])
 @pytest.mark.parametrize(("act", "rule", "do"), ACTS, ids=[f"{rule}: {act}" for act, rule, _ in ACTS])
 def test_a_broken_chain_stops_its_queue_by_name_and_no_other(
@@ -98,6 +101,7 @@ def test_a_broken_chain_stops_its_queue_by_name_and_no_other(
     assert rig.link.staging.free < free
 
 
+@pytest.mark.clause("CRQ-D-68")
 def test_a_head_that_is_in_flight_is_not_available_again() -> None:
     disk = Disk(Rig())
     put(disk.ring, *GOOD, heads=(0, 0))
@@ -119,6 +123,7 @@ def test_a_table_may_follow_direct_descriptors() -> None:
     assert not disk.rig.faults
 
 
+@pytest.mark.clause("CRQ-D-74")
 def test_a_table_that_was_not_negotiated_is_refused() -> None:
     disk = Disk(Rig(), indirect=False)
     table(disk.ring, *GOOD)
@@ -127,6 +132,7 @@ def test_a_table_that_was_not_negotiated_is_refused() -> None:
     assert disk.rig.faults == [(0, 0, "indirect-refused")]
 
 
+@pytest.mark.clause("CRQ-D-43", "CRQ-D-71")
 @pytest.mark.parametrize("fetch", ["naive", "batched"])
 def test_a_window_revoked_between_two_copies_is_a_refused_copy(fetch: str) -> None:
     disk = Disk(Rig(), fetch=fetch)
@@ -138,6 +144,7 @@ def test_a_window_revoked_between_two_copies_is_a_refused_copy(fetch: str) -> No
     assert disk.ring.used_index() == 0
 
 
+@pytest.mark.clause("CRQ-D-29")
 @pytest.mark.parametrize(("position", "rule"), [(17, "avail-overrun"), (0xFFFF, "avail-overrun")])
 def test_an_announced_position_is_within_the_queue(position: int, rule: str) -> None:
     disk = Disk(Rig())
@@ -146,6 +153,7 @@ def test_an_announced_position_is_within_the_queue(position: int, rule: str) -> 
     assert disk.rig.faults == [(0, 0, rule)]
 
 
+@pytest.mark.clause("CRQ-D-29")
 def test_avail_index_racing_ahead_is_noticed_where_it_is_read() -> None:
     disk = Disk(Rig(), fetch="naive")
     disk.submit(IN, 0, length=512)
@@ -155,6 +163,7 @@ def test_avail_index_racing_ahead_is_noticed_where_it_is_read() -> None:
     assert disk.rig.faults == [(0, 0, "avail-overrun")]
 
 
+@pytest.mark.clause("CRQ-D-29")
 def test_a_position_ahead_of_the_avail_index_is_noticed_where_it_is_read() -> None:
     disk = Disk(Rig(), fetch="naive")
     disk.submit(IN, 0, length=512)
@@ -163,6 +172,7 @@ def test_a_position_ahead_of_the_avail_index_is_noticed_where_it_is_read() -> No
     assert disk.rig.faults == [(0, 0, "announced-ahead")]
 
 
+@pytest.mark.clause("CRQ-D-26")
 def test_two_announcements_on_one_credit_are_a_fault() -> None:
     disk = Disk(Rig())
     disk.announce()
@@ -171,6 +181,7 @@ def test_two_announcements_on_one_credit_are_a_fault() -> None:
     assert disk.rig.faults == [(0, 0, "credit-overrun")]
 
 
+@pytest.mark.clause("CRQ-D-97")
 def test_a_credit_that_was_not_away_is_a_fault() -> None:
     disk = Disk(Rig())
     disk.rig.give_credit()
@@ -178,6 +189,7 @@ def test_a_credit_that_was_not_away_is_a_fault() -> None:
     assert disk.rig.faults == [(0, 0, "credit-unowed")]
 
 
+@pytest.mark.clause("CRQ-D-30")
 def test_announcements_for_queues_that_are_not_there_are_counted() -> None:
     rig = Rig()
     rig.announce(1, device=5)
@@ -187,6 +199,7 @@ def test_announcements_for_queues_that_are_not_there_are_counted() -> None:
     assert not rig.faults
 
 
+@pytest.mark.clause("CRQ-D-58", "CRQ-D-59", "CRQ-D-84")
 @pytest.mark.parametrize(
     ("change", "rule"),
     [

@@ -152,6 +152,7 @@ def test_limits_of_the_device_split_a_request_into_segments(speed: str) -> None:
     assert Rig(speed, size_max=1024).driver.transfer == 1024
 
 
+@pytest.mark.clause("CRQ-F-20")
 def test_a_busy_mapping_is_taken_up_where_it_stopped(speed: str) -> None:
     rig = Rig(speed)
     slot = rig.driver.acquire()
@@ -163,6 +164,7 @@ def test_a_busy_mapping_is_taken_up_where_it_stopped(speed: str) -> None:
     assert rig.driver.stalls == 1
 
 
+@pytest.mark.clause("CRQ-F-21")
 def test_a_slot_is_not_handed_out_while_it_is_still_mapped(speed: str) -> None:
     rig = Rig(speed)
     slot = rig.submit(READ, 0, 512)

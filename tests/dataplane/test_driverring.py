@@ -109,6 +109,7 @@ def test_a_used_credit_goes_back_with_the_next_announcement_or_alone(module: Any
     assert pair.wire.sent[-1] == (AVAIL, 2, 1)
 
 
+@pytest.mark.clause("CRQ-F-14")
 def test_event_idx_suppresses_what_the_device_does_not_want(module: Any) -> None:
     pair = Pair(module)
     pair.device.wish(5)

@@ -11,6 +11,7 @@ both = pytest.mark.parametrize("fetch", ["naive", "batched"])
 events = pytest.mark.parametrize("event_idx", [False, True])
 
 
+@pytest.mark.clause("CRQ-D-41")
 @both
 @events
 @pytest.mark.parametrize("depth", [1, 2, 8])
@@ -37,6 +38,7 @@ def test_copies_per_read_are_those_of_the_design(fetch: str, event_idx: bool, de
         assert len(log) == 10 * depth + 1
 
 
+@pytest.mark.clause("CRQ-D-38", "CRQ-D-39")
 @both
 def test_used_elements_travel_before_the_index_and_status_before_both(fetch: str) -> None:
     disk = Disk(Rig(), fetch=fetch, size=32)
@@ -63,6 +65,7 @@ def test_used_elements_travel_before_the_index_and_status_before_both(fetch: str
         assert any(last < boundary <= at for boundary in boundaries), "elements are made before the index is asked for"
 
 
+@pytest.mark.clause("CRQ-D-38")
 @both
 def test_data_travels_before_its_status(fetch: str) -> None:
     disk = Disk(Rig(), fetch=fetch)
@@ -73,6 +76,7 @@ def test_data_travels_before_its_status(fetch: str) -> None:
     assert [length for _, length in outward[:3]] == [512, 512, 1]
 
 
+@pytest.mark.clause("CRQ-D-25")
 @both
 def test_nothing_beyond_the_announced_position_is_touched(fetch: str) -> None:
     disk = Disk(Rig(), fetch=fetch)
@@ -85,6 +89,7 @@ def test_nothing_beyond_the_announced_position_is_touched(fetch: str) -> None:
     assert not [there for there, length, _ in disk.rig.platform.log if there + length - 1 in entries]
 
 
+@pytest.mark.clause("CRQ-D-37", "CRQ-D-42")
 def test_batched_never_reads_the_avail_index() -> None:
     disk = Disk(Rig())
     disk.submit(IN, 0, length=512)
@@ -94,6 +99,7 @@ def test_batched_never_reads_the_avail_index() -> None:
     assert not [there for there, length, _ in disk.rig.platform.log if there <= place < there + length]
 
 
+@pytest.mark.clause("CRQ-D-31")
 @both
 @events
 def test_ring_positions_wrap(fetch: str, event_idx: bool) -> None:
@@ -115,6 +121,7 @@ def test_ring_positions_wrap(fetch: str, event_idx: bool) -> None:
     assert not disk.rig.faults
 
 
+@pytest.mark.clause("CRQ-D-27", "CRQ-D-28", "CRQ-D-33")
 @both
 def test_the_device_announces_only_on_credit_and_returns_the_drivers(fetch: str) -> None:
     disk = Disk(Rig(), fetch=fetch)
@@ -133,6 +140,7 @@ def test_the_device_announces_only_on_credit_and_returns_the_drivers(fetch: str)
     assert rig.channel.said[2:] == [(USED, 0, 0, 2, 0)], "what was used meanwhile is announced"
 
 
+@pytest.mark.clause("CRQ-D-32", "CRQ-D-33")
 @both
 @events
 def test_a_driver_that_wants_no_notice_gets_its_credit_by_itself(fetch: str, event_idx: bool) -> None:
@@ -145,6 +153,7 @@ def test_a_driver_that_wants_no_notice_gets_its_credit_by_itself(fetch: str, eve
     assert len(disk.collect()) == 1
 
 
+@pytest.mark.clause("CRQ-D-32")
 def test_used_event_is_honoured_across_a_batch() -> None:
     disk = Disk(Rig(), event_idx=True)
     disk.ring.wish(2)  # tell me when entry 2 is used
@@ -171,6 +180,7 @@ def test_an_announcement_that_could_not_be_sent_is_sent_later() -> None:
     assert disk.rig.said() == [(1, 1)]
 
 
+@pytest.mark.clause("CRQ-D-85")
 @both
 def test_requests_in_flight_at_a_resume_are_served_first_and_in_order(fetch: str) -> None:
     disk = Disk(Rig(), fetch=fetch)

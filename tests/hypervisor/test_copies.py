@@ -64,6 +64,7 @@ class Copier:
         return {-index for index in range(100) if self._codes[index]}
 
 
+@pytest.mark.clause("CRQ-H-10")
 @pytest.mark.parametrize("weak", [None, 3])
 def test_after_unmapping_no_byte_moves(pair: TwoPartitions, weak: int | None) -> None:
     """A server copies into the client's pages in a loop; whenever the client's unmap says 0, the pages are still."""
@@ -84,6 +85,7 @@ def test_after_unmapping_no_byte_moves(pair: TwoPartitions, weak: int | None) ->
     assert copier.codes == {0, H_PERMISSION}
 
 
+@pytest.mark.clause("CRQ-H-7", "CRQ-H-10")
 def test_after_freeing_no_byte_moves(pair: TwoPartitions) -> None:
     with Copier(pair, DATA, PAGE, outward=1) as copier:
         for _ in range(200):
@@ -118,6 +120,7 @@ def test_weak_copies_copy_everything(profile: str, seed: int) -> None:
     pair.close()
 
 
+@pytest.mark.clause("CRQ-H-12")
 @pytest.mark.parametrize(("profile", "granularity"), [("lopar-minimum", 2), ("power9", 8)])
 @pytest.mark.parametrize("outward", [0, 1])
 def test_weak_copies_tear_all_but_short_aligned_fields(profile: str, granularity: int, outward: int) -> None:
@@ -145,6 +148,7 @@ def test_weak_copies_tear_all_but_short_aligned_fields(profile: str, granularity
     pair.close()
 
 
+@pytest.mark.clause("CRQ-H-5", "CRQ-H-6")
 def test_what_is_outside_the_windows_is_refused(pair: TwoPartitions) -> None:
     copy = pair.s.port.call
     own, partner = pair.s.liobns
@@ -162,6 +166,7 @@ def test_what_is_outside_the_windows_is_refused(pair: TwoPartitions) -> None:
         assert copy(Hypercall.H_COPY_RDMA, length, partner, remote, own, local)[0] == expected, hex(remote)
 
 
+@pytest.mark.clause("CRQ-H-6")
 def test_handles_of_others_are_refused(pair: TwoPartitions) -> None:
     pair_x = End(pair.other, 0x3000_0002)
     own, partner = pair.s.liobns
@@ -178,6 +183,7 @@ def test_handles_of_others_are_refused(pair: TwoPartitions) -> None:
         assert pair.s.call(Hypercall.H_PUT_TCE_INDIRECT, liobn, DATA, 0, 1) == H_PARAMETER
 
 
+@pytest.mark.clause("CRQ-H-5")
 def test_access_bits_are_the_owners_choice(pair: TwoPartitions) -> None:
     for access, inward, outward in ((READ, 0, H_PERMISSION), (WRITE, H_PERMISSION, 0), (BOTH, 0, 0)):
         assert pair.c.port.map(DATA, DATA, PAGE, access) == 0

@@ -31,6 +31,7 @@ def fired(port: Port) -> bool:
     return True
 
 
+@pytest.mark.clause("CRQ-H-1", "CRQ-H-3")
 @pytest.mark.parametrize("profile", PROFILES)
 def test_a_full_ring_drops_and_takes_again_in_order(profile: str) -> None:
     pair = TwoPartitions(profile)
@@ -45,6 +46,7 @@ def test_a_full_ring_drops_and_takes_again_in_order(profile: str) -> None:
     pair.close()
 
 
+@pytest.mark.clause("CRQ-H-3")
 def test_one_slot_that_is_not_freed_stalls_the_ring(pair: TwoPartitions) -> None:
     for number in range(256):
         pair.c.send(number)
@@ -61,6 +63,7 @@ def test_entries_wrap_for_long(pair: TwoPartitions) -> None:
         assert pair.s.take(clear_all=bool(number % 2)) == entry(number)
 
 
+@pytest.mark.clause("CRQ-H-3", "CRQ-H-9")
 def test_freeing_overlays_the_last_entry_of_a_full_ring(pair: TwoPartitions) -> None:
     for number in range(256):
         pair.c.send(number)
@@ -101,6 +104,7 @@ def test_registering_and_freeing_mask_the_interrupt(pair: TwoPartitions) -> None
     assert not fired(pair.s.port)
 
 
+@pytest.mark.clause("CRQ-H-4")
 def test_an_entry_that_came_while_masked_signals_at_unmask_once(pair: TwoPartitions) -> None:
     pair.c.send(1)
     pair.c.send(2)

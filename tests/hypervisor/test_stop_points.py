@@ -114,6 +114,7 @@ def check_others_go_on(pair: TwoPartitions) -> None:
     assert successor.free() == 0
 
 
+@pytest.mark.clause("CRQ-H-1", "CRQ-H-8", "CRQ-H-15", "CRQ-H-16")
 @pytest.mark.parametrize("point", [point for point in POINTS if point != REVOKED_UNDER_A_COPY])
 @pytest.mark.parametrize("skip", [0, 5])
 @pytest.mark.parametrize("seen", ["after", "before, header cleared", "before, all cleared"])
@@ -135,6 +136,7 @@ def test_a_client_killed_anywhere(pair: TwoPartitions, point: str, skip: int, se
     check_others_go_on(pair)
 
 
+@pytest.mark.clause("CRQ-H-15")
 @pytest.mark.parametrize("values", ["ones", "zeroes"])
 @pytest.mark.parametrize("point", [point for point in POINTS if point.startswith("send_")])
 def test_contents_do_not_decide_whether_an_entry_was_sent(pair: TwoPartitions, point: str, values: str) -> None:
@@ -156,6 +158,7 @@ def test_contents_do_not_decide_whether_an_entry_was_sent(pair: TwoPartitions, p
     assert told[:2] == event(1)
 
 
+@pytest.mark.clause("CRQ-H-15")
 @pytest.mark.parametrize(
     "point", ["send_overlaid", "send_pending_set", "free_event_sent", "free_drained", "free_closed"]
 )
@@ -184,6 +187,7 @@ def test_killed_while_taking_the_interrupt_that_was_due(pair: TwoPartitions) -> 
     check_others_go_on(pair)
 
 
+@pytest.mark.clause("CRQ-H-15", "CRQ-H-19")
 @pytest.mark.parametrize("weak", [None, 1])
 @pytest.mark.parametrize("point", COPY_POINTS)
 @pytest.mark.parametrize("outward", [0, 1])
@@ -242,6 +246,7 @@ def test_a_client_killed_while_it_waits_for_a_copy_to_end(pair: TwoPartitions) -
     check_others_go_on(pair)
 
 
+@pytest.mark.clause("CRQ-H-16")
 def test_a_stopped_process_keeps_nobody_waiting(pair: TwoPartitions) -> None:
     """SIGSTOP in the middle of an enqueue: the receiver's calls answer H_Busy, and go through once it ran on."""
     progress = Progress()
@@ -254,6 +259,7 @@ def test_a_stopped_process_keeps_nobody_waiting(pair: TwoPartitions) -> None:
     assert [taken for taken in pair.s.take_all() if taken[0] == 0x80] == [entry(number) for number in range(3)]
 
 
+@pytest.mark.clause("CRQ-H-19")
 def test_partner_and_client_may_die_together(pair: TwoPartitions) -> None:
     progress = Progress()
     assert die(pair, "c", "send_low_stored", 3, client_life(progress, SENDS), signal.SIGKILL) == signal.SIGKILL

@@ -145,6 +145,7 @@ def prepare(intruder: Intruder, act: Act, phase: str) -> None:
         intruder.set_status(0)
 
 
+@pytest.mark.clause("CRQ-D-92", "CRQ-D-36")
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("act", ACTS, ids=str)
 def test_each_act_ends_as_its_clause_says(scene: tuple[str, Scene], act: Act) -> None:

@@ -59,6 +59,7 @@ def test_the_configuration_space_ends_where_it_ends() -> None:
         EntropyDevice(bytes(16)).read_config(0, 1)
 
 
+@pytest.mark.clause("CRQ-D-98")
 def test_the_driver_switches_the_write_cache() -> None:
     device = disk()
     device.driver_features(WITH_CACHE)
@@ -69,6 +70,7 @@ def test_the_driver_switches_the_write_cache() -> None:
     assert device.write_cache == "write-back"
 
 
+@pytest.mark.clause("CRQ-D-98")
 @pytest.mark.parametrize(
     ("offset", "data"), [(0, b"\0"), (WRITEBACK, b"\0\0"), (WRITEBACK + 1, b"\0"), (WRITEBACK, b"\2")]
 )
@@ -81,6 +83,7 @@ def test_nothing_else_may_be_written(offset: int, data: bytes) -> None:
     assert device.read_config(0, device.config_size) == before
 
 
+@pytest.mark.clause("CRQ-D-98")
 def test_the_switch_needs_its_feature() -> None:
     device = disk()
     device.driver_features(Features(MANDATORY | feature_set(block.FLUSH)))
@@ -96,6 +99,7 @@ def test_a_driver_that_cannot_flush_gets_stable_writes() -> None:
     assert device.write_cache == "write-back"
 
 
+@pytest.mark.clause("CRQ-D-88")
 def test_a_resumed_driver_keeps_the_cache_off_it_asked_another_server_for(tmp_path: Path) -> None:
     first = disk(CacheRecord(tmp_path / "record"))
     first.driver_features(WITH_CACHE)

@@ -46,6 +46,7 @@ def image(tmp_path: Path) -> Iterator[Callable[[], int]]:
             continue
 
 
+@pytest.mark.clause("CRQ-D-89")
 def test_a_second_server_gives_up_after_ten_seconds_and_says_why(image: Callable[[], int]) -> None:
     clock = JumpingClock()
     acquire(image(), "disk", shared=False, clock=clock)
@@ -54,6 +55,7 @@ def test_a_second_server_gives_up_after_ten_seconds_and_says_why(image: Callable
     assert PATIENCE <= clock.time - 100 < PATIENCE + 1
 
 
+@pytest.mark.clause("CRQ-D-89")
 def test_the_lock_passes_on_when_the_last_reference_to_the_open_file_goes(image: Callable[[], int]) -> None:
     clock = JumpingClock()
     first = image()
