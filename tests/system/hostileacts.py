@@ -68,9 +68,14 @@ def inline_length(it: Intruder) -> None:
     it.entry(0x80, 0, codec.GET_DEVICE_STATUS, 9, 0, 0, it.end.session & 0xFF)
 
 
+@act("frame-header", "CRQ-D-3")
+def foreign_format(it: Intruder) -> None:
+    it.entry(0x81, 0, codec.GET_DEVICE_STATUS)
+
+
 @act("session-none", "CRQ-D-5", stage=CONNECTED)
 def request_before_hello(it: Intruder) -> None:
-    refused(it.ask(codec.GetDevices(0, 64), may_refuse=True))
+    it.tell(codec.GetDevices(0, 64))
 
 
 @act("hello-repeated", "CRQ-D-6")
@@ -223,7 +228,7 @@ def early_configuration(it: Intruder) -> None:
     refused(it.ask(codec.SetConfig(0, 32, 1, b"\0"), may_refuse=True))
 
 
-@act("config-read-only", "CRQ-D-53", stage=RUNNING)
+@act("config-read-only", "CRQ-D-98", stage=RUNNING)
 def write_capacity(it: Intruder) -> None:
     refused(it.ask(codec.SetConfig(0, 0, 8, b"\xff" * 8), may_refuse=True))
 
@@ -287,6 +292,13 @@ def announce_without_credit(it: Intruder) -> None:
     it.make_available(0)
     for _ in range(64):  # faster than the device can give the credit back
         it.announce()
+
+
+@act("credit-unowed", "CRQ-D-97", stage=RUNNING, ends=STOPPED)
+def credit_never_lent(it: Intruder) -> None:
+    it.bring_up()  # no EVENT_USED has come on this queue yet
+    it.owed = 1
+    it.announce()
 
 
 @act("avail-ahead", "CRQ-D-29", stage=RUNNING, ends=STOPPED)
@@ -357,6 +369,11 @@ _chain_row(
     "chain-order",
     "CRQ-D-72",
     lambda it: [_header(it), Descriptor(it.base + DATA, 512, NEXT | WRITE, 2), Descriptor(it.base + DATA, 512)],
+)
+_chain_row(
+    "zero-length",
+    "CRQ-D-95",
+    lambda it: [_header(it), Descriptor(it.base + DATA, 0, NEXT | WRITE, 2), _status(it)],
 )
 _chain_row("request-layout", "CRQ-D-75", lambda it: [Descriptor(it.base + HEADERS, 8, NEXT, 1), _status(it)], "header")
 _chain_row("request-layout", "CRQ-D-75", lambda it: [Descriptor(it.base + HEADERS, 16)], "status")

@@ -23,7 +23,7 @@ PAGE = 4096
 QUEUE_SIZE = 16
 TABLE, AVAILABLE, USED, HEADERS, DATA = (page * PAGE for page in range(5))
 MAPPED = 16 * PAGE  # from `base`: rings, headers, data; what follows is never mapped
-PATIENCE = 10.0
+PATIENCE = 3.0
 
 
 @dataclass
