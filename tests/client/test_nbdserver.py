@@ -211,6 +211,25 @@ def test_a_rude_tool_loses_its_own_connection_only(tmp_path: Path, rudeness: byt
     served(disk, path, body)
 
 
+def test_the_export_ends_though_a_request_never_does(tmp_path: Path) -> None:
+    disk, path = MemoryDisk(), tmp_path / "nbd"
+    never = asyncio.Event()
+
+    async def stuck(offset: int, length: int) -> bytes:
+        await never.wait()
+        return b""
+
+    disk.start_read = stuck  # type: ignore[method-assign]
+
+    async def body() -> None:
+        _reader, writer, _size, _flags = await chosen(path)
+        writer.write(nbd.REQUEST.pack(nbd.REQUEST_MAGIC, 0, nbd.READ, 9, 0, 512))
+        await writer.drain()
+        await asyncio.sleep(0)
+
+    served(disk, path, body)
+
+
 def test_options_that_are_wrong_are_answered_and_negotiation_goes_on(tmp_path: Path) -> None:
     disk, path = MemoryDisk(), tmp_path / "nbd"
 

@@ -172,8 +172,12 @@ class Transmission:
                 task = asyncio.get_running_loop().create_task(self._serve(request, data))
                 self.work.add(task)
                 task.add_done_callback(self.work.discard)
+        except asyncio.CancelledError:
+            for task in self.work:  # the export ends: nobody waits for a disk whose server is away
+                task.cancel()
+            raise
         finally:
-            # What was asked for before the end is still done: the protocol lets a tool rely on it.
+            # What a tool asked for before it left is still done: the protocol lets it rely on that.
             await asyncio.gather(*self.work, return_exceptions=True)
 
     async def _serve(self, request: nbd.Request, data: bytes) -> None:
