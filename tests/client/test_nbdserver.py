@@ -213,9 +213,11 @@ def test_a_rude_tool_loses_its_own_connection_only(tmp_path: Path, rudeness: byt
 
 def test_the_export_ends_though_a_request_never_does(tmp_path: Path) -> None:
     disk, path = MemoryDisk(), tmp_path / "nbd"
-    never = asyncio.Event()
+    never, begun = asyncio.Event(), asyncio.Event()
+    tools: list[asyncio.StreamWriter] = []
 
     async def stuck(offset: int, length: int) -> bytes:
+        begun.set()
         await never.wait()
         return b""
 
@@ -225,9 +227,17 @@ def test_the_export_ends_though_a_request_never_does(tmp_path: Path) -> None:
         _reader, writer, _size, _flags = await chosen(path)
         writer.write(nbd.REQUEST.pack(nbd.REQUEST_MAGIC, 0, nbd.READ, 9, 0, 512))
         await writer.drain()
-        await asyncio.sleep(0)
+        await begun.wait()
+        tools.append(writer)
 
-    served(disk, path, body)
+    async def run() -> None:
+        async with asyncio.timeout(TIMEOUT):
+            async with NbdServer({"root": disk}, path):
+                await body()
+            tools[0].close()
+            await tools[0].wait_closed()
+
+    asyncio.run(run())
 
 
 def test_options_that_are_wrong_are_answered_and_negotiation_goes_on(tmp_path: Path) -> None:
