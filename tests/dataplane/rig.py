@@ -4,6 +4,7 @@
 import os
 import struct
 from collections import deque
+from collections.abc import Callable
 
 from virtio_crq.dataplane.link import Link
 from virtio_crq.platform.channel import AVAIL, CREDIT, NOTHING, USED, Channel
@@ -72,6 +73,7 @@ class HandChannel(Channel):
         super().__init__()
         self.coming: deque[tuple[int, int, int, int, int]] = deque()
         self.said: list[tuple[int, int, int, int, int]] = []
+        self.watch: Callable[[int, int, int], None] = lambda kind, position, credit: None
         self.code = 0
 
     def poll(self) -> int:
@@ -81,6 +83,7 @@ class HandChannel(Channel):
         return kind
 
     def announce(self, kind: int, device: int, queue: int, position: int, credit: int) -> int:
+        self.watch(kind, position, credit)
         if self.code == 0:
             self.said.append((kind, device, queue, position, credit))
         return self.code

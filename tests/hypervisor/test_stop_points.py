@@ -158,6 +158,27 @@ def test_contents_do_not_decide_whether_an_entry_was_sent(pair: TwoPartitions, p
     assert told[:2] == event(1)
 
 
+@pytest.mark.clause("CRQ-H-2", "CRQ-H-15")
+@pytest.mark.parametrize("point", [point for point in POINTS if point.startswith("send_")])
+def test_an_entry_whose_header_is_seen_is_whole(pair: TwoPartitions, point: str) -> None:
+    """Between any two stores of an enqueue: the low half is there before the half with the header."""
+
+    def life(end: End) -> None:
+        end.register()
+        end.send(5)
+
+    die(pair, "c", point, 0, life, signal.SIGKILL)
+    slot = pair.s.port.read(RING, 16)
+    if slot[0]:
+        assert slot == entry(5)
+    if point == "send_low_stored":
+        assert slot[0] == 0
+        assert slot[8:] == entry(5)[8:]
+    if point == "send_visible":
+        assert slot == entry(5)
+    assert pair.machine.reap("c")
+
+
 @pytest.mark.clause("CRQ-H-15")
 @pytest.mark.parametrize(
     "point", ["send_overlaid", "send_pending_set", "free_event_sent", "free_drained", "free_closed"]
