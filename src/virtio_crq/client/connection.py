@@ -127,7 +127,10 @@ class Connection:
             self.losses += 1
         self.state = State.AWAY
         for device in self.devices.values():
+            before = device.broken
             device.suspend()
+            if device.broken is not before:
+                self._broke(device)
 
     def _start_devices(self) -> Conversation[None]:
         numbers = yield from conversations.list_devices()
@@ -211,8 +214,7 @@ class Connection:
         """The server must let go of a broken device's memory, too."""
         error = device.broken
         self.refusals[getattr(error, "rule", "platform")] += 1
-        if self.state is not State.AWAY:
-            self._run(device.let_go())
+        self._run(device.let_go())
 
     def _run(self, conversation: Conversation[None]) -> None:
         self._front_end.start(conversation).when_done(self._ran)

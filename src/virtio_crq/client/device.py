@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """A device as its driver keeps it through the life, loss and return of its server."""
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from virtio_crq.client.memory import Memory
 from virtio_crq.dataplane.driverring import DriverRing, footprint
-from virtio_crq.errors import DeviceFault, PlatformError, VirtioCrqError
+from virtio_crq.errors import DeviceFault, PartnerLost, PlatformError, VirtioCrqError
 from virtio_crq.message import conversations
 from virtio_crq.message.conversations import DeviceDescription
 from virtio_crq.message.device import QueueResume, QueueSetup
@@ -186,7 +187,9 @@ class Device:
 
     def let_go(self) -> Conversation[None]:
         """Reset a broken device, and only then take back the memory that its requests were shown (CRQ-F-21)."""
-        yield from conversations.reset_device(self.number)
+        # Without a session the server has reset it already: what remains is done here (CRQ-F-25).
+        with suppress(PartnerLost):
+            yield from conversations.reset_device(self.number)
         if self.ring is not None:
             self.ring.reset()
             self.forget()
