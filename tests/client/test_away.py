@@ -121,3 +121,16 @@ def test_announcements_that_break_the_rule_of_credits_end_the_session_and_lose_n
         machine.until(lambda: machine.client.connections[0].refusals[rule] >= 1)
         assert disk.read(0, 512) == b"kept" * 128
         assert machine.client.connections[0].losses == 1
+
+
+@pytest.mark.clause("CRQ-F-39")
+def test_an_announcement_on_a_queue_that_is_not_there_is_dropped(machine: Machine) -> None:
+    with machine.server(machine.block()) as server:
+        machine.client.open()
+        disk = machine.client.disk("root")
+        with server.lock:
+            for device, queue in ((0, 5), (9, 0)):
+                server.endpoint.channel.announce(USED, device, queue, 1, 0)
+        machine.until(lambda: machine.client.connections[0].refusals["announcement-queue"] == 2)
+        assert disk.read(0, 512) == bytes(512)
+        assert machine.client.connections[0].losses == 0

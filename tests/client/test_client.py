@@ -243,6 +243,7 @@ def test_another_disk_in_its_place_gets_no_request(machine: Machine, change: dic
     assert bytes(other.content) == bytes(with_held.content)
 
 
+@pytest.mark.clause("CRQ-F-41")
 def test_a_disk_that_did_not_come_back_is_broken(machine: Machine) -> None:
     with machine.server(machine.block(1)):
         machine.client.open()
@@ -286,6 +287,7 @@ def test_a_lying_used_ring_breaks_its_device_and_no_other(machine: Machine, twis
         machine.until(lambda: liar.setup is None and machine.shown() == standing)
 
 
+@pytest.mark.clause("CRQ-F-42")
 def test_a_status_that_does_not_exist_is_refused(machine: Machine) -> None:
     model = machine.block()
     with machine.server(model):
@@ -309,6 +311,7 @@ def test_an_announced_position_that_jumps_resets_the_connection_and_loses_nothin
         assert machine.client.connections[0].losses == 1
 
 
+@pytest.mark.clause("CRQ-F-41")
 def test_a_device_that_needs_a_reset_is_broken_and_its_neighbour_goes_on(machine: Machine) -> None:
     sick, sound = machine.block(1, name=b"sick"), machine.block(2, name=b"sound")
     with machine.server(sick, sound) as server:

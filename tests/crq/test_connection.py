@@ -169,15 +169,17 @@ def test_an_answer_to_another_call_is_not_taken(bench: Bench) -> None:
     assert [entry[8:] for entry in bench.s.sent] == [entry[8:] for entry in bench.c.sent]
 
 
-def test_an_unasked_completion_is_refused(bench: Bench) -> None:
-    bench.server.start()
-    bench.server.pump()
-    bench.s.enqueue(COMPLETE)
-    bench.server.pump()
-    bench.s.enqueue(b"\xc0\x03" + bytes(14))
-    bench.server.pump()
-    assert bench.server.refusals == {"init-stale": 1, "init-code": 1}
-    assert bench.s_half.take() == []
+@pytest.mark.clause("CRQ-D-99", "CRQ-F-37", "CRQ-D-100", "CRQ-F-38")
+@pytest.mark.parametrize("serving", [False, True])
+def test_an_unasked_completion_and_an_unknown_code_are_refused(bench: Bench, serving: bool) -> None:
+    side, end, half = (bench.s, bench.server, bench.s_half) if serving else (bench.c, bench.client, bench.c_half)
+    end.start()
+    end.pump()
+    for entry in (COMPLETE, b"\xc0\x03" + bytes(14), b"\xc0\x00" + bytes(14)):
+        side.enqueue(entry)
+        end.pump()
+    assert end.refusals == {"init-stale": 1, "init-code": 2}
+    assert half.take() == []
 
 
 @pytest.mark.clause("CRQ-F-29", "CRQ-D-80")

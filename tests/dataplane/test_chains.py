@@ -195,7 +195,7 @@ def test_announcements_for_queues_that_are_not_there_are_counted() -> None:
     rig.announce(1, device=5)
     rig.give_credit(queue=3)
     rig.run()
-    assert rig.link.refusals == {"unknown-queue": 2}
+    assert rig.link.refusals == {"announcement-queue": 2}
     assert not rig.faults
 
 
@@ -206,8 +206,8 @@ def test_announcements_for_queues_that_are_not_there_are_counted() -> None:
         ({"size": 0}, "queue-size"), ({"size": 12}, "queue-size"), ({"size": 65536}, "queue-size"),
         ({"descriptors": 8}, "queue-address"), ({"available": 1}, "queue-address"), ({"used": 2}, "queue-address"),
         ({"descriptors": (1 << 64) - 16}, "address-wrap"),
-        ({"resume": (3, 1, [0])}, "resume-mismatch"), ({"resume": (1, 2, [])}, "resume-mismatch"),
-        ({"resume": (70000, 70000, [])}, "resume-mismatch"),
+        ({"resume": (3, 1, [0])}, "resume-positions"), ({"resume": (1, 2, [])}, "resume-positions"),
+        ({"resume": (70000, 70000, [])}, "resume-positions"),
         ({"resume": (2, 0, [0, 0])}, "head-in-flight"), ({"resume": (1, 0, [16])}, "head-range"),
     ],
 )  # fmt: skip

@@ -191,7 +191,7 @@ def test_a_platform_that_will_never_map_is_an_error_only_with_nothing_in_flight(
         rig.driver.submit(slot, READ, 0, 512)
 
 
-@pytest.mark.clause("CRQ-F-28")
+@pytest.mark.clause("CRQ-F-28", "CRQ-F-42")
 @pytest.mark.parametrize(
     ("length", "status", "rule"),
     [(513, 3, "status-unknown"), (513, 0xFF, "status-unknown"), (512, 0, "used-length-short"), (514, 0, "used-length")],

@@ -125,6 +125,7 @@ def test_a_refused_hello_says_which_rule():
 SETUP = QueueSetup(QueueSize(64), 0x1000, 0x2000, 0x3000)
 
 
+@pytest.mark.clause("CRQ-F-40")
 @pytest.mark.parametrize(
     ("conversation", "answers", "rule"),
     [

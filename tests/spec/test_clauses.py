@@ -51,6 +51,10 @@ def test_tests_cite_only_clauses_that_exist():
     assert coverage(CHECKOUT).unknown == []
 
 
+def test_every_clause_is_cited_by_a_test():
+    assert [clause.name for clause in coverage(CHECKOUT).clauses if not clause.tests] == []
+
+
 def test_diagrams_and_tables_are_those_of_the_code():
     assert regenerate(TEXT) == TEXT, "run: virtio-crq spec --regenerate"
 

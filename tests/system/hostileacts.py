@@ -19,6 +19,7 @@ from virtio_crq.virtio.features import FEATURE_BLOCKS, INDIRECT_DESC, MANDATORY,
 CONNECTED, SESSION, RUNNING = "connected", "session", "running"
 IGNORED, STOPPED, LOST = "ignored", "needs reset", "connection lost"
 NEXT, WRITE, INDIRECT = 1, 2, 4
+SEGMENTS = 130  # descriptors that a request may have (CRQ-D-69)
 UP = status.ACKNOWLEDGE | status.DRIVER | status.FEATURES_OK | status.DRIVER_OK
 WITH_INDIRECT = MANDATORY | feature_set(RING_RESET, INDIRECT_DESC)
 
@@ -71,6 +72,22 @@ def inline_length(it: Intruder) -> None:
 @act("frame-header", "CRQ-D-3")
 def foreign_format(it: Intruder) -> None:
     it.entry(0x81, 0, codec.GET_DEVICE_STATUS)
+
+
+@act("init-code", "CRQ-D-100", stage=CONNECTED)
+def initialization_of_no_kind(it: Intruder) -> None:
+    it.entry(0xC0, 3)
+
+
+@act("init-stale", "CRQ-D-99", stage=CONNECTED)
+def completion_that_nobody_asked_for(it: Intruder) -> None:
+    it.entry(0xC0, 2, 0, 0, 0, 0, 0, 0, 1)
+
+
+@act("answer-room", "CRQ-D-101")
+def long_answer_without_a_slot(it: Intruder) -> None:
+    mark = int(token(it.end.session, 1))
+    it.end.transmit(framing.build(Message(codec.GET_DEVICE_INFO, 0, token=mark)))
 
 
 @act("session-none", "CRQ-D-5", stage=CONNECTED)
@@ -301,7 +318,7 @@ def credit_never_lent(it: Intruder) -> None:
     it.announce()
 
 
-@act("avail-ahead", "CRQ-D-29", stage=RUNNING, ends=STOPPED)
+@act("avail-overrun", "CRQ-D-29", stage=RUNNING, ends=STOPPED)
 def position_beyond_the_queue(it: Intruder) -> None:
     it.make_available(ahead=QUEUE_SIZE + 1)
     it.announce(it.position + QUEUE_SIZE + 1 & 0xFFFF)
@@ -346,15 +363,15 @@ def _status(it: Intruder) -> Descriptor:
 
 _chain_row("chain-loop", "CRQ-D-69", lambda it: [_header(it), Descriptor(it.base + DATA, 512, NEXT | WRITE, 1)])
 _chain_row("chain-loop", "CRQ-D-69", lambda it: [_header(it, 0)], "self")
-_chain_row("next-range", "CRQ-D-70", lambda it: [_header(it, QUEUE_SIZE)])
+_chain_row("descriptor-range", "CRQ-D-70", lambda it: [_header(it, QUEUE_SIZE)])
 _chain_row(
-    "buffer-range",
+    "address-wrap",
     "CRQ-D-71",
     lambda it: [_header(it), Descriptor((1 << 64) - 256, 512, NEXT | WRITE, 2), _status(it)],
     "wrap",
 )
 _chain_row(
-    "buffer-range",
+    "copy-refused",
     "CRQ-D-71",
     lambda it: [_header(it), Descriptor(it.window - 256, 512, NEXT | WRITE, 2), _status(it)],
     "window",
@@ -366,7 +383,7 @@ _chain_row(
     "unmapped",
 )
 _chain_row(
-    "chain-order",
+    "readable-after-writable",
     "CRQ-D-72",
     lambda it: [_header(it), Descriptor(it.base + DATA, 512, NEXT | WRITE, 2), Descriptor(it.base + DATA, 512)],
 )
@@ -375,17 +392,17 @@ _chain_row(
     "CRQ-D-95",
     lambda it: [_header(it), Descriptor(it.base + DATA, 0, NEXT | WRITE, 2), _status(it)],
 )
-_chain_row("request-layout", "CRQ-D-75", lambda it: [Descriptor(it.base + HEADERS, 8, NEXT, 1), _status(it)], "header")
-_chain_row("request-layout", "CRQ-D-75", lambda it: [Descriptor(it.base + HEADERS, 16)], "status")
+_chain_row("header-short", "CRQ-D-75", lambda it: [Descriptor(it.base + HEADERS, 8, NEXT, 1), _status(it)], "header")
+_chain_row("status-missing", "CRQ-D-75", lambda it: [Descriptor(it.base + HEADERS, 16)], "status")
 
 
-@act("indirect-negotiation", "CRQ-D-74", stage=RUNNING, ends=STOPPED)
+@act("indirect-refused", "CRQ-D-74", stage=RUNNING, ends=STOPPED)
 def indirect_without_the_feature(it: Intruder) -> None:
     _post(it, Descriptor(it.base + DATA, 48, INDIRECT))
 
 
-def _indirect_row(name: str, outer: Callable[[Intruder], Descriptor], inner: int = 0) -> None:
-    @act("indirect-table", "CRQ-D-73", stage=RUNNING, ends=STOPPED, name=name, features=WITH_INDIRECT)
+def _indirect_row(rule: str, name: str, outer: Callable[[Intruder], Descriptor], inner: int = 0) -> None:
+    @act(rule, "CRQ-D-73", stage=RUNNING, ends=STOPPED, name=name, features=WITH_INDIRECT)
     def bad_table(it: Intruder) -> None:
         place = it.memory + DATA
         it.port.store64(place, it.base + HEADERS)
@@ -395,11 +412,11 @@ def _indirect_row(name: str, outer: Callable[[Intruder], Descriptor], inner: int
         _post(it, outer(it))
 
 
-_indirect_row("empty", lambda it: Descriptor(it.base + DATA, 0, INDIRECT))
-_indirect_row("ragged", lambda it: Descriptor(it.base + DATA, 24, INDIRECT))
-_indirect_row("long", lambda it: Descriptor(it.base + DATA, 16 * (QUEUE_SIZE + 1), INDIRECT))
-_indirect_row("nested", lambda it: Descriptor(it.base + DATA, 16, INDIRECT), INDIRECT)
-_indirect_row("joined", lambda it: Descriptor(it.base + DATA, 16, INDIRECT | NEXT, 1))
+_indirect_row("indirect-size", "empty", lambda it: Descriptor(it.base + DATA, 0, INDIRECT))
+_indirect_row("indirect-size", "ragged", lambda it: Descriptor(it.base + DATA, 24, INDIRECT))
+_indirect_row("indirect-size", "long", lambda it: Descriptor(it.base + DATA, 16 * (SEGMENTS + 1), INDIRECT))
+_indirect_row("indirect-nested", "nested", lambda it: Descriptor(it.base + DATA, 16, INDIRECT), INDIRECT)
+_indirect_row("indirect-next", "joined", lambda it: Descriptor(it.base + DATA, 16, INDIRECT | NEXT, 1))
 
 
 @act("copy-refused", "CRQ-D-43", stage=RUNNING, ends=STOPPED, name="revoked")

@@ -145,28 +145,7 @@ def prepare(intruder: Intruder, act: Act, phase: str) -> None:
         intruder.set_status(0)
 
 
-# The specification's names for rules that the data plane still counts under names of its own.
-RENAMED = {
-    "avail-ahead",
-    "announcement-queue",
-    "next-range",
-    "buffer-range",
-    "chain-order",
-    "request-layout",
-    "indirect-negotiation",
-    "indirect-table",
-}
-ROWS = [
-    pytest.param(
-        act,
-        id=str(act),
-        marks=[
-            pytest.mark.clause(*act.clauses),
-            *([pytest.mark.xfail(reason="counted under another name")] if act.rule in RENAMED else []),
-        ],
-    )
-    for act in ACTS
-]
+ROWS = [pytest.param(act, id=str(act), marks=pytest.mark.clause(*act.clauses)) for act in ACTS]
 
 
 @pytest.mark.clause("CRQ-D-92", "CRQ-D-36")

@@ -103,7 +103,7 @@ class Connection:
     def _announced(self, kind: int, device: int, queue: int, position: int, credit: int) -> None:
         known = self.devices.get(device)
         if known is None or queue != 0 or known.ring is None or kind not in (USED, CREDIT):
-            self.refusals["announcement-unknown-queue"] += 1
+            self.refusals["announcement-queue"] += 1
             return
         self._dirty.add(device)
         try:

@@ -4,6 +4,7 @@
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import replace
 
 from virtio_crq.crq import framing
 from virtio_crq.crq.connection import Connection, Phase, part
@@ -91,7 +92,7 @@ class CrqServer(Connection):
         elif message.event:
             self.transmit(framing.build(framing.trimmed(message)))
         else:
-            self.refuse("answer-room")
+            self._refuse_request(replace(message, response=False), "answer-room")
 
     def _answer(self, message: Message, ioba: int, place: AreaSlot | HelloPlace) -> None:
         """The body is complete in the client's memory before the entry that names it is sent (CRQ-D-23)."""

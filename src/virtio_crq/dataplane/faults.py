@@ -24,7 +24,7 @@ RULES = {
     "queue-address": "a part of the queue lies at {0:#x}, which {1} does not divide",
     "queue-size": "a split ring has a power of two of entries up to {1}, not {0}",
     "readable-after-writable": "the chain at head {0} has a readable segment ({1}) after a writable one",
-    "resume-mismatch": "{0} heads are in flight by position, {1} by list",
+    "resume-positions": "{0} heads are in flight by position, {1} by list",
     "status-missing": "the request at head {0} has {1} writable bytes, no room for its status",
     "zero-length": "the chain at head {0} has a segment ({1}) without bytes",
 }

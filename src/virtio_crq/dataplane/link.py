@@ -144,15 +144,16 @@ class Link:
             return 0
         service = self._find(self.channel.device, self.channel.queue)
         if service is None:
-            self.refuse("unknown-queue")
+            self.refuse("announcement-queue")
+            return 0
+        if kind == USED:
+            self.refuse("message-direction")  # only devices tell of used entries
             return 0
         try:
             if self.channel.credit:
                 service.ring.hear_credit()
             if kind == AVAIL:
                 service.ring.hear_avail(self.channel.position)
-            elif kind == USED:
-                raise DriverFault("used-from-driver", f"position {self.channel.position}")
         except DriverFault as fault:
             self._stop(service, fault)
             return 0

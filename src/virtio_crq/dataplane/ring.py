@@ -83,7 +83,7 @@ class DeviceRing:
     def resume(self, available: int, used: int, heads: Sequence[int]) -> None:
         """Go on where another server stopped: these heads first, in this order, then from `available`."""
         if (available - used) & MASK != len(heads) or len(heads) > self.size or available >> 16 or used >> 16:
-            refuse("resume-mismatch", (available - used) & MASK, len(heads))
+            refuse("resume-positions", (available - used) & MASK, len(heads))
         for index, head in enumerate(heads):
             if not 0 <= head < self.size:
                 refuse("head-range", head & 0xFFFFFFFF, self.size)
