@@ -227,7 +227,7 @@ def test_descriptors_that_the_device_scribbles_over_are_never_read_back(module: 
     assert next(iter(pair.device.open.values())) == [(index, 1, 0) for index in range(8)]
 
 
-@pytest.mark.clause("CRQ-F-31", "CRQ-F-33")
+@pytest.mark.clause("CRQ-F-31", "CRQ-F-33", "CRQ-F-43")
 def test_what_is_in_flight_is_told_in_order_and_completes_after_the_return(module: Any) -> None:
     pair = Pair(module)
     heads = [pair.submit(token, (0, 1, 1)) for token in range(5)]

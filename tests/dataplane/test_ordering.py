@@ -2,10 +2,13 @@
 """What a recorder of every copy sees: how many there are, in which order, and what is announced when."""
 
 import os
+import struct
 
 import pytest
 from disk import IN, OUT, Disk
 from rig import CREDIT, USED, Rig
+
+from virtio_crq.errors import DriverFault
 
 both = pytest.mark.parametrize("fetch", ["naive", "batched"])
 events = pytest.mark.parametrize("event_idx", [False, True])
@@ -193,6 +196,40 @@ def test_requests_in_flight_at_a_resume_are_served_first_and_in_order(fetch: str
     assert [tag for tag, _, _ in disk.collect()] == ["first", "second", "third", "later"]
     third = disk.base + 0x20000 + 2 * 0x4000 + 512
     assert disk.results[3][2] == bytes(disk.ring.memory[third : third + 512])
+
+
+@pytest.mark.clause("CRQ-D-102")
+@both
+def test_the_wish_of_a_lost_server_is_overwritten_when_its_queue_is_taken_over(fetch: str) -> None:
+    """A driver that adds entries and finds avail_event behind it stays silent, so it must not find that."""
+    disk = Disk(Rig(), fetch=fetch, event_idx=True)
+    heads = [disk.submit(IN, 0, length=512) for _ in range(3)]
+    disk.rig.link.close_queue(0, 0)
+    assert disk.ring.avail_event() == 0
+    disk.open((3, 0, heads))
+    assert disk.ring.avail_event() == 3, "before the answer to DRIVER_OK, so before any turn"
+    assert disk.rig.channel.said == []
+
+
+@pytest.mark.clause("CRQ-D-102")
+def test_a_lost_server_that_wanted_no_announcements_is_not_heeded_any_more() -> None:
+    disk = Disk(Rig())
+    disk.rig.link.close_queue(0, 0)
+    struct.pack_into("<H", disk.ring.memory, disk.ring.used, 1)  # used.flags: NO_NOTIFY
+    disk.open((0, 0, []))
+    assert struct.unpack_from("<H", disk.ring.memory, disk.ring.used) == (0,)
+
+
+def test_a_resumed_queue_whose_wish_cannot_be_written_holds_nothing() -> None:
+    disk = Disk(Rig(), event_idx=True)
+    disk.rig.link.close_queue(0, 0)
+    free = disk.rig.link.staging.free
+    disk.rig.platform.revoked.append(range(disk.ring.used, disk.ring.used + 4096))
+    with pytest.raises(DriverFault, match="copy-refused"):
+        disk.open((0, 0, []))
+    assert disk.rig.link.staging.free == free
+    disk.rig.platform.revoked.clear()
+    disk.open((0, 0, []))
 
 
 def test_control_entries_and_losses_go_to_the_control_plane() -> None:

@@ -7,9 +7,11 @@ from collections.abc import Iterator
 
 import pytest
 from disk import IN, Disk
-from rig import Rig
+from rig import ARENA, Rig
 
+from virtio_crq.dataplane.link import Link
 from virtio_crq.dataplane.worker import Worker
+from virtio_crq.platform.channel import LOST
 
 
 @pytest.fixture
@@ -86,3 +88,30 @@ def test_what_is_called_runs_in_the_workers_thread_and_its_error_comes_back(work
     assert worker.call(lambda: worker.call(lambda: 7)) == 7, "from its own thread it runs at once"
     with pytest.raises(ZeroDivisionError):
         worker.call(lambda: 1 // 0)
+
+
+def test_a_connection_that_registered_anew_is_armed_again_before_the_next_sleep(worker: Worker) -> None:
+    """Registering masks the interrupt, also of a connection that was armed when something else woke the worker."""
+    rig = Rig()
+    armed = threading.Event()
+    signal = rig.platform.signal
+    masked = [True]
+
+    def told(enabled: int) -> int:
+        masked[0] = not enabled
+        if enabled:
+            armed.set()
+        return signal(enabled)
+
+    def registers_anew(kind: int, entry: bytes) -> None:
+        masked[0] = True
+
+    rig.platform.signal = told  # type: ignore[method-assign]
+    rig.link = Link(rig.port, rig.channel, ARENA, registers_anew, lambda *fault: None)
+    worker.add(rig.link)
+    wait(worker, armed)
+    armed.clear()
+    worker.call(lambda: rig.channel.coming.append((LOST, 0, 0, 0, 0)))
+    wait(worker, armed)
+    worker.remove(rig.link)
+    assert not masked[0]

@@ -80,6 +80,7 @@ class Link:
         try:
             if resume is not None:
                 ring.resume(*resume)
+                ring.take_over()
             service.bind(device, queue, self.port, ring, self.staging)
         except BaseException:
             ring.discard()
@@ -141,6 +142,9 @@ class Link:
     def _hear(self, kind: int) -> int:
         if kind in (CONTROL, LOST):
             self.on_control(kind, self.channel.entry())
+            if self.armed:  # it may have registered anew, which masks the interrupt: the next sleep arms it again
+                self.port.signal(0)
+                self.armed = 0
             return 0
         service = self._find(self.channel.device, self.channel.queue)
         if service is None:

@@ -94,6 +94,19 @@ class DeviceRing:
         self.announced = self.fetched = available
         self.completed = self.published = self.signalled = used
 
+    def take_over(self) -> int:
+        """Tell the driver of a resumed queue when to announce: what stands there is the wish of a lost server.
+
+        It is made before anything is served, so that a driver which looked before it was is still looked at.
+        """
+        if self.event_idx:
+            self.port.store16(self.scratch + 2, self.fetched)
+            self.carry(self.scratch + 2, self.used + 4 + 8 * self.size, 2)
+        else:
+            self.port.store16(self.scratch + 2, 0)
+            self.carry(self.scratch + 2, self.used, 2)
+        return self.flush()
+
     def discard(self) -> None:
         """Give the ring's own RAM back."""
         if self.footprint:
