@@ -18,7 +18,7 @@ class LazyGroup(TyperGroup):
     """Help and completion read the table; only the command that runs is imported."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        wanted = {command.name: command for command in COMMANDS if command.exists()}
+        wanted = {command.name: command for command in COMMANDS}
         if args and args[0] in wanted:
             self.commands[args[0]] = _loaded(wanted[args[0]])
         return super().resolve_command(ctx, args)
@@ -62,5 +62,4 @@ def _options() -> None:
 
 
 for _command in COMMANDS:
-    if _command.exists():
-        app.command(_command.name, help=_command.summary, hidden=_command.hidden)(_placeholder())
+    app.command(_command.name, help=_command.summary, hidden=_command.hidden)(_placeholder())

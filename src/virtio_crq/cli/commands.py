@@ -1,13 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The table of commands. A command's module is imported only when it runs, so that `--help` answers at once.
 
-To add a command: write `cli/NAME.py` with a function (or a `typer.Typer` for a group of verbs), then add a row. A row
-whose module does not exist is not shown.
+To add a command: write `cli/NAME.py` with a function (or a `typer.Typer` for a group of verbs), then add a row.
 """
 
 from dataclasses import dataclass
 from importlib import import_module
-from importlib.util import find_spec
 from typing import Any
 
 
@@ -23,9 +21,6 @@ class Command:
     @property
     def module(self) -> str:
         return f"virtio_crq.cli.{self.target.partition(':')[0]}"
-
-    def exists(self) -> bool:
-        return find_spec(self.module) is not None
 
     def load(self) -> Any:
         return getattr(import_module(self.module), self.target.partition(":")[2])
@@ -43,7 +38,6 @@ COMMANDS = (
     Command("spec", "spec:spec", "List the clauses and the tests that cite them."),
     Command("demo", "demo:demo", "Carry a file system over CRQ, kill the server, check everything."),
     Command("version", "version:version", "Show the version and whether the data plane is compiled."),
-    # Roles of a running machine; `up` starts them.
+    # A role of a running machine; `up` starts it.
     Command("hypervisor", "hypervisor:run", "Run the hypervisor of a machine file.", hidden=True),
-    Command("client", "client:app", "Run a client partition.", hidden=True),
 )

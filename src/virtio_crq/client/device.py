@@ -3,7 +3,6 @@
 
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from virtio_crq.client.memory import Memory
 from virtio_crq.dataplane.driverring import DriverRing, footprint
@@ -41,21 +40,6 @@ class Site:
     memory: Memory
     options: Options = field(default_factory=Options)
     devices: int = 1
-
-
-class Drives(Protocol):
-    """What a connection asks of each device's driver."""
-
-    number: int
-    broken: VirtioCrqError | None
-
-    def bring_up(self) -> Conversation[None]: ...
-    def announced(self, kind: int, position: int, credit: int) -> None: ...
-    def serve(self) -> None: ...
-    def suspend(self) -> None: ...
-    def resume(self) -> Conversation[None]: ...
-    def config_changed(self) -> Conversation[None]: ...
-    def break_off(self, error: VirtioCrqError) -> None: ...
 
 
 class Device:

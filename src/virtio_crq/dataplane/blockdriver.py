@@ -29,7 +29,6 @@ UNSET = 0xFF  # what the driver leaves for the device to replace
 
 SECTOR = 512
 PAGE = 4096
-ID_LENGTH = 20
 HEADER_LENGTH = 16
 
 NONE = -1  # acquire: no slot is free; reap: nothing is done; submit: later

@@ -446,8 +446,3 @@ def body_of(message: Message) -> Body:
 def inflight_capacity(max_message: int) -> int:
     """How many in-flight heads one RESUME_VQUEUE can list."""
     return (max_message - HEADER_SIZE - ResumeVqueue.fixed_size()) // 2
-
-
-def response_to(request: type[Body]) -> type[Body]:
-    """The layout that answers a request."""
-    return LAYOUTS[request.BUS, request.MSG_ID, True]

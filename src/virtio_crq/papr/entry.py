@@ -7,7 +7,6 @@ from enum import IntEnum
 ENTRY_SIZE = 16
 SUB_ENTRY_SIZE = 32
 QUEUE_PAGE = 4096  # a ring is 4 KiB aligned and a multiple of 4 KiB long
-ENTRIES_PER_PAGE = QUEUE_PAGE // ENTRY_SIZE
 
 _WORDS = struct.Struct(">QQ")
 

@@ -74,7 +74,6 @@ SIGNATURES: dict[Hypercall, Signature] = {
 MAX_REGISTERS = 9  # R4 to R12
 WRITE_RDMA_LIMIT = 48  # bytes that fit R7 to R12
 READ_RDMA_LIMIT = 72  # bytes that fit R4 to R12
-TCE_LIST_LIMIT = 512  # TCEs one H_STUFF_TCE or H_PUT_TCE_INDIRECT sets
 
 
 def call_name(opcode: int) -> str:

@@ -27,10 +27,6 @@ class Subfunction(IntEnum):
     READY_FOR_SUSPEND = 0x1E
 
 
-# The whole of LoPAR's table: anything else is H_Not_Found, whatever the adapter.
-KNOWN_SUBFUNCTIONS = frozenset(range(0x1, 0x15)) | frozenset(range(0x18, 0x1F))
-PREPARE_FOR_SUSPEND_LIMIT_MS = 30_000
-
 _PARTNER = struct.Struct(">QQ")
 
 
