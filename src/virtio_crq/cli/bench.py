@@ -3,12 +3,10 @@
 
 import json
 import shutil
-import signal
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from types import FrameType
 from typing import Annotated
 
 import typer
@@ -21,6 +19,7 @@ from virtio_crq.bench.report import report
 from virtio_crq.bench.row import Row
 from virtio_crq.bench.run import Plan, measure
 from virtio_crq.cli.benchmachine import Bench
+from virtio_crq.cli.interruption import terminated_as_interrupted
 from virtio_crq.cli.version import dataplane
 from virtio_crq.errors import UsageError
 
@@ -57,7 +56,7 @@ def bench(
     console = Console()
     if not console.is_terminal:
         console = Console(width=WIDE)  # a file or a pipe has no edge at which a table had to be cut
-    with _terminated_as_interrupted():
+    with terminated_as_interrupted():
         try:
             rows = _measured(plan, file, console)
         except KeyboardInterrupt:
@@ -116,15 +115,3 @@ def _words(known: Sequence[str], names: Sequence[str], what: str) -> Sequence[st
         if name not in known:
             raise UsageError(f"{what} {name!r} is not one of {', '.join(known)}")
     return names or known
-
-
-@contextmanager
-def _terminated_as_interrupted() -> Iterator[None]:
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

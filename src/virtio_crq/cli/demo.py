@@ -2,19 +2,17 @@
 """`virtio-crq demo`, run by ./demo: the whole idea in a minute."""
 
 import shutil
-import signal
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
-from types import FrameType
 
 from rich.console import Console
 
 from virtio_crq.cli.demomachine import DemoMachine
 from virtio_crq.cli.demosteps import Demo
 from virtio_crq.cli.demotree import tool
+from virtio_crq.cli.interruption import terminated_as_interrupted
 from virtio_crq.errors import UsageError, VirtioCrqError
 
 SCRATCH = Path("/var/tmp")  # a real file system; /tmp may be memory
@@ -35,7 +33,7 @@ def demo() -> None:
         raise UsageError(f"{SCRATCH} has no room: the demo takes {ROOM >> 20} MiB while it runs")
     console = Console(highlight=False)
     begun = time.monotonic()
-    with _terminated_as_interrupted(), ExitStack() as stack:
+    with terminated_as_interrupted(), ExitStack() as stack:
         try:
             work = Path(tempfile.mkdtemp(prefix="virtio-crq-demo-", dir=SCRATCH))
             stack.callback(shutil.rmtree, work, ignore_errors=True)
@@ -63,15 +61,3 @@ def _run(steps: Demo, console: Console) -> None:
         console.print(f"What the processes said is in {logs}", soft_wrap=True)
         console.print("Run ./check: it tells whether the tests hold on this machine.", soft_wrap=True)
         raise SystemExit(1) from None
-
-
-@contextmanager
-def _terminated_as_interrupted() -> Iterator[None]:
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -1,15 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """`virtio-crq up`, `down`, `start` and `show`."""
 
-import contextlib
 import json
-import signal
 from pathlib import Path
-from types import FrameType
 from typing import Annotated, Any
 
 import typer
 
+from virtio_crq.cli.interruption import terminated_as_interrupted
 from virtio_crq.cli.processes import ProcessTable, Running
 from virtio_crq.cli.roles import HYPERVISOR, roles
 from virtio_crq.cli.selection import MachineOption, select
@@ -46,7 +44,7 @@ def up(
     for log in directory.glob("*.log"):
         log.unlink()  # of the machine that was; a server that is started again appends
     (directory / FILE_NOTE).write_text(str(machine.path.resolve()))
-    with _terminated_as_interrupted():
+    with terminated_as_interrupted():
         try:
             started = [processes.start(role) for role in roles(machine, directory)]
             print(f"machine {machine.name} is up: " + ", ".join(f"{run.name} ({run.pid})" for run in started))
@@ -159,17 +157,3 @@ def _watch(processes: ProcessTable, expected: dict[str, Running], machine: str) 
             expected[name] = running[name]
             print(f"{name} (process {running[name].pid}) is back", flush=True)
         processes.wait(RETURN_SECONDS if missing else None)
-
-
-@contextlib.contextmanager
-def _terminated_as_interrupted() -> Any:
-    """SIGTERM stops a foreground machine as Ctrl-C does."""
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
