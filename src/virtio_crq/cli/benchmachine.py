@@ -1,24 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """The machine of a benchmark: hypervisor, server and client as processes of their own, up for one row."""
 
-import json
 import os
 import shutil
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from virtio_crq.bench.case import CASES, Case
 from virtio_crq.bench.row import Counts, Load
 from virtio_crq.bench.run import Setting
+from virtio_crq.cli.clientprocess import ClientProcess
 from virtio_crq.cli.processes import ProcessTable
 from virtio_crq.cli.roles import HYPERVISOR, roles
-from virtio_crq.errors import VirtioCrqError
 from virtio_crq.hypervisor.conversation import Conversation
 from virtio_crq.hypervisor.machinefile import parse_machine_file
 from virtio_crq.hypervisor.statedirectory import make_state_directory
@@ -73,18 +69,16 @@ class Bench:
         )
         path.write_text(text)
         processes = ProcessTable(directory)
-        load: subprocess.Popen[str] | None = None
+        load: ClientProcess | None = None
         try:
             for role in roles(parse_machine_file(text, path), directory):
                 processes.start(role)
-            load = _start_load(directory)
-            stage = RunningStage(directory, load, processes.running()[SERVER].pid, setting.notify)
-            stage.answer()
-            yield stage
+            load = ClientProcess("benchload", str(directory), CLIENT, str(MOST_DEPTH), str(MOST_TRANSFER))
+            load.answer()  # that its disk is up
+            yield RunningStage(directory, load, processes.running()[SERVER].pid, setting.notify)
         finally:
             if load is not None:
-                load.kill()
-                load.wait()
+                load.close()
             processes.stop_all(HYPERVISOR)
             shutil.rmtree(directory, ignore_errors=True)
 
@@ -92,7 +86,7 @@ class Bench:
 class RunningStage:
     """`bench.run.Stage` over processes."""
 
-    def __init__(self, directory: Path, load: subprocess.Popen[str], server: int, notify: str) -> None:
+    def __init__(self, directory: Path, load: ClientProcess, server: int, notify: str) -> None:
         self._directory = directory
         self._load = load
         self._server = server
@@ -109,32 +103,17 @@ class RunningStage:
         )
 
     def load(self, case: Case, seconds: float) -> Load:
-        order = {"size": case.size, "depth": case.depth, "write": case.write, "sequential": case.sequential}
-        assert self._load.stdin is not None
         before = _processor_time(self._server)
-        self._load.stdin.write(json.dumps({**order, "seconds": seconds, "notify": self._notify}) + "\n")
-        self._load.stdin.flush()
-        done = Load(**self.answer())
+        self._load.order(
+            size=case.size,
+            depth=case.depth,
+            write=case.write,
+            sequential=case.sequential,
+            seconds=seconds,
+            notify=self._notify,
+        )
+        done = Load(**self._load.answer())
         return replace(done, cpu_seconds=done.cpu_seconds + _processor_time(self._server) - before)
-
-    def answer(self) -> dict[str, Any]:
-        assert self._load.stdout is not None
-        line = self._load.stdout.readline()
-        answer: dict[str, Any] = json.loads(line) if line else {"error": "it ended without a word"}
-        if "error" in answer:
-            raise VirtioCrqError(f"the client of the benchmark: {answer['error']}")
-        return answer
-
-
-def _start_load(directory: Path) -> subprocess.Popen[str]:
-    arguments = [str(directory), CLIENT, str(MOST_DEPTH), str(MOST_TRANSFER)]
-    return subprocess.Popen(
-        [sys.executable, "-m", "virtio_crq.cli.benchload", *arguments],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        start_new_session=True,  # Ctrl-C is for the command, which ends it
-    )
 
 
 def _processor_time(pid: int) -> float:

@@ -1,19 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """The demo's machine: hypervisor, server and client as processes of their own, and how one is killed and comes back."""
 
-import json
 import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from threading import Timer
-from typing import Any
 
+from virtio_crq.cli.clientprocess import PATIENCE, ClientProcess
 from virtio_crq.cli.demotree import DemoFailed
 from virtio_crq.cli.processes import ProcessTable
 from virtio_crq.cli.roles import HYPERVISOR, command, roles
@@ -21,7 +18,6 @@ from virtio_crq.hypervisor.machinefile import parse_machine_file
 from virtio_crq.hypervisor.statedirectory import make_state_directory
 
 SERVER, CLIENT = "vios1", "web1"
-PATIENCE = 60.0  # seconds; whatever takes longer hangs
 
 MACHINE = """
 [machine]
@@ -50,49 +46,6 @@ backing = "file:scratch.img"
 """
 
 
-class DemoClient:
-    """The client partition's process: orders and answers are lines of JSON."""
-
-    def __init__(self, state: Path) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "virtio_crq.cli.democlient", str(state), CLIENT],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            start_new_session=True,  # Ctrl-C is for the demo, which ends it
-        )
-        self.pid = self._process.pid
-        # One that hangs is ended; whoever waits for its answer is then told.
-        self._watch = Timer(2 * PATIENCE, self._process.kill)
-        self._watch.daemon = True
-        self._watch.start()
-
-    def order(self, **words: Any) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(words) + "\n")
-        self._process.stdin.flush()
-
-    def answer(self) -> dict[str, Any]:
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        words: dict[str, Any] = json.loads(line) if line else {"error": "it ended without a word"}
-        if "error" in words:
-            raise DemoFailed(f"the client: {words['error']}")
-        return words
-
-    def end(self) -> None:
-        """Let it leave its partition in peace."""
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        self._process.wait(PATIENCE)
-
-    def close(self) -> None:
-        self._watch.cancel()
-        if self._process.poll() is None:
-            self._process.kill()
-        self._process.wait()
-
-
 class DemoMachine:
     """Made from `MACHINE` over backings in `work`; `close` leaves nothing of it."""
 
@@ -110,8 +63,8 @@ class DemoMachine:
         return {role.name: self._processes.start(role).pid for role in self.roles.values()}
 
     @contextmanager
-    def client(self) -> Iterator[DemoClient]:
-        client = DemoClient(self.directory)
+    def client(self) -> Iterator[ClientProcess]:
+        client = ClientProcess("democlient", str(self.directory), CLIENT, lifetime=2 * PATIENCE)
         try:
             client.answer()  # that its devices are up
             yield client

@@ -9,7 +9,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress, TaskID
 
-from virtio_crq.cli.demomachine import CLIENT, PATIENCE, DemoClient, DemoMachine
+from virtio_crq.cli.clientprocess import PATIENCE, ClientProcess
+from virtio_crq.cli.demomachine import CLIENT, DemoMachine
 from virtio_crq.cli.demotree import (
     IMAGE_BYTES,
     DemoFailed,
@@ -113,7 +114,7 @@ class Demo:
         if words["lost"]:
             raise DemoFailed(f"{words['lost']} blocks do not hold what was acknowledged")
 
-    def _kill_under_writes(self, client: DemoClient, progress: Progress) -> float:
+    def _kill_under_writes(self, client: ClientProcess, progress: Progress) -> float:
         """The longest time in which no write ended."""
         task = progress.add_task("writing", total=WRITES_BETWEEN * (KILLS + 1))
         deadline = time.monotonic() + PATIENCE
