@@ -38,6 +38,9 @@ class Side:
         self.asked: Counter[Hypercall] = Counter()
         self.sent: list[bytes] = []
 
+    def __del__(self) -> None:
+        os.close(self.doorbell)
+
     @property
     def node(self) -> AdapterNode:
         panes = (Window(1 + 2 * self.server, WINDOW), Window(2, WINDOW))[: 1 + self.server]

@@ -17,6 +17,7 @@ from virtio_crq.message.message import Message, SessionNumber
 from virtio_crq.papr.entry import InitializationCode, initialization, transport_event
 from virtio_crq.papr.hypercalls import Hypercall
 from virtio_crq.papr.returncodes import ReturnCode
+from virtio_crq.platform.channel import STALLED, USED
 from virtio_crq.platform.endpoint import Endpoint
 
 from .pair import pair
@@ -298,6 +299,33 @@ def test_a_server_whose_entry_is_dropped_gives_the_client_up(bench: Bench) -> No
     bench.server.pump()
     assert bench.server.session == 0
     assert bench.server.refusals == {"partner-stalled": 1}
+
+
+@pytest.mark.clause("CRQ-D-35")
+def test_a_server_whose_announcement_is_dropped_gives_the_client_up(bench: Bench) -> None:
+    bench.begin()
+    bench.s.script[Hypercall.H_SEND_CRQ] = [ReturnCode.H_DROPPED]
+    channel = bench.server.channel
+    assert channel.announce(USED, 0, 0, 1, 0) == ReturnCode.H_DROPPED
+    assert channel.stalled
+    bench.server.control(STALLED, b"")
+    assert bench.server.session == 0
+    assert bench.server.refusals == {"partner-stalled": 1}
+    assert not channel.stalled, "the next connection begins without it"
+
+
+def test_a_partner_that_left_is_known_to_be_going_before_its_event_is_read(bench: Bench) -> None:
+    bench.begin()
+    assert not bench.server.partner_going()
+    bench.s.script[Hypercall.H_SEND_CRQ] = [ReturnCode.H_CLOSED]
+    bench.server.send(Message(0x42, 1, bytes(8), token=7))
+    assert bench.server.partner_going(), "its queue is closed, the event is on its way"
+    bench = Bench()
+    bench.begin()
+    bench.c.leave(0x01)
+    assert bench.server.partner_going(), "the event waits in the ring"
+    bench.server.pump()
+    assert bench.server.session == 0
     assert bench.s_half.take()[0].startswith("lost: ")
 
 

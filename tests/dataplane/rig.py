@@ -30,6 +30,9 @@ class Platform:
         self.event = os.eventfd(0, os.EFD_NONBLOCK)
         self.signals: list[int] = []
 
+    def __del__(self) -> None:
+        os.close(self.event)  # there are thousands of rigs in one run of a fuzzer
+
     def copy(self, vector: list[tuple[int, int, int, int]]) -> tuple[int, int]:
         self.vectors.append(len(vector))
         for done, (remote, local, length, outward) in enumerate(vector):

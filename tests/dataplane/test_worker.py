@@ -11,7 +11,7 @@ from rig import ARENA, Rig
 
 from virtio_crq.dataplane.link import Link
 from virtio_crq.dataplane.worker import Worker
-from virtio_crq.platform.channel import LOST
+from virtio_crq.platform.channel import LOST, STALLED
 
 
 @pytest.fixture
@@ -115,3 +115,42 @@ def test_a_connection_that_registered_anew_is_armed_again_before_the_next_sleep(
     wait(worker, armed)
     worker.remove(rig.link)
     assert not masked[0]
+
+
+def test_an_announcement_without_room_at_the_partner_is_the_owners_to_judge() -> None:
+    rig = Rig()
+    disk = Disk(rig)
+    rig.channel.code = -12
+    rig.channel.stalled = 1
+    disk.submit(IN, 0, length=512)
+    disk.announce()
+    rig.link.turn()
+    assert rig.control == [(STALLED, b"")]
+    assert rig.channel.stalled == 0
+
+
+def test_an_error_of_our_own_ends_one_connection_and_the_worker_goes_on(worker: Worker) -> None:
+    broken, sound = Rig(), Rig()
+    failed = threading.Event()
+    broken.link.on_failure = lambda error: failed.set() if isinstance(error, ZeroDivisionError) else None
+    disk = Disk(sound)
+    said = asked(sound)
+    for rig in (broken, sound):
+        worker.add(rig.link)
+
+    def poll() -> int:
+        raise ZeroDivisionError("injected")
+
+    broken.channel.poll = poll  # type: ignore[method-assign]
+    worker.wake()
+    wait(worker, failed)
+
+    def submit() -> None:
+        disk.submit(IN, 0, length=512)
+        disk.announce()
+
+    worker.call(submit)
+    wait(worker, said)
+    assert worker.failures == 1
+    assert worker.call(lambda: list(worker.links)) == [sound.link]
+    worker.remove(sound.link)

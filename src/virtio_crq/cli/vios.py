@@ -3,6 +3,7 @@
 
 import asyncio
 import json
+import logging
 import signal
 import sys
 import time
@@ -37,6 +38,8 @@ def run(
 
     if fetch not in FETCHES:
         raise UsageError(f"fetch {fetch!r} is not one of {', '.join(FETCHES)}")
+    # Standard error is the server's log file.
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.INFO)
     content = read_machine_file(file)
     state = select(machine or content.name)
     with open_server(state, content, name, workers, None if polling < 0 else polling, fetch) as server:

@@ -19,7 +19,7 @@ cdef class CrqChannel(Channel):
     cpdef int64_t poll(self) except -2
     @cython.locals(first=uint64_t, position=uint64_t)
     cdef int64_t classify(self) except -2
-    @cython.locals(first=uint64_t, high=uint64_t, low=uint64_t)
+    @cython.locals(first=uint64_t, high=uint64_t, low=uint64_t, code=int64_t)
     cpdef int64_t announce(self, uint64_t kind, uint64_t device, uint64_t queue, uint64_t position, uint64_t credit) except? -99
     cpdef bytes entry(self)
     cpdef bint has_entry(self) except -1

@@ -13,6 +13,7 @@ from virtio_crq.platform.channel import AVAIL, CONTROL, CREDIT, LOST, NOTHING, U
 from virtio_crq.platform.port import Port
 
 CLOSED = 2  # H_Closed: what an announcement is answered when there is no session to send it in
+DROPPED = -12  # H_Dropped: the partner has no room
 
 # Bytes 0 to 3 of the three announcements: valid command, flags, message id, inline payload of 8 bytes.
 AVAIL_WORD = 0x80004108
@@ -78,7 +79,10 @@ class CrqChannel(Channel):
             first = AVAIL_WORD if kind == AVAIL else USED_WORD
         high = first << 32 | (device & 0xFF) << 24 | (device & 0xFF00) << 8 | (self.session & 0xFF) << 8 | (credit & 1)
         low = swap32(queue) << 32 | swap32(position & 0xFFFFFFFF)
-        return self.port.send(high, low)
+        code = self.port.send(high, low)
+        if code == DROPPED:
+            self.stalled = 1
+        return code
 
     def entry(self) -> bytes:
         """The raw entry that was taken last."""
@@ -103,6 +107,7 @@ class CrqChannel(Channel):
         self.port.write(self.ring, bytes(self.size))
         self.cursor = 0
         self.session = 0
+        self.stalled = 0
         return 0
 
 

@@ -32,7 +32,7 @@ from virtio_crq.papr.entry import (
 from virtio_crq.papr.hypercalls import Hypercall
 from virtio_crq.papr.returncodes import ReturnCode, code_name
 from virtio_crq.papr.tce import TCE_PAGE, TceAccess
-from virtio_crq.platform.channel import LOST
+from virtio_crq.platform.channel import LOST, STALLED
 from virtio_crq.platform.endpoint import drain
 from virtio_crq.platform.partition import AdapterNode, Arena, BusAddress
 from virtio_crq.platform.port import Port
@@ -89,6 +89,7 @@ class Connection:
         self._channel = CrqChannel(port, arena.offset, ring_bytes, serving)
         self._session = 0
         self._called = bytes(8)  # the number in our 0xC001 that is not answered yet; zero: none is out
+        self._unheard = False  # an entry was answered H_Closed: news of the partner's going is due
         self._reset_reason = ""
         self._clock = clock
         self._wait = wait
@@ -140,6 +141,8 @@ class Connection:
             return  # left over from before the CRQ was freed
         if kind == LOST:
             self._event(entry)
+        elif kind == STALLED:
+            self._stalled("an announcement")
         elif entry[0] == Header.INITIALIZATION:
             self._initialization(entry)
         else:
@@ -213,10 +216,22 @@ class Connection:
         """Send one entry. A closed connection will be told by an event; a full ring loses entries and ends it."""
         code = self._port.send(*to_registers(entry))
         if code == ReturnCode.H_DROPPED:
-            self.refuse("partner-stalled")  # with credits kept and rings of the size we ask for, it cannot be full
-        if code not in (ReturnCode.H_SUCCESS, ReturnCode.H_CLOSED):
+            self._stalled(describe_entry(entry))
+        elif code == ReturnCode.H_CLOSED:
+            self._unheard = True
+        elif code != ReturnCode.H_SUCCESS:
             self.reset(f"{code_name(code)} for {describe_entry(entry)}")
         return code == ReturnCode.H_SUCCESS
+
+    def partner_going(self) -> bool:
+        """Whether the partner has left, although that was not read from the ring yet: what it seems to do wrong now
+        is its end. A live partner takes entries."""
+        return self._unheard or self._channel.loss_waits()
+
+    def _stalled(self, what: str) -> None:
+        """With credits kept and rings of the size we ask for, the partner's cannot be full (CRQ-D-35)."""
+        self.refuse("partner-stalled")
+        self.reset(f"H_DROPPED for {what}")
 
     def _event(self, entry: bytes) -> None:
         if entry[1] in GONE:
@@ -267,6 +282,7 @@ class Connection:
 
     def _initialized(self) -> None:
         self.phase = Phase.INITIALIZED
+        self._unheard = False
         self.opened()
 
     def _partner_gone(self, reason: str) -> None:

@@ -4,6 +4,7 @@ from libc.stdint cimport int64_t, uint64_t
 from virtio_crq.platform.port cimport Port
 
 cdef class Deferred:
+    cdef readonly uint64_t unsent
     cdef readonly uint64_t token
     cdef readonly int64_t failed
     cdef Port port

@@ -5,9 +5,14 @@ from virtio_crq.platform.port import Port
 
 
 class Deferred:
-    """After `reap()` was 1: `token`, and `failed` as errno (0: the whole length was moved)."""
+    """After `reap()` was 1: `token`, and `failed` as errno (0: the whole length was moved).
+
+    `unsent` counts operations that `submit` could not start yet, because the kernel was short of something: call it
+    again, nothing else will.
+    """
 
     def __init__(self) -> None:
+        self.unsent = 0
         self.token = 0
         self.failed = 0
 
@@ -16,7 +21,8 @@ class Deferred:
         self.port = port
 
     def queue(self, offset: int, length: int, position: int, operation: int, token: int) -> int:
-        """Take one operation (see `kernel`); 0, or 3 (store.BUSY) when there is no room for it now."""
+        """Take one operation (see `kernel`); 0, or what the store is to answer: BUSY when there is no room for it now,
+        FAILED when it can never be done."""
         return 3
 
     def submit(self) -> int:

@@ -18,6 +18,7 @@ cdef class FileStore(Store):
     @cython.locals(done=int64_t, operation=int)
     cdef int64_t write(self, Port port, uint64_t offset, uint64_t length, uint64_t position, uint64_t stable, uint64_t token) except -1 nogil
     cdef int64_t sync(self, Port port, uint64_t token) except -1 nogil
+    @cython.locals(answer=int64_t)
     cdef int64_t _defer(self, uint64_t offset, uint64_t length, uint64_t position, int operation, uint64_t token) except -1 nogil
     cpdef int64_t submit(self) except -1
     cpdef int64_t reap(self) except -1

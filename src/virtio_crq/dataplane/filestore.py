@@ -16,6 +16,8 @@ from virtio_crq.dataplane.uring import Uring
 from virtio_crq.errors import UsageError
 from virtio_crq.platform.port import Port
 
+RETRY = 0.001  # seconds until a kernel that was short of something is asked again
+
 
 def defer(descriptor: int, engine: str) -> Deferred:
     """The means of waiting: "auto" is io_uring, or threads where it is forbidden."""
@@ -89,14 +91,18 @@ class FileStore(Store):
         return self._defer(0, 0, 0, 3, token)
 
     def _defer(self, offset: int, length: int, position: int, operation: int, token: int) -> int:
-        if self.deferred.queue(offset, length, position, operation, token) != 0:
-            return 3
+        answer = self.deferred.queue(offset, length, position, operation, token)
+        if answer != 0:
+            return answer
         self.misses += 1
         self.pending += 1
         return 1
 
     def submit(self) -> int:
-        return self.deferred.submit() if self.pending else 0
+        if self.pending:
+            self.deferred.submit()
+            self.unsent = self.deferred.unsent
+        return 0
 
     def reap(self) -> int:
         if not self.pending or not self.deferred.reap():
@@ -112,7 +118,7 @@ class FileStore(Store):
     def close(self) -> None:
         """Waits for what is pending: a write must not land after somebody else took the image over."""
         while self.pending:
-            if not self.reap():
-                select.select([self.wakeup()], [], [], 1)
+            self.submit()
+            if not self.reap() and select.select([self.wakeup()], [], [], RETRY if self.unsent else 1)[0]:
                 os.eventfd_read(self.wakeup())
         self.deferred.close()

@@ -218,14 +218,20 @@ static inline int64_t kernel_uring_queue(struct kernel_uring *uring, int fd, str
 	return 0;
 }
 
-static inline int64_t kernel_uring_enter(struct kernel_uring *uring, uint32_t wait)
+/* How many entries the kernel has yet to take: it may take none or a part now, and is asked again later. */
+static inline int64_t kernel_uring_enter(struct kernel_uring *uring)
 {
-	long done = syscall(SYS_io_uring_enter, uring->fd, uring->queued, wait, wait ? IORING_ENTER_GETEVENTS : 0, NULL, 0);
+	long done;
 
-	if (done < 0)
+	if (!uring->rings)
+		return -EBADF;
+	do
+		done = syscall(SYS_io_uring_enter, uring->fd, uring->queued, 0, 0, NULL, 0);
+	while (done < 0 && errno == EINTR);
+	if (done < 0 && errno != EAGAIN && errno != EBUSY && errno != ENOMEM)
 		return -errno;
-	uring->queued -= (uint32_t)done;
-	return 0;
+	uring->queued -= done > 0 ? (uint32_t)done : 0;
+	return uring->queued;
 }
 
 static inline int64_t kernel_uring_reap(struct kernel_uring *uring)
@@ -258,7 +264,7 @@ static inline int64_t kernel_uring_queue(struct kernel_uring *uring, int fd, str
 	(void)uring, (void)fd, (void)handle, (void)offset, (void)length, (void)position, (void)operation, (void)token;
 	return -ENOSYS;
 }
-static inline int64_t kernel_uring_enter(struct kernel_uring *uring, uint32_t wait) { (void)uring, (void)wait; return -ENOSYS; }
+static inline int64_t kernel_uring_enter(struct kernel_uring *uring) { (void)uring; return -ENOSYS; }
 static inline int64_t kernel_uring_reap(struct kernel_uring *uring)
 {
 	(void)uring;

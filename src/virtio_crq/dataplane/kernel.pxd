@@ -22,7 +22,7 @@ cdef extern from "kernel.h" nogil:
     void kernel_uring_close(kernel_uring *uring)
     void kernel_uring_free(kernel_uring *uring)
     int64_t kernel_uring_queue(kernel_uring *uring, int fd, seam_handle *handle, uint64_t offset, uint64_t length, uint64_t position, int operation, uint64_t token)
-    int64_t kernel_uring_enter(kernel_uring *uring, uint32_t wait)
+    int64_t kernel_uring_enter(kernel_uring *uring)
     int64_t kernel_uring_reap(kernel_uring *uring)
 
 cpdef int64_t transfer(int fd, Port port, uint64_t offset, uint64_t length, uint64_t position, int operation, int now) noexcept nogil
@@ -40,5 +40,5 @@ cdef class Submission:
     cdef readonly uint64_t token
     cdef readonly int64_t result
     cpdef int64_t queue(self, int fd, Port port, uint64_t offset, uint64_t length, uint64_t position, int operation, uint64_t token) noexcept nogil
-    cpdef int64_t enter(self, uint32_t wait) noexcept nogil
+    cpdef int64_t enter(self) noexcept nogil
     cpdef int64_t reap(self) noexcept nogil

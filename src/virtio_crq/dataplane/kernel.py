@@ -55,8 +55,8 @@ class Submission:
     def queue(self, fd: int, port: object, offset: int, length: int, position: int, operation: int, token: int) -> int:
         return kernel_uring_queue(self.uring, fd, port.handle, offset, length, position, operation, token)
 
-    def enter(self, wait: int) -> int:
-        return kernel_uring_enter(self.uring, wait)
+    def enter(self) -> int:
+        return kernel_uring_enter(self.uring)
 
     def reap(self) -> int:
         if not kernel_uring_reap(self.uring):

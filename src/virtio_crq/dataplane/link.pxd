@@ -15,6 +15,7 @@ cdef class Link:
     cdef readonly Staging staging
     cdef object on_control
     cdef object on_fault
+    cdef public object on_failure
     cdef readonly uint64_t max_copy
     cdef readonly dict refusals
     cdef readonly dict table

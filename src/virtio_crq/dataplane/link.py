@@ -11,7 +11,7 @@ from virtio_crq.dataplane.service import Service
 from virtio_crq.dataplane.staging import Staging
 from virtio_crq.dataplane.store import Store
 from virtio_crq.errors import DriverFault
-from virtio_crq.platform.channel import AVAIL, CONTROL, CREDIT, LOST, NOTHING, USED, Channel
+from virtio_crq.platform.channel import AVAIL, CONTROL, CREDIT, LOST, NOTHING, STALLED, USED, Channel
 from virtio_crq.platform.partition import Arena
 from virtio_crq.platform.port import Port
 
@@ -23,8 +23,10 @@ TURNS = 4  # mini-batches of one queue in one turn
 class Link:
     """One connection. All methods belong to the thread of its worker (or to nobody yet): see `Worker.call`.
 
-    `on_control(kind, entry)` gets what the data plane does not understand: kind CONTROL or LOST, and the raw entry.
+    `on_control(kind, entry)` gets what the data plane does not understand: kind CONTROL or LOST, and the raw entry; or
+    STALLED, when an announcement found no room at the partner.
     `on_fault(device, queue, rule, detail)` is told when a queue was stopped: the device now needs a reset.
+    `on_failure(error)` is told of an error of our own in a turn; the worker turns this link no more.
     `refusals` counts every broken rule by name.
     """
 
@@ -44,6 +46,7 @@ class Link:
         self.on_control = on_control
         self.on_fault = on_fault
         self.max_copy = max_copy
+        self.on_failure: Callable[[Exception], None] = lambda error: None
         self.refusals: dict[str, int] = {}
         self.table: dict[tuple[int, int], Service] = {}
         self.services: list[Service] = []
@@ -130,21 +133,31 @@ class Link:
             entries += 1
             self._hear(kind)
         moved = entries
+        self.unsaid = 0
         for store in self.stores:
             if store.pending:
                 moved += self._reap(store)
-        self.unsaid = 0
         for service in self.services:
             if service.ready and not service.store.orphans:
                 moved += self._serve(service)
+        for store in self.stores:
+            if store.unsent:
+                store.submit()
+                self.unsaid += store.unsent
+        if self.channel.stalled:
+            self.channel.stalled = 0
+            self._control(STALLED, b"")
         return moved
+
+    def _control(self, kind: int, entry: bytes) -> None:
+        self.on_control(kind, entry)
+        if self.armed:  # it may have registered anew, which masks the interrupt: the next sleep arms it again
+            self.port.signal(0)
+            self.armed = 0
 
     def _hear(self, kind: int) -> int:
         if kind in (CONTROL, LOST):
-            self.on_control(kind, self.channel.entry())
-            if self.armed:  # it may have registered anew, which masks the interrupt: the next sleep arms it again
-                self.port.signal(0)
-                self.armed = 0
+            self._control(kind, self.channel.entry())
             return 0
         service = self._find(self.channel.device, self.channel.queue)
         if service is None:

@@ -7,6 +7,7 @@ cdef class Store:
     cdef public uint64_t capacity
     cdef public uint64_t orphans
     cdef public uint64_t pending
+    cdef readonly uint64_t unsent
     cdef readonly list owners
     cdef readonly uint64_t token
     cdef readonly int64_t result

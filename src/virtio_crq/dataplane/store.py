@@ -16,12 +16,13 @@ BUSY = 3
 
 
 class Store:
-    """Used by one worker's thread. `capacity` is in bytes."""
+    """Used by one worker's thread. `capacity` is in bytes; of the `pending` operations, `unsent` await a `submit`."""
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
         self.orphans = 0  # operations still running for queues that were closed: nothing new starts before they end
         self.pending = 0
+        self.unsent = 0
         self.owners: list[Any] = []
         self.token = 0
         self.result = 0

@@ -10,7 +10,6 @@ cdef class Uring(Deferred):
     cdef int event
     cdef Submission submission
     cdef uint64_t room
-    cdef uint64_t unsent
     cdef uint16_t[::1] free
     cdef uint64_t[::1] offsets
     cdef uint64_t[::1] lengths
@@ -19,7 +18,9 @@ cdef class Uring(Deferred):
     cdef uint64_t[::1] operations
     @cython.locals(slot=uint64_t)
     cdef int64_t queue(self, uint64_t offset, uint64_t length, uint64_t position, int operation, uint64_t token) except -1 nogil
+    @cython.locals(refused=int64_t)
     cdef int64_t _push(self, uint64_t slot) except -1 nogil
+    @cython.locals(left=int64_t)
     cpdef int64_t submit(self) except -1
     @cython.locals(slot=uint64_t, result=int64_t)
     cpdef int64_t reap(self) except -1

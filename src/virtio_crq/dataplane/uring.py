@@ -25,7 +25,6 @@ class Uring(Deferred):
             os.close(self.event)
             raise
         self.room = DEPTH
-        self.unsent = 0
         self.free = array("H", range(DEPTH))
         self.offsets = array("Q", bytes(8 * DEPTH))
         self.lengths = array("Q", bytes(8 * DEPTH))
@@ -46,8 +45,8 @@ class Uring(Deferred):
         return self._push(slot)
 
     def _push(self, slot: int) -> int:
-        # As many entries as slots: there is always one.
-        self.submission.queue(
+        # As many entries as slots: there is always one. What is refused all the same never began.
+        refused = self.submission.queue(
             self.descriptor,
             self.port,
             self.offsets[slot],
@@ -56,14 +55,20 @@ class Uring(Deferred):
             self.operations[slot],
             slot,
         )
+        if refused:
+            self.free[self.room] = slot
+            self.room += 1
+            return 2
         self.unsent += 1
         return 0
 
     def submit(self) -> int:
         if self.unsent:
             with cython.nogil:
-                self.submission.enter(0)
-            self.unsent = 0
+                left = self.submission.enter()
+            if left < 0:
+                raise OSError(-left, os.strerror(-left))
+            self.unsent = left
         return 0
 
     def reap(self) -> int:
@@ -81,9 +86,11 @@ class Uring(Deferred):
                     self.offsets[slot] += result
                     self.lengths[slot] -= result
                     self.positions[slot] += result
-                    self._push(slot)
-                    self.submit()
-                    continue
+                    if self._push(slot) == 0:
+                        self.submit()
+                        continue
+                    self.failed = 5
+                    return 1
             self.free[self.room] = slot
             self.room += 1
             return 1

@@ -12,6 +12,8 @@ cdef class Worker:
     cdef readonly object polling
     cdef readonly list links
     cdef readonly uint64_t sleeps
+    cdef readonly uint64_t failures
+    cdef object on_end
     cdef readonly object failure
     cdef object _stopping
     cdef object _requests

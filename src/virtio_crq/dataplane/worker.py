@@ -11,6 +11,7 @@ makes the platform raise it then (edge interrupts signal at unmask). So nothing 
 """
 
 import contextlib
+import logging
 import os
 import select
 import threading
@@ -25,6 +26,7 @@ from virtio_crq.dataplane.link import Link
 from virtio_crq.errors import VirtioCrqError
 from virtio_crq.platform.port import pause
 
+log = logging.getLogger("virtio_crq.dataplane")
 T = TypeVar("T")
 SPINS = 32  # pauses between two looks, with the interpreter's lock released
 
@@ -33,14 +35,18 @@ class Worker:
     """`polling` is how long it looks for work before it sleeps, in microseconds; None: it never does, unless it has no
     connections, when it would only take time from those that have.
 
-    `sleeps` counts sleeps. `failure` is what ended the thread, if anything but `stop` did.
+    An error in a turn of one connection ends the service of that one: it is dropped and its `on_failure` is called.
+    `failures` counts these, `sleeps` counts sleeps. `failure` is what ended the thread, if anything but `stop` did;
+    `on_end` is called when that happens.
     """
 
-    def __init__(self, name: str, polling: int | None = 50) -> None:
+    def __init__(self, name: str, polling: int | None = 50, on_end: Callable[[], None] = lambda: None) -> None:
         self.name = name
         self.polling = polling
         self.links: list[Link] = []
         self.sleeps = 0
+        self.failures = 0
+        self.on_end = on_end
         self.failure: BaseException | None = None
         self._stopping = False
         self._requests: deque[Callable[[], None]] = deque()
@@ -111,7 +117,8 @@ class Worker:
                     self._sleep()
         except BaseException as error:
             self.failure = error
-            raise
+            log.exception("worker %s has ended", self.name)
+            self.on_end()
         finally:
             self._answer()
 
@@ -127,11 +134,22 @@ class Worker:
         """One turn of every link; 0 when there was nothing to do."""
         moved = 0
         for link in self.links:
-            moved += link.turn()
+            try:
+                moved += link.turn()
+            except Exception as error:
+                self._give_up(link, error)
+                return 1
         with cython.nogil:
             for _ in range(SPINS if moved == 0 else 1):
                 pause()
         return moved
+
+    def _give_up(self, link: Link, error: Exception) -> None:
+        """An error that no rule foresees: nobody knows what state this connection is in, so it is turned no more."""
+        self.failures += 1
+        self._drop(link)
+        link.port.signal(0)
+        link.on_failure(error)
 
     def _spin(self, microseconds: int) -> bool:
         """Whether work came within that time."""
@@ -166,7 +184,11 @@ class Worker:
         """The last look: what came while the interrupts were being turned on."""
         moved = 0
         for link in self.links:
-            found = link.turn()
+            try:
+                found = link.turn()
+            except Exception as error:
+                self._give_up(link, error)
+                return 1
             if found and link.armed:
                 link.port.signal(0)
                 link.armed = 0

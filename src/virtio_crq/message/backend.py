@@ -214,10 +214,14 @@ class BackEnd:
         if served.machine.running:
             self._tell(served)
 
-    def needs_reset(self, device: int, reason: str) -> None:
-        """A queue of `device` broke rule `reason`: count it, stop its queues, tell a running driver."""
+    def needs_reset(self, device: int, reason: str | None) -> None:
+        """A queue of `device` broke rule `reason`: count it, stop its queues, tell a running driver.
+
+        None counts nothing: whose doing it is will only be known afterwards.
+        """
         served = self._served[device]
-        served.refused[reason] += 1
+        if reason is not None:
+            served.refused[reason] += 1
         was_running = served.machine.running
         # A fault that arrives after the driver's reset belongs to the past.
         if served.machine.state is not State.RESET and served.fault() and was_running:

@@ -11,6 +11,7 @@ USED = 2  # the device has used ring entries before `position`
 CREDIT = 3  # nothing new, but the right to announce on `queue` of `device` is returned
 CONTROL = 4  # an entry for the control plane; take it with `entry()`
 LOST = 5  # the partner is gone or the session was replaced; `entry()` says how
+STALLED = 6  # never polled: what an owner of a channel is told whose `stalled` was set
 
 
 class Channel:
@@ -18,6 +19,9 @@ class Channel:
 
     After `poll()` returned AVAIL, USED or CREDIT: `device`, `queue`, `position` (16 bits) and `credit` (1 when the
     entry returns the partner's right to announce on this queue) describe the entry.
+
+    `stalled` is set when the platform dropped an announcement because the partner has no room for it. With credits
+    kept that cannot be: waiting for room would be wrong, the connection is over.
     """
 
     def __init__(self) -> None:
@@ -25,6 +29,7 @@ class Channel:
         self.queue = 0
         self.position = 0
         self.credit = 0
+        self.stalled = 0
 
     def poll(self) -> int:
         """Take the next entry; NOTHING when none waits. Never blocks."""

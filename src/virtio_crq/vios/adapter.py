@@ -8,6 +8,7 @@
 Everything here runs in the worker's thread once `start` was called; the views only read.
 """
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -27,7 +28,8 @@ from virtio_crq.virtio import block, status
 from virtio_crq.virtio.deviceid import DeviceId
 from virtio_crq.virtio.features import NAMES, bits_of
 
-CLOSED, WAITING, OPEN = "closed", "waiting for client", "open"
+CLOSED, WAITING, OPEN, FAILED = "closed", "waiting for client", "open", "failed"
+log = logging.getLogger("virtio_crq.vios")
 ServedDevice = BlockDevice | EntropyDevice
 
 
@@ -43,6 +45,7 @@ class Connection(Protocol):
     def window(self) -> int: ...
     @property
     def refusals(self) -> Counter[str]: ...
+    def partner_going(self) -> bool: ...
     def control(self, kind: int, entry: bytes) -> None: ...
     def start(self) -> None: ...
     def close(self) -> None: ...
@@ -83,6 +86,8 @@ class Adapter:
         self.targets = targets
         self.opened = 0
         self.lost = 0
+        self.cut_off = 0  # copies that were refused because the client had gone
+        self.failure: Exception | None = None  # our own error that ended the service of this client
         self.last_loss = ""
         self._faults: Counter[str] = Counter()
         self._worker: Worker | None = None
@@ -91,6 +96,7 @@ class Adapter:
         self._connection.on_opened = self._on_opened
         self._connection.on_lost = self._on_lost
         self._link = make_link(self._connection.control, self._on_fault)
+        self._link.on_failure = self._fail
         for number, target in enumerate(targets):
             target.device.bind(number, self._link, self._connection.window, self._on_fault, fetch)
 
@@ -104,10 +110,28 @@ class Adapter:
     def close(self) -> None:
         """Stop serving; the client sees its partner leave."""
         if self._worker is not None:
-            self._worker.call(self._connection.close)
-            self._worker.remove(self._link)
-            self._worker = None
-        self._link.close()
+            worker, self._worker = self._worker, None
+            worker.remove(self._link)
+            worker.call(self._leave)
+        else:
+            self._leave()
+
+    def _leave(self) -> None:
+        """Both halves, whatever state an error left the other in."""
+        for end in (self._connection.close, self._link.close):
+            try:
+                end()
+            except Exception as error:
+                if self.failure is None:
+                    raise
+                log.warning("%s: closing after its failure: %s", self.place.adapter, error)
+
+    def _fail(self, error: Exception) -> None:
+        """An error of ours: this client is served no more, as if its server had gone. All others go on."""
+        self.failure = error
+        who = (self.place.adapter, self.place.client)
+        log.error("%s, client %s: service ended by an error of the server", *who, exc_info=error)
+        self._leave()
 
     def rescan(self) -> list[str]:
         """Look at the size of every image again; the targets that changed, whose drivers were told."""
@@ -126,9 +150,9 @@ class Adapter:
             unit_address=self.place.unit_address,
             client=self.place.client,
             client_number=self.place.client_number,
-            state=OPEN if session else WAITING if self._worker else CLOSED,
+            state=FAILED if self.failure else OPEN if session else WAITING if self._worker else CLOSED,
             session=session,
-            counters={"sessions": self.opened, "losses": self.lost},
+            counters={"sessions": self.opened, "losses": self.lost, "copies_cut_off": self.cut_off},
             refused=dict(refused),
             targets=tuple(self._view_target(number, target) for number, target in enumerate(self.targets)),
         )
@@ -146,7 +170,13 @@ class Adapter:
 
     def _on_fault(self, device: int, queue: int, rule: str, detail: str) -> None:
         self._faults[rule] += 1
-        self._back_end.needs_reset(device, rule)
+        self._back_end.needs_reset(device, None)
+        # A copy is also refused when the partner has just gone. The news of that waits in the ring, or the entry that
+        # was to tell the driver found nobody; then nothing is held against it.
+        if rule == "copy-refused" and self._connection.partner_going():
+            self.cut_off += 1
+        else:
+            self._back_end.count(device, rule)
 
     def _rescan(self) -> list[str]:
         changed = []

@@ -2,24 +2,27 @@
 """What stands behind a target: `null:SIZE`, `ram:SIZE` or `file:PATH[,engine=auto|io_uring|threads]`."""
 
 import hashlib
+import logging
 import os
 import re
 import secrets
 import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from virtio_crq.dataplane.filestore import FileStore
 from virtio_crq.dataplane.nullstore import NullStore
 from virtio_crq.dataplane.ramstore import RamStore
 from virtio_crq.dataplane.store import Store
-from virtio_crq.errors import UsageError, VirtioCrqError
+from virtio_crq.errors import UsageError
 from virtio_crq.vios.lock import Clock, acquire
 
+log = logging.getLogger("virtio_crq.vios")
 SECTOR = 512  # virtio 1.4 §5.2.4: capacity counts 512-byte sectors whatever the block size
 NULL, RAM, FILE = "null", "ram", "file"
-ENGINES = {"auto": "auto", "io_uring": "uring", "threads": "threads"}  # as people write them: as the store does
+ENGINES = ("auto", "io_uring", "threads")
 IDENTITY_BYTES = 16
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _SIZE = re.compile(r"(\d+)\s*([KMGT]?)(?:i?B)?", re.IGNORECASE)
@@ -166,11 +169,17 @@ def open_backing(spec: BackingSpec, *, readonly: bool, clock: Clock) -> Backing:
 
 def _file_store(spec: BackingSpec, descriptor: int, size: int) -> Store:
     try:
-        return FileStore(descriptor, size, ENGINES[spec.engine])
-    except (OSError, VirtioCrqError) as error:
-        raise UsageError(
-            f"{spec.path}: engine {spec.engine} cannot be used here ({error}); engine=auto takes what can"
-        ) from error
+        return FileStore(descriptor, size, "threads" if spec.engine == "threads" else "uring")
+    except UsageError as error:
+        if spec.engine != "auto":
+            raise UsageError(f"{spec.path}: {error}; engine=auto would take threads") from error
+        _say_once(str(error))
+        return FileStore(descriptor, size, "threads")
+
+
+@cache
+def _say_once(reason: str) -> None:
+    log.info("%s; threads do the I/O of files", reason)
 
 
 def _file_seed(descriptor: int) -> bytes:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from virtio_crq.dataplane.worker import Worker
-from virtio_crq.errors import UsageError
+from virtio_crq.errors import UsageError, VirtioCrqError
 from virtio_crq.vios.adapter import Adapter, AdapterPlace, Connect, Target
 from virtio_crq.vios.backing import (
     IDENTITY_BYTES,
@@ -56,6 +56,7 @@ class Server:
         self._record = CacheRecord(settings.record)
         self._backings: list[Backing] = []
         self._workers: list[Worker] = []
+        self._end: Callable[[], object] = lambda: None
         self.adapters: list[Adapter] = []
         try:
             targets = self._make_targets(entries, settings.base, clock or SystemClock())
@@ -67,7 +68,7 @@ class Server:
         count = settings.workers or os.cpu_count() or 1
         # More threads than connections would only sleep.
         for number in range(max(1, min(count, len(self.adapters)))):
-            self._workers.append(Worker(f"worker-{number}", settings.polling))
+            self._workers.append(Worker(f"worker-{number}", settings.polling, self._worker_ended))
 
     def start(self) -> None:
         """Serve from now on."""
@@ -77,11 +78,22 @@ class Server:
             adapter.start(self._workers[number % len(self._workers)])
 
     async def serve(self, socket: Path, stop: asyncio.Event, ready: Callable[[], None]) -> None:
-        """Start, say `ready`, answer on the control socket, and return when `stop` is set."""
+        """Start, say `ready`, answer on the control socket, and return when `stop` is set.
+
+        A worker that cannot go on takes the server with it: its clients must see their partner leave.
+        """
+        loop = asyncio.get_running_loop()
+        self._end = lambda: loop.call_soon_threadsafe(stop.set)
         async with ControlSocket(socket, self.commands()):
             self.start()
             ready()
             await stop.wait()
+        for worker in self._workers:
+            if worker.failure is not None:
+                raise VirtioCrqError(f"worker {worker.name} has ended: {worker.failure!r}")
+
+    def _worker_ended(self) -> None:
+        self._end()
 
     def commands(self) -> Mapping[str, Command]:
         """What the control socket understands."""

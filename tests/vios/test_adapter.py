@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who is to blame for a refused copy: a client that took its memory away, not one that died."""
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from virtio_crq.message.backend import BackEnd
+from virtio_crq.message.bus import Bus
+from virtio_crq.message.device import DeviceModel
+from virtio_crq.vios.adapter import Adapter, AdapterPlace, Target
+from virtio_crq.vios.entropydevice import EntropyDevice
+from virtio_crq.vios.mapping import ENTROPY, MapEntry
+from virtio_crq.vios.ringdevice import OnFault
+
+
+class Wire:
+    """Stands for the connection and its link."""
+
+    session = 1
+    window = 1 << 20
+    going = False
+    refusals: Counter[str] = Counter()
+    on_fault: OnFault
+
+    def partner_going(self) -> bool:
+        return self.going
+
+    def control(self, kind: int, entry: bytes) -> None: ...
+    def start(self) -> None: ...
+    def close(self) -> None: ...
+
+    def connect(self, back_end: Callable[[Bus], BackEnd], queues: int, devices: int) -> tuple[Any, Any]:
+        back_end(self)  # type: ignore[arg-type]
+        return self, self.link
+
+    def link(self, on_control: object, on_fault: OnFault) -> Any:
+        self.on_fault = on_fault
+        return self
+
+
+@pytest.fixture
+def wire() -> Wire:
+    return Wire()
+
+
+@pytest.fixture
+def adapter(wire: Wire) -> Adapter:
+    device: DeviceModel = EntropyDevice(bytes(16))
+    target = Target(MapEntry("web1", "rng", "kernel", False, ENTROPY, "here"), device, None)  # type: ignore[arg-type]
+    return Adapter(AdapterPlace("vhost0", "V1-C2", 0x30000002, "web1", 2), (target,), wire.connect, "batched")
+
+
+def refused(adapter: Adapter) -> dict[str, int]:
+    return dict(adapter.view().targets[0].refused)
+
+
+@pytest.mark.clause("CRQ-D-43")
+def test_a_living_clients_refused_copy_counts_against_it(adapter: Adapter, wire: Wire) -> None:
+    wire.on_fault(0, 0, "copy-refused", "answered -11")
+    assert refused(adapter) == {"copy-refused": 1}
+    assert adapter.view().counters["copies_cut_off"] == 0
+
+
+@pytest.mark.clause("CRQ-D-43")
+def test_a_dead_clients_refused_copy_does_not(adapter: Adapter, wire: Wire) -> None:
+    wire.going = True
+    wire.on_fault(0, 0, "copy-refused", "answered -11")
+    assert refused(adapter) == {}
+    assert adapter.view().refused == {}
+    assert adapter.view().counters["copies_cut_off"] == 1
+    wire.on_fault(0, 0, "chain-loop", "at head 3")
+    assert refused(adapter) == {"chain-loop": 1}, "what it did before it died it did"
