@@ -104,3 +104,27 @@ def test_a_request_without_room_for_its_answer_is_answered_refused(bench: Bench)
     assert (answer.msg_id, answer.device, answer.token) == (REFUSED, 1, 0x0107)
     assert Refused.decode(answer.payload).msg_id == GET_DEVICE_INFO
     assert bench.server.session == 7
+
+
+@pytest.mark.clause("CRQ-D-23", "CRQ-D-22")
+@pytest.mark.parametrize("length", [40, 200])  # by register calls, and by copy
+def test_an_answer_is_in_its_slot_when_the_entry_is_sent_and_a_body_is_copied_once(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, length: int
+) -> None:
+    bench.begin()
+    bench.client.send(Message(0x0A, 1, bytes(length), token=0x0107))
+    bench.s.asked.clear()
+    bench.server.pump()
+    assert bench.s.asked[Hypercall.H_READ_RDMA] + bench.s.asked[Hypercall.H_COPY_RDMA] == 1
+    body = bytes(at % 251 + 1 for at in range(length))
+    at = int(bench.client.limits.area_address) + bench.c.sent[-1][8] * SLOT_SIZE
+    stood: list[bytes | None] = []
+    plain_send = Side.send
+
+    def send(side: Side, entries: list[bytes]) -> tuple[int, int]:
+        stood.append(bench.c.load(at, length))
+        return plain_send(side, entries)
+
+    monkeypatch.setattr(Side, "send", send)
+    bench.server.send(Message(0x0A, 1, body, response=True, token=0x0107))
+    assert stood == [body]

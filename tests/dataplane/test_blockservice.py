@@ -5,6 +5,8 @@ import pytest
 from disk import FLUSH, GET_ID, IN, OUT, Disk
 from rig import Rig
 
+from virtio_crq.dataplane.ramstore import RamStore
+
 OK, IOERR, UNSUPP = 0, 1, 2
 pytestmark = pytest.mark.parametrize("fetch", ["naive", "batched"])
 
@@ -73,6 +75,15 @@ def test_the_status_says_what_became_of_a_request(fetch: str, request_: dict[str
     disk = Disk(Rig(), fetch=fetch)
     assert one(disk, **request_)[0] == status  # type: ignore[arg-type]
     assert disk.service.errors == (status != OK)
+
+
+@pytest.mark.clause("CRQ-D-76")
+@pytest.mark.parametrize("kind", [IN, OUT])
+def test_the_end_is_where_the_device_says_whatever_the_store_holds(fetch: str, kind: int) -> None:
+    disk = Disk(Rig(), fetch=fetch, sectors=2048, store=RamStore(4096 * 512))
+    more = {"length": 1024} if kind == IN else {"data": bytes(1024)}
+    for sector, status in ((2046, OK), (2047, IOERR), (2048, IOERR)):
+        assert one(disk, kind, sector=sector, **more)[0] == status  # type: ignore[arg-type]
 
 
 @pytest.mark.clause("CRQ-D-77")

@@ -238,6 +238,10 @@ def test_without_an_announcement_the_clients_memory_is_left_alone(fetch: str, ev
     disk.submit(IN, 0, length=512)  # made available, never announced
     for _ in range(50):
         disk.rig.link.turn()
+    service = disk.rig.link.service(0, 0)
+    assert service is not None
+    for _ in range(3):  # not even when it is the queue's turn
+        service.turn()
     assert disk.rig.platform.log == []
 
 

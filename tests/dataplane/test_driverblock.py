@@ -159,6 +159,7 @@ def test_a_busy_mapping_is_taken_up_where_it_stopped(speed: str) -> None:
     rig.pages.codes = [0, 1]
     assert rig.driver.submit(slot, READ, 0, 512) < 0
     assert [name for name, _bus, _access in rig.pages.asked] == ["map"]
+    assert rig.ring.in_flight == 0, "nothing is made available before all of it is mapped"
     assert rig.driver.submit(slot, READ, 0, 512) == 0
     assert [name for name, _bus, _access in rig.pages.asked] == ["map"] * 3
     assert rig.driver.stalls == 1

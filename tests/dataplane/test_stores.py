@@ -147,6 +147,28 @@ def test_a_store_that_waits_keeps_no_other_device_waiting(image: int) -> None:
     assert order == [2, 3, 1], "requests end when the store is done with them"
 
 
+@pytest.mark.clause("CRQ-D-51", "CRQ-D-52", "CRQ-D-63")
+def test_what_was_in_the_store_at_a_reset_ends_without_a_trace(image: int) -> None:
+    gate = Gate()
+    rig = Rig()
+    disk = Disk(rig, store=FileStore(image, SIZE, Threads(image, gate)))
+    disk.submit(OUT, 5, b"old" + bytes(509), tag="write")
+    disk.announce()
+    rig.run()
+    rig.link.close_queue(0, 0)
+    rig.platform.log.clear()
+    rig.channel.said.clear()
+    gate.open()
+    rig.run()
+    disk.open()  # the driver came back, and what is left of the past has ended by now
+    rig.run()
+    assert disk.store.orphans == 0
+    assert rig.platform.log == []
+    assert rig.channel.said == []
+    assert disk.ring.used_index() == 0
+
+
+@pytest.mark.clause("CRQ-D-89")
 def test_a_queue_opened_again_waits_for_what_the_old_one_left_in_the_store(image: int) -> None:
     gate = Gate()
     rig = Rig()
