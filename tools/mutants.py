@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Break the code on purpose, one clause at a time, and demand that the named tests notice.
 
-    python tools/mutants.py                       every row of tools/mutants.toml
+    python tools/mutants.py                       every row of tests/mutants
     python tools/mutants.py --clause CRQ-D-39     the rows of one clause
     python tools/mutants.py --sample 10 --seed 7  the rows of ten clauses drawn at random
 
@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parents[1]
-TABLE = CHECKOUT / "tools/mutants.toml"
+TABLES = CHECKOUT / "tests/mutants"
 TREES = ("src", "tests", "docs", "tools")
 FILES = ("pyproject.toml", "setup.py")
 SECONDS = 60  # a test may take; a mutant that hangs is a mutant noticed
@@ -61,9 +61,9 @@ class Mutant:
         return f"{self.clause:<10} {self.file.removeprefix('src/virtio_crq/')}: {self.why}"
 
 
-def read_table(path: Path = TABLE) -> list[Mutant]:
-    """The rows of the table; a row has `old` and `new`, or several `edits`."""
-    rows = tomllib.loads(path.read_text())["mutant"]
+def read_tables(folder: Path = TABLES) -> list[Mutant]:
+    """Rows with exact texts `old` and `new`, or several such `edits`; `file` is in src/virtio_crq, tests in tests/."""
+    rows = [row for path in sorted(folder.glob("*.toml")) for row in tomllib.loads(path.read_text())["mutant"]]
     return [
         Mutant(
             row["clause"],
@@ -133,6 +133,8 @@ def noticed(place: Path, mutant: Mutant) -> bool:
         if mutant.compiled:
             build(place)
         done = run_tests(place, mutant.tests, mutant.interpreted)
+    except subprocess.TimeoutExpired:
+        return True
     finally:
         path.write_text(original)
         if not mutant.compiled:  # as old as it was: no build has to look at it
@@ -153,7 +155,7 @@ def arguments() -> argparse.Namespace:
 
 def main() -> int:
     asked = arguments()
-    mutants = choose(read_table(), asked.clause, asked.sample, asked.seed)
+    mutants = choose(read_tables(), asked.clause, asked.sample, asked.seed)
     if asked.list or not mutants:
         print(*mutants, sep="\n")
         return 0 if mutants else 1

@@ -170,6 +170,23 @@ def test_an_answer_to_another_call_is_not_taken(bench: Bench) -> None:
     assert [entry[8:] for entry in bench.s.sent] == [entry[8:] for entry in bench.c.sent]
 
 
+@pytest.mark.clause("CRQ-D-99", "CRQ-F-37")
+@pytest.mark.parametrize("serving", [False, True])
+def test_only_the_answer_that_repeats_the_number_opens(bench: Bench, serving: bool) -> None:
+    side, end = (bench.s, bench.server) if serving else (bench.c, bench.client)
+    (bench.client if serving else bench.server).start()
+    end.start()
+    call = side.sent[-1]
+    assert call[:8] == INITIALIZE[:8]
+    assert any(call[8:])
+    side.enqueue(COMPLETE[:8] + b"another!")
+    end.pump()
+    assert (end.phase, end.refusals) == (Phase.REGISTERED, {"init-stale": 1})
+    side.enqueue(COMPLETE[:8] + call[8:])
+    end.pump()
+    assert end.phase is Phase.INITIALIZED
+
+
 @pytest.mark.clause("CRQ-D-99", "CRQ-F-37", "CRQ-D-100", "CRQ-F-38")
 @pytest.mark.parametrize("serving", [False, True])
 def test_an_unasked_completion_and_an_unknown_code_are_refused(bench: Bench, serving: bool) -> None:

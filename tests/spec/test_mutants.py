@@ -34,7 +34,7 @@ def load_tool() -> ModuleType:
 
 
 TOOL = load_tool()
-ROWS: list[Any] = TOOL.read_table()
+ROWS: list[Any] = TOOL.read_tables()
 
 
 @pytest.mark.parametrize("row", ROWS, ids=str)
