@@ -76,9 +76,9 @@ def read_tables(folder: Path = TABLES) -> list[Mutant]:
     ]
 
 
-def choose(mutants: list[Mutant], clause: str | None, sample: int | None, seed: int) -> list[Mutant]:
+def choose(mutants: list[Mutant], clauses: list[str] | None, sample: int | None, seed: int) -> list[Mutant]:
     """The rows asked for; a sample is drawn from the clauses, and takes all rows of each."""
-    wanted = {mutant.clause for mutant in mutants} if clause is None else {clause}
+    wanted = set(clauses or (mutant.clause for mutant in mutants))
     if sample is not None:
         wanted = set(random.Random(seed).sample(sorted(wanted), min(sample, len(wanted))))
     return [mutant for mutant in mutants if mutant.clause in wanted]
@@ -146,7 +146,7 @@ def noticed(place: Path, mutant: Mutant) -> bool:
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--clause", help="only the rows of this clause")
+    parser.add_argument("--clause", action="append", metavar="ID", help="only the rows of this clause; may be repeated")
     parser.add_argument("--sample", type=int, metavar="N", help="the rows of N clauses drawn at random")
     parser.add_argument("--seed", type=int, default=0, help="for --sample")
     parser.add_argument("--list", action="store_true", help="print the rows, break nothing")
