@@ -9,6 +9,9 @@ from setuptools import Extension, setup
 SOURCE = Path("src")
 ENGINE = sorted(str(path) for path in SOURCE.glob("virtio_crq/hypervisor/engine/*.c"))
 BINDING = "virtio_crq.hypervisor.binding"
+# What every compiled module needs of Cython's own (memoryviews above all): compiled once instead of once a module,
+# which halves the time of a build.
+SHARED = "virtio_crq.cythonruntime"
 # Sources of `binding_stops`: the same binding over an engine with its stop points compiled in.
 STOPS = Path("build/stops/virtio_crq/hypervisor")
 DIRECTIVES = {
@@ -28,7 +31,7 @@ def extension(name: str, sources: list[str], macros: list[tuple[str, str]]) -> E
         include_dirs=[f"src/virtio_crq/{part}" for part in ("platform", "dataplane", "hypervisor/engine", "bench")],
         depends=headers(name),
         define_macros=macros,
-        extra_compile_args=["-O2", "-g1", "-fno-strict-aliasing"],
+        extra_compile_args=["-O2", "-g0", "-fno-strict-aliasing"],
     )
 
 
@@ -66,10 +69,17 @@ def extensions() -> list[Extension]:
         name = ".".join(path.relative_to(SOURCE).with_suffix("").parts)
         found.append(extension(name, [str(path), *(ENGINE if name == BINDING else [])], []))
     found.append(extension(f"{BINDING}_stops", stops_sources(), [("STOP_POINTS", "1")]))
+    found.append(extension(SHARED, [f"src/{SHARED.replace('.', '/')}.c"], []))
     return found
 
 
 setup(
-    ext_modules=cythonize(extensions(), compiler_directives=DIRECTIVES, nthreads=2, build_dir="build/cython"),
+    ext_modules=cythonize(
+        extensions(),
+        compiler_directives=DIRECTIVES,
+        shared_utility_qualified_name=SHARED,
+        nthreads=2,
+        build_dir="build/cython",
+    ),
     options={"build_ext": {"parallel": 2}},
 )
