@@ -5,7 +5,7 @@ from libc.stdint cimport int64_t, uint64_t
 from virtio_crq.dataplane.blockdriver cimport BlockDriver
 from virtio_crq.dataplane.driverring cimport DriverRing
 from virtio_crq.platform.channel cimport Channel
-from virtio_crq.platform.port cimport pause
+from virtio_crq.platform.port cimport give_way, pause
 
 cdef extern from *:
     """

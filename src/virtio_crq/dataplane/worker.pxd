@@ -3,7 +3,7 @@ cimport cython
 from libc.stdint cimport int64_t, uint64_t
 
 from virtio_crq.dataplane.link cimport Link
-from virtio_crq.platform.port cimport pause
+from virtio_crq.platform.port cimport give_way, pause
 
 cdef uint64_t SPINS
 

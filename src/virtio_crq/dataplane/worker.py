@@ -24,7 +24,7 @@ import cython
 
 from virtio_crq.dataplane.link import Link
 from virtio_crq.errors import VirtioCrqError
-from virtio_crq.platform.port import pause
+from virtio_crq.platform.port import give_way, pause
 
 log = logging.getLogger("virtio_crq.dataplane")
 T = TypeVar("T")
@@ -142,6 +142,8 @@ class Worker:
         with cython.nogil:
             for _ in range(SPINS if moved == 0 else 1):
                 pause()
+            if moved == 0:
+                give_way()
         return moved
 
     def _give_up(self, link: Link, error: Exception) -> None:

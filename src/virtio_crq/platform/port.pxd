@@ -49,3 +49,5 @@ cdef class Port:
 cdef tuple _call(seam_handle *handle, uint64_t operation, tuple arguments)
 
 cpdef int64_t pause() noexcept nogil
+
+cpdef int64_t give_way() noexcept nogil

@@ -153,6 +153,12 @@ def pause() -> int:
     return 0
 
 
+def give_way() -> int:
+    """Offer the processor to whoever may be waiting for it: two polling partitions can share one."""
+    seam_yield()
+    return 0
+
+
 def _call(handle: object, operation: int, arguments: tuple[int, ...]) -> tuple[int, tuple[int, ...]]:
     if len(arguments) > SEAM_REGISTERS:
         raise ValueError(f"{len(arguments)} arguments, but a call takes {SEAM_REGISTERS}")

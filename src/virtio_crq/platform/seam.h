@@ -3,6 +3,7 @@
 #ifndef VIRTIO_CRQ_SEAM_H
 #define VIRTIO_CRQ_SEAM_H
 
+#include <sched.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -175,6 +176,12 @@ static inline uint64_t seam_swap64(uint64_t value)
 static inline void seam_fence(void)
 {
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+}
+
+/* For a loop that found nothing for a while: whoever it waits for may need this very processor. */
+static inline void seam_yield(void)
+{
+	sched_yield();
 }
 
 static inline void seam_pause(void)

@@ -50,3 +50,4 @@ cdef extern from "seam.h" nogil:
     uint64_t seam_swap64(uint64_t value)
     void seam_fence()
     void seam_pause()
+    void seam_yield()
