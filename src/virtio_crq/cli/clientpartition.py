@@ -25,7 +25,7 @@ MOST_DEVICES = 32  # per connection; each has one queue
 def client_partition(state: Path, name: str, options: Options | None = None, timeout: float = 10.0) -> Iterator[Client]:
     """The client partition `name` of a running machine, in this process, with every device up."""
     with attach(state, name) as partition:
-        client = Client(connects(partition), options)
+        client = Client(connects(partition), options, lifeline=partition.fileno())
         try:
             client.open(timeout)
             yield client

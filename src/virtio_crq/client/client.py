@@ -22,7 +22,7 @@ from virtio_crq.client.device import Options
 from virtio_crq.client.disk import Disk
 from virtio_crq.client.entropy import Entropy
 from virtio_crq.client.transfer import Transfer
-from virtio_crq.errors import PartnerLost, UsageError
+from virtio_crq.errors import PartnerLost, UsageError, VirtioCrqError
 from virtio_crq.virtio.block import ID_BYTES
 
 TICK = 0.1  # seconds between looks for what time alone makes due
@@ -31,7 +31,11 @@ TURNS = 64  # pumps in one go before an event loop gets its other work done
 
 
 class Client:
-    """One partition over its connections. Everything happens in the thread that calls; nothing runs behind it."""
+    """One partition over its connections. Everything happens in the thread that calls; nothing runs behind it.
+
+    `lifeline` is a descriptor that becomes readable when the platform has ended: then nothing will ever come again, and
+    whoever waits is told so by an error.
+    """
 
     def __init__(
         self,
@@ -39,8 +43,11 @@ class Client:
         options: Options | None = None,
         *,
         clock: Callable[[], float] = time.monotonic,
+        lifeline: int | None = None,
     ) -> None:
         self._clock = clock
+        self._lifeline = lifeline
+        self._orphaned = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._turn_due = False
         self.connections = [Connection(connect, options or Options(), self._wait) for connect in connects]
@@ -94,10 +101,13 @@ class Client:
             armed.append(connection)
             poller.register(connection.endpoint.fileno(), select.POLLIN)
             ready = connection.endpoint.arm() and ready
-        if ready:
-            poller.poll(max(0.0, pause) * 1000)
+        if self._lifeline is not None:
+            poller.register(self._lifeline, select.POLLIN)
+        found = poller.poll(max(0.0, pause) * 1000 if ready else 0)
         for connection in armed:
             connection.endpoint.disarm()
+        if any(descriptor == self._lifeline for descriptor, _ in found):
+            raise _orphan()
 
     def _patience(self) -> float:
         """How long nothing but an entry needs anybody's attention."""
@@ -126,21 +136,37 @@ class Client:
 
     @asynccontextmanager
     async def attached(self) -> AsyncIterator["Client"]:
-        """Let the running event loop drive the client."""
+        """Let the running event loop drive the client. What runs inside is cancelled when the platform has ended."""
         loop = asyncio.get_running_loop()
         self._loop = loop
+        inside = asyncio.current_task()
+        assert inside is not None
+        if self._lifeline is not None:
+            loop.add_reader(self._lifeline, self._cut, self._lifeline, inside)
         for connection in self.connections:
             loop.add_reader(connection.endpoint.fileno(), self._loop_turn)
         ticker = loop.create_task(self._tick())
         self._loop_turn()
         try:
             yield self
+        except asyncio.CancelledError:
+            if not self._orphaned:
+                raise
+            inside.uncancel()
+            raise _orphan() from None
         finally:
+            if self._lifeline is not None:
+                loop.remove_reader(self._lifeline)
             ticker.cancel()
             for connection in self.connections:
                 loop.remove_reader(connection.endpoint.fileno())
             self._loop = None
             await asyncio.gather(ticker, return_exceptions=True)
+
+    def _cut(self, lifeline: int, inside: asyncio.Task[Any]) -> None:
+        asyncio.get_running_loop().remove_reader(lifeline)
+        if not inside.cancelling():
+            self._orphaned = inside.cancel()
 
     async def _tick(self) -> None:
         while True:
@@ -175,3 +201,7 @@ class Client:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _orphan() -> VirtioCrqError:
+    return VirtioCrqError("the machine's hypervisor has ended")
