@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from memorybus import OFFERED, Joined, RecordingDevice
 
+from virtio_crq.errors import DeviceFault, DriverFault
 from virtio_crq.message import codec, conversations
 from virtio_crq.message.bus import BusLimits
 from virtio_crq.message.codec import message_of
@@ -375,3 +376,18 @@ def test_no_sequence_of_messages_raises_or_reaches_the_neighbour(messages: list[
         assert len(answers) <= 1
     assert joined.back.status(1) == 15
     assert joined.back.refused_by(1) == {}
+
+
+def test_what_the_device_side_has_no_room_for_is_answered_too():
+    """A driver that gets no answer waits for ever."""
+
+    class Full(RecordingDevice):
+        def enable_queue(self, *setup: object) -> None:
+            raise DeviceFault("arena-full", "nothing is left")
+
+    joined = Joined(Full(), RecordingDevice()).open()
+    joined.run(conversations.negotiate(0, OFFERED))
+    with pytest.raises(DriverFault, match="other"):
+        joined.run(conversations.enable_queue(0, 0, SETUP))
+    assert joined.back.refused_by(0)["arena-full"] == 1
+    joined.run(conversations.get_status(0))

@@ -17,7 +17,10 @@ PARTS = ("client", "crq", "dataplane", "loopback", "message", "vios")
 NAME = re.compile(r"[a-z]+(-[a-z]+)+|frame|welcome")
 NAMED = re.compile(r"\(((?:`[a-z-]+`(?:, )?)+)\)")
 GIVERS = {"DeviceFault", "DriverFault", "guilty", "_guilty", "refuse", "_refuse_request", "count"}
-OWN = {"arena-full": "the device side's own memory; nobody broke a rule"}
+OWN = {
+    "arena-full": "the device side's own memory; nobody broke a rule",
+    "record-unsaved": "the device side's own disk is full",
+}
 
 
 def given(tree: ast.AST) -> Iterator[str]:

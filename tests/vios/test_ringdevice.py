@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from virtio_crq.dataplane.service import Service
-from virtio_crq.errors import DriverFault
+from virtio_crq.errors import DeviceFault, DriverFault
 from virtio_crq.message.device import QueueResume, QueueSetup
 from virtio_crq.vios.ringdevice import RingDevice
 from virtio_crq.virtio.features import EVENT_IDX, MANDATORY, Features, feature_set, has
@@ -23,7 +23,7 @@ class RecordingHost:
 
     def __init__(self) -> None:
         self.open: dict[int, tuple[Any, ...]] = {}
-        self.refuse: DriverFault | None = None
+        self.refuse: DriverFault | DeviceFault | None = None
 
     def open_queue(self, device: int, queue: int, *rest: Any) -> None:
         assert queue not in self.open
@@ -124,3 +124,11 @@ def test_a_queue_that_fails_at_driver_ok_is_told_as_a_fault(device: RingDevice, 
     host.refuse = DriverFault("resume-positions", "no")
     device.driver_ok()
     assert FAULTS == [(3, 0, "resume-positions", "no")]
+
+
+def test_a_queue_for_which_there_is_no_room_is_told_as_a_fault_too(device: RingDevice, host: RecordingHost) -> None:
+    FAULTS.clear()
+    device.enable_queue(FIRST, SETUP, None)
+    host.refuse = DeviceFault("arena-full", "nothing is left")
+    device.driver_ok()
+    assert FAULTS == [(3, 0, "arena-full", "nothing is left")]

@@ -3,7 +3,7 @@
 
 from collections import Counter
 
-from virtio_crq.errors import DriverFault
+from virtio_crq.errors import DeviceFault, DriverFault
 from virtio_crq.message import codec
 from virtio_crq.message import message as messages
 from virtio_crq.message.bus import Bus, Terms
@@ -79,13 +79,16 @@ class BackEnd:
             served.drop()
 
     def receive(self, message: Message) -> None:
-        """Handle one control message. Never raises for what the driver sent: refusals are counted and answered."""
+        """Handle one control message. Never raises for what the driver sent: refusals are counted and answered.
+
+        So is what the device side cannot do for want of something of its own: a driver that waits learns of it.
+        """
         if self._machine.state is BackState.CLOSED:
             self.count(None, "session-none")
             return
         try:
             self._dispatch(message)
-        except DriverFault as fault:
+        except (DriverFault, DeviceFault) as fault:
             self.count(None if message.bus else message.device, fault.rule)
             if not message.event and not message.response and is_answered(fault.rule):
                 self._refuse(message, fault.rule)

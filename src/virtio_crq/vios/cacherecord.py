@@ -9,6 +9,8 @@ import json
 import os
 from pathlib import Path
 
+from virtio_crq.errors import DeviceFault
+
 
 class CacheRecord:
     """A small file, replaced as a whole. Without a path it lasts as long as the process."""
@@ -21,15 +23,27 @@ class CacheRecord:
         return "*" in self._off or target in self._off
 
     def put(self, target: str, *, off: bool) -> None:
-        """Remember; on disk before this returns, since the driver is answered after it."""
+        """Remember; on disk before this returns, since the driver is answered after it.
+
+        Where the disk is full, "off" is refused, since the next server would not know; "on" is not believed.
+        """
         if self.is_off(target) == off:
             return
-        self._off = (self._off | {target}) if off else (self._off - {target})
+        names = (self._off | {target}) if off else (self._off - {target})
+        try:
+            self._save(names)
+        except OSError as error:
+            if off:
+                raise DeviceFault("record-unsaved", f"{self._path}: {error.strerror}") from error
+            return
+        self._off = names
+
+    def _save(self, names: frozenset[str]) -> None:
         if self._path is None:
             return
         fresh = self._path.with_suffix(".new")
         with fresh.open("w") as file:
-            json.dump(sorted(self._off), file)
+            json.dump(sorted(names), file)
             file.flush()
             os.fsync(file.fileno())
         fresh.replace(self._path)

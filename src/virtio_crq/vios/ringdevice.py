@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from virtio_crq.dataplane.service import Service
-from virtio_crq.errors import DriverFault
+from virtio_crq.errors import DeviceFault, DriverFault
 from virtio_crq.message.device import QueueResume, QueueSetup
 from virtio_crq.vios.lsmap import QueueView
 from virtio_crq.virtio.features import (
@@ -82,7 +82,7 @@ class RingDevice:
         for index in [index for index in self._enabled if index not in self._open]:
             try:
                 self._serve(index)
-            except DriverFault as fault:
+            except (DriverFault, DeviceFault) as fault:
                 # The driver cannot be refused DRIVER_OK any more; it learns that the device needs a reset.
                 self._on_fault(self._number, index, fault.rule, fault.detail)
 
@@ -94,7 +94,7 @@ class RingDevice:
         if self._driving:
             try:
                 self._serve(index)
-            except DriverFault:
+            except (DriverFault, DeviceFault):
                 del self._enabled[index]
                 raise
 
