@@ -216,11 +216,13 @@ class SlowServer:
         self.models[device].announced(kind, position, credit)
 
     def _run(self) -> None:
+        waiting = select.poll()  # select() would refuse descriptors beyond 1023
+        waiting.register(self.endpoint.fileno(), select.POLLIN)
         try:
             while not self._over.is_set():
                 with self.lock:
                     self.turn()
-                select.select([self.endpoint.fileno()], [], [], 0.005)
+                waiting.poll(5)
         except BaseException as error:
             self.error = error
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from disk import FLUSH, IN, OUT, Disk
+from disk import FIRST, FLUSH, IN, OUT, SLOT, Disk
 from rig import Rig
 
 from virtio_crq.dataplane.filestore import FileStore
@@ -226,3 +226,21 @@ def test_null_reads_zeroes_and_never_what_passed_before() -> None:
 def test_engines_that_do_not_exist_are_the_users_error(image: int) -> None:
     with pytest.raises(UsageError, match="auto, uring or threads"):
         FileStore(image, SIZE, "magic")
+
+
+@pytest.mark.parametrize("engine", ["uring", "threads"])
+def test_what_a_batch_asked_of_the_store_before_its_fault_ends_all_the_same(image: int, engine: str) -> None:
+    """Otherwise the next queue on this store would wait for it for ever."""
+    store = FileStore(image, SIZE, engine)
+    disk = Disk(Rig(), store=store)
+    disk.submit(OUT, 8, b"w" * 512, tag="write")
+    disk.submit(IN, 3, length=512, tag="read")
+    read = disk.base + FIRST + SLOT + 512
+    disk.rig.platform.revoked.append(range(read, read + 512))
+    disk.announce()
+    disk.rig.run()
+    assert [rule for _, _, rule in disk.rig.faults] == ["copy-refused"]
+    while store.orphans:
+        assert select.select(disk.rig.link.wakeups(), [], [], 5)[0], "nothing ended within 5 seconds"
+        disk.rig.run()
+    store.close()

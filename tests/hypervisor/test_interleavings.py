@@ -54,7 +54,6 @@ class Interleavings(RuleBasedStateMachine):
         self.ports[name] = partition.open(partition.adapters()[0].unit_address)
         self.liobns[name] = parse(partition.adapters()[0].properties).windows[0].liobn
         self.taken[name] = 0
-        partition.close()
 
     @rule(name=names)
     def register(self, name: str) -> None:

@@ -119,6 +119,8 @@ class FileStore(Store):
         """Waits for what is pending: a write must not land after somebody else took the image over."""
         while self.pending:
             self.submit()
-            if not self.reap() and select.select([self.wakeup()], [], [], RETRY if self.unsent else 1)[0]:
+            poll = select.poll()  # select() would refuse descriptors beyond 1023
+            poll.register(self.wakeup(), select.POLLIN)
+            if not self.reap() and poll.poll(1000 * (RETRY if self.unsent else 1)):
                 os.eventfd_read(self.wakeup())
         self.deferred.close()

@@ -156,6 +156,7 @@ class Service:
         self.ready = 0
         self.port.flush()  # what a batch staged before its fault: nothing of it may outlive the buffers
         self.release()
+        self.store.submit()  # what a batch asked for before its fault would otherwise never end
         stored = self.stored()
         if stored:
             Orphans(self.store, self.tag, self.staging, stored)

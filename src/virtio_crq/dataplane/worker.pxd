@@ -17,6 +17,7 @@ cdef class Worker:
     cdef readonly object failure
     cdef object _stopping
     cdef object _requests
+    cdef object _ending
     cdef object _event
     cdef object _thread
     @cython.locals(moved=int64_t, link=Link, _=uint64_t)

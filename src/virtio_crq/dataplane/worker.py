@@ -50,6 +50,7 @@ class Worker:
         self.failure: BaseException | None = None
         self._stopping = False
         self._requests: deque[Callable[[], None]] = deque()
+        self._ending = threading.Lock()
         self._event = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
@@ -94,14 +95,22 @@ class Worker:
 
     def wake(self) -> None:
         """Have the worker look at everything (any thread)."""
-        os.eventfd_write(self._event, 1)
+        with self._ending:
+            if self._event >= 0:
+                os.eventfd_write(self._event, 1)
 
     def stop(self) -> None:
         """End the thread after its current turn."""
         self._stopping = True
         self.wake()
-        if self._thread.is_alive() and threading.current_thread() is not self._thread:
+        if threading.current_thread() is self._thread:
+            return
+        if self._thread.is_alive():
             self._thread.join()
+        with self._ending:
+            if self._event >= 0:
+                os.close(self._event)
+                self._event = -1
 
     # --- the worker's own thread ---
 

@@ -25,7 +25,9 @@ class Process:
     pidfd: int
 
     def dead(self) -> bool:
-        return bool(select.select([self.pidfd], [], [], 0)[0])
+        poll = select.poll()  # select() would refuse descriptors beyond 1023
+        poll.register(self.pidfd, select.POLLIN)
+        return bool(poll.poll(0))
 
 
 def peer_process(connection: socket.socket) -> Process:

@@ -4,6 +4,7 @@
 from collections.abc import Mapping, Sequence
 from types import ModuleType, TracebackType
 from typing import Any, Self
+from weakref import WeakSet
 
 from virtio_crq.errors import PlatformError
 from virtio_crq.hypervisor import binding
@@ -16,6 +17,7 @@ class EmulatedPartition:
 
     def __init__(self, description: Mapping[str, Any], attachment: binding.Attachment) -> None:
         self._attachment = attachment
+        self._ports: WeakSet[Port] = WeakSet()
         self.name: str = description["name"]
         self.number: int = description["number"]
         self.memory_size: int = description["memory"]
@@ -47,14 +49,18 @@ class EmulatedPartition:
 
     def open(self, unit_address: UnitAddress) -> Port:
         """A fresh port, for one thread; PlatformError when there is no such adapter."""
-        return Port(self._attachment.open(unit_address))
+        port = Port(self._attachment.open(unit_address))
+        self._ports.add(port)
+        return port
 
     def measure(self, unit_address: UnitAddress, what: str, rounds: int, length: int) -> float:
         """Nanoseconds per call on a port of its own: `c` copies, `p` maps and unmaps, `s` sends."""
         return binding.measure(self._attachment.open(unit_address), what, rounds, length)
 
     def close(self) -> None:
-        """Detach. Open ports keep working until they are dropped."""
+        """Detach and close all ports: whatever still refers to one holds neither memory nor doorbells by it."""
+        for port in list(self._ports):
+            port.close()
         self._attachment.close()
 
     def __enter__(self) -> Self:

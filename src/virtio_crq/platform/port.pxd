@@ -21,6 +21,7 @@ cdef extern from *:
 cdef class Port:
     cdef seam_handle *handle
     cdef object owner
+    cdef object __weakref__
     cdef readonly uint64_t size
     cdef readonly uint64_t done
     cdef int64_t _fault(self, uint64_t offset, uint64_t width) except -1 nogil

@@ -27,6 +27,15 @@ class Port:
     def __dealloc__(self) -> None:
         seam_handle_free(self.handle)
 
+    def close(self) -> None:
+        """Let go of the platform, whoever still holds this object: no memory is left, every call is refused.
+
+        Its thread must have left it, and so must whatever works on its memory on behalf of that thread.
+        """
+        seam_handle_close(self.handle)
+        self.size = 0
+        self.owner = None
+
     def fileno(self) -> int:
         """A descriptor that is readable when the adapter's interrupt fired; read it to acknowledge."""
         return self.handle.port.descriptor

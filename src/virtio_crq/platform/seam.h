@@ -49,6 +49,64 @@ struct seam_handle {
 	struct seam_copy vector[SEAM_VECTOR];
 };
 
+/* What a handle has once it was closed: no memory, and a platform that has no such adapter (H_Hardware) any more. */
+static int64_t seam_closed_call(void *context, uint64_t operation, uint64_t registers[SEAM_REGISTERS])
+{
+	(void)context, (void)operation, (void)registers;
+	return -1;
+}
+
+static int64_t seam_closed_copy(void *context, const struct seam_copy *vector, uint64_t count, uint64_t *done)
+{
+	(void)context, (void)vector, (void)count;
+	*done = 0;
+	return -1;
+}
+
+static int64_t seam_closed_send(void *context, const uint64_t (*entries)[2], uint64_t count, uint64_t *done)
+{
+	(void)context, (void)entries, (void)count;
+	*done = 0;
+	return -1;
+}
+
+static int64_t seam_closed_map(void *context, uint64_t bus, uint64_t offset, uint64_t length, uint64_t access)
+{
+	(void)context, (void)bus, (void)offset, (void)length, (void)access;
+	return -1;
+}
+
+static int64_t seam_closed_unmap(void *context, uint64_t bus, uint64_t length)
+{
+	(void)context, (void)bus, (void)length;
+	return -1;
+}
+
+static int64_t seam_closed_signal(void *context, uint64_t enabled)
+{
+	(void)context, (void)enabled;
+	return -1;
+}
+
+static inline void seam_handle_close(struct seam_handle *handle)
+{
+	static struct seam_port closed = {
+		.version = SEAM_VERSION,
+		.call = seam_closed_call,
+		.copy = seam_closed_copy,
+		.send = seam_closed_send,
+		.map = seam_closed_map,
+		.unmap = seam_closed_unmap,
+		.signal = seam_closed_signal,
+		.descriptor = -1,
+	};
+
+	handle->port = &closed;
+	handle->memory = 0;
+	handle->size = 0;
+	handle->staged = 0;
+}
+
 static inline struct seam_handle *seam_handle_new(void *port)
 {
 	struct seam_handle *handle = calloc(1, sizeof *handle);

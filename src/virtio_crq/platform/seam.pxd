@@ -31,6 +31,7 @@ cdef extern from "seam.h" nogil:
         uint64_t staged
         uint64_t done
     seam_handle *seam_handle_new(void *port)
+    void seam_handle_close(seam_handle *handle)
     void seam_handle_free(seam_handle *handle)
     int64_t seam_flush(seam_handle *handle)
     int64_t seam_stage(seam_handle *handle, uint64_t remote, uint64_t local, uint64_t length, uint64_t outward)
