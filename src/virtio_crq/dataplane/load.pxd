@@ -21,7 +21,7 @@ cdef extern from *:
     """
     uint64_t load_now() noexcept nogil
 
-cdef uint64_t BUCKETS, SECTOR_BYTES, WIDE
+cdef uint64_t BUCKETS, LOOKS, SECTOR_BYTES, WIDE
 
 @cython.final
 cdef class LoadGenerator:
