@@ -31,14 +31,13 @@ WORDS = (
 
 def one_input(data: bytes) -> None:
     """Either text as it is, or a good file of which pieces were replaced."""
-    if data[:1] < b"\x20":
-        text = mutated(data[1:])
-    else:
-        text = data.decode(errors="replace")
+    text = mutated(data[1:]) if data[:1] < b"\x20" else data.decode(errors="replace")
+    said = "fuzz.toml: a machine"
     try:
         parse_machine_file(text, Path("fuzz.toml")).definition()
     except UsageError as error:
-        assert "fuzz.toml" in str(error), error
+        said = str(error)
+    assert "fuzz.toml" in said, said
 
 
 def mutated(data: bytes) -> str:
