@@ -89,6 +89,8 @@ def test_one_read_is_shown_call_by_call(runtime: Path) -> None:
     assert 4096 in [entry["inputs"].get("length") for entry in entries]
     text = good("trace", "web1/root", "--one")
     assert "H_COPY_RDMA(length=0x1000, source_liobn=" in text
+    assert "  device 0, queue 0: requests up to " in text
+    assert "  device 0, queue 0: completions up to " in text
     assert text.splitlines()[-1].split()[1] == "calls:"
     assert run("trace", "nobody", "--one").stderr == "virtio-crq: no client 'nobody' in this machine\n"
 

@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from virtio_crq.cli.anatomy import rings_of
 from virtio_crq.cli.clientpartition import client_partition
 from virtio_crq.client.client import Client
 from virtio_crq.client.disk import Disk
@@ -67,7 +68,7 @@ class Writer:
             self.client.turn(REPORT_SECONDS)
             if time.monotonic() - reported > REPORT_SECONDS:
                 reported = time.monotonic()
-                say(writes=self.writes, pause=max(self.pause, reported - self.last))
+                say(writes=self.writes, pause=max(self.pause, reported - self.last), losses=losses(self.client))
         while self.in_flight:
             self.client.turn(REPORT_SECONDS)
 
@@ -96,6 +97,11 @@ class Writer:
         return found
 
 
+def losses(client: Client) -> int:
+    """How often its server went away."""
+    return sum(connection.losses for connection in client.connections)
+
+
 def say(**words: Any) -> None:
     print(json.dumps(words), flush=True)
 
@@ -104,14 +110,15 @@ def serve(client: Client) -> None:
     for line in sys.stdin:
         order = json.loads(line)
         if order["do"] == "read":
-            data = client.disk(order["disk"]).read(order["offset"], BLOCK)
-            say(bytes=len(data))
+            disk = client.disk(order["disk"])
+            data = disk.read(order["offset"], BLOCK)
+            say(bytes=len(data), rings=vars(rings_of(disk)))
         elif order["do"] == "write":
             writer = Writer(client, client.disk(order["disk"]))
             writer.run()
-            losses = sum(connection.losses for connection in client.connections)
             lost = writer.lost()
-            say(done=True, writes=writer.writes, blocks=len(writer.acknowledged), lost=lost, losses=losses)
+            blocks = len(writer.acknowledged)
+            say(done=True, writes=writer.writes, blocks=blocks, lost=lost, losses=losses(client))
 
 
 def main(state: str, partition: str) -> None:

@@ -81,8 +81,9 @@ class DemoMachine:
         self._processes.start(self.roles[SERVER])
 
     def show(self, *arguments: str) -> None:
-        """A command as a user types it, in this terminal."""
-        self._shown = subprocess.Popen(command(*arguments, "--machine", self.name))
+        """A command as a user types it, its progress in this terminal; what it says in the end is not repeated."""
+        line = command(*arguments, "--machine", self.name)
+        self._shown = subprocess.Popen(line, stdout=subprocess.DEVNULL)
         status = self._shown.wait()
         if status:
             raise DemoFailed(f"virtio-crq {' '.join(arguments[:2])} ended with status {status}")

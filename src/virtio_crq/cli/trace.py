@@ -11,10 +11,11 @@ from typing import Annotated, Any
 
 import typer
 
+from virtio_crq.cli.anatomy import meaning
 from virtio_crq.cli.selection import MachineOption, select
 from virtio_crq.errors import UsageError
 from virtio_crq.hypervisor.conversation import Conversation
-from virtio_crq.papr.entry import describe_entry, from_registers
+from virtio_crq.papr.entry import from_registers
 
 LOOK_SECONDS = 0.05  # between looks at the trace ring
 SETTLE_SECONDS = 0.2
@@ -45,9 +46,11 @@ def trace(
         shown: Counter[str] = Counter()
         try:
             with _something_to_show(hypervisor, directory, connection if one else None) as act:
+                begun = 0
                 for entry in follow(hypervisor, one, wanted, act):
                     shown[entry["call"]] += 1
-                    print(json.dumps(entry) if as_json else render(entry), flush=True)
+                    begun = begun or entry["time_ns"]
+                    print(json.dumps(entry) if as_json else render(entry, begun), flush=True)
         except KeyboardInterrupt:
             pass
         if not as_json:
@@ -116,16 +119,15 @@ def _ends(hypervisor: Conversation, connection: str | None) -> set[tuple[str, in
     return ends | {(wire["server"], wire["server_unit_address"]) for wire in wires}
 
 
-def render(entry: Entry) -> str:
-    """One call on one line: who, what, with which arguments, and the answer."""
-    inputs = dict(entry["inputs"])
-    entry_text = ""
-    if entry["call"] == "H_SEND_CRQ":
-        entry_text = "  " + describe_entry(from_registers(inputs.pop("high"), inputs.pop("low")))
+def render(entry: Entry, begun: int) -> str:
+    """One call on one line: microseconds since `begun`, who, what, with which arguments, and the answer."""
+    inputs = entry["inputs"]
     arguments = ", ".join(f"{name}={value:#x}" for name, value in inputs.items())
     outputs = ", ".join(f"{name}={value:#x}" for name, value in entry["outputs"].items())
     answer = entry["code"] + (f" {outputs}" if outputs else "")
-    return f"{entry['sequence']:>6}  {entry['partition']:<10} {entry['call']}({arguments}) = {answer}{entry_text}"
+    said = f"  {meaning(from_registers(inputs['high'], inputs['low']))}" if entry["call"] == "H_SEND_CRQ" else ""
+    time = f"{(entry['time_ns'] - begun) / 1000:>10.1f}"
+    return f"{time} µs  {entry['partition']:<10} {entry['call']}({arguments}) = {answer}{said}"
 
 
 def summary(shown: Counter[str]) -> str:
