@@ -38,8 +38,13 @@ class Side:
         self.asked: Counter[Hypercall] = Counter()
         self.sent: list[bytes] = []
 
+    def close(self) -> None:
+        doorbell, self.doorbell = self.doorbell, -1
+        if doorbell >= 0:
+            os.close(doorbell)
+
     def __del__(self) -> None:
-        os.close(self.doorbell)
+        self.close()
 
     @property
     def node(self) -> AdapterNode:
