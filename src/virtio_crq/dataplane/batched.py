@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """`fetch=batched`: ring entries once per batch, descriptors once per batch, neighbours in one copy."""
 
+from virtio_crq.dataplane.limits import LANES
 from virtio_crq.dataplane.ring import DeviceRing
 
-LANES = 32
 WINDOW = 256  # descriptors brought in one copy; heads further apart are brought one by one
 
 

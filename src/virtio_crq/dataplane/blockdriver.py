@@ -17,19 +17,18 @@ from array import array
 from virtio_crq.dataplane.driverring import DriverRing
 from virtio_crq.errors import DeviceFault, PlatformError
 from virtio_crq.platform.port import Port
+from virtio_crq.virtio import block
 
-READ = 0  # request types, §5.2.6
-WRITE = 1
-FLUSH = 4
-GET_ID = 8
-OK = 0  # status bytes
-IO_ERROR = 1
-UNSUPPORTED = 2
+READ = block.T_IN
+WRITE = block.T_OUT
+OK = block.S_OK
+IO_ERROR = block.S_IOERR
+UNSUPPORTED = block.S_UNSUPP
 UNSET = 0xFF  # what the driver leaves for the device to replace
 
-SECTOR = 512
+SECTOR = block.SECTOR_SIZE
 PAGE = 4096
-HEADER_LENGTH = 16
+HEADER_LENGTH = block.REQUEST_HEADER_SIZE
 
 NONE = -1  # acquire: no slot is free; reap: nothing is done; submit: later
 FREE = 0

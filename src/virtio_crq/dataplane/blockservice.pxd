@@ -15,6 +15,9 @@ cdef uint64_t UNSUPP
 cdef uint64_t SECTOR
 cdef uint64_t HEADER
 cdef uint64_t IDENTITY
+cdef uint64_t SEGMENTS
+cdef int64_t PENDING
+cdef int64_t BUSY
 
 cdef class BlockService(Service):
     cdef public uint64_t sectors

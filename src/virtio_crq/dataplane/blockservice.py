@@ -9,20 +9,22 @@ request larger than a chunk goes through own RAM chunk by chunk.
 from array import array
 
 from virtio_crq.dataplane.faults import refuse
+from virtio_crq.dataplane.limits import SEGMENTS
 from virtio_crq.dataplane.service import Service
-from virtio_crq.dataplane.store import Store
+from virtio_crq.dataplane.store import BUSY, PENDING, Store
 from virtio_crq.errors import DeviceFault
+from virtio_crq.virtio import block
 
-IN = 0
-OUT = 1
-FLUSH = 4
-GET_ID = 8
-OK = 0
-IOERR = 1
-UNSUPP = 2
-SECTOR = 512
-HEADER = 16
-IDENTITY = 20
+IN = block.T_IN
+OUT = block.T_OUT
+FLUSH = block.T_FLUSH
+GET_ID = block.T_GET_ID
+OK = block.S_OK
+IOERR = block.S_IOERR
+UNSUPP = block.S_UNSUPP
+SECTOR = block.SECTOR_SIZE
+HEADER = block.REQUEST_HEADER_SIZE
+IDENTITY = block.ID_BYTES
 CHUNK = 262144
 
 
@@ -124,7 +126,7 @@ class BlockService(Service):
         # §5.2.6.1: whole sectors, inside the capacity; §5.2.5: limits that were offered.
         if total % SECTOR or sector >= self.sectors or total // SECTOR > self.sectors - sector:
             return 0
-        first = head * 130
+        first = head * SEGMENTS
         last = first + self.ring.chains.segments[head]
         if self.seg_max and last - first > self.seg_max + 2:
             return 0
@@ -161,11 +163,11 @@ class BlockService(Service):
                 if self.kinds[head] == OUT:
                     self.ring.flush()
             answer = self._ask(head)
-            if answer == 1:
+            if answer == PENDING:
                 self.in_store += 1
                 self.asked[head] = 1
                 return 0
-            if answer == 3:
+            if answer == BUSY:
                 return self.park(head)
             if not self._landed(head, answer):
                 return 0

@@ -10,14 +10,14 @@ copy.
 from array import array
 
 from virtio_crq.dataplane.faults import refuse
+from virtio_crq.dataplane.limits import LANES, SEGMENTS
 from virtio_crq.platform.port import Port
+from virtio_crq.virtio import splitring
 
-NEXT = 1
-WRITE = 2
-INDIRECT = 4
-DESCRIPTOR = 16  # bytes of one
-SEGMENTS = 130  # of one request: header, status, and 128 of data
-LANES = 32  # chains walked at a time
+NEXT = splitring.DESC_F_NEXT
+WRITE = splitring.DESC_F_WRITE
+INDIRECT = splitring.DESC_F_INDIRECT
+DESCRIPTOR = splitring.DESCRIPTOR_SIZE
 END = 0xFFFFFFFF  # cursor of a walked chain
 LOW32 = 0xFFFFFFFF
 WHOLE = 0xFFFFFFFFFFFFFFFF

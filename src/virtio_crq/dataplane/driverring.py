@@ -14,12 +14,13 @@ from array import array
 from virtio_crq.errors import DeviceFault
 from virtio_crq.platform.channel import AVAIL, CREDIT, Channel
 from virtio_crq.platform.port import Port
+from virtio_crq.virtio import splitring
 
-NEXT = 1  # descriptor flags, §2.7.5
-WRITE = 2
-INDIRECT = 4
-NO_NOTIFY = 1  # used.flags, §2.7.10: the device needs no announcement
-MASK = 0xFFFF  # ring positions are 16 bits and wrap
+NEXT = splitring.DESC_F_NEXT
+WRITE = splitring.DESC_F_WRITE
+INDIRECT = splitring.DESC_F_INDIRECT
+NO_NOTIFY = splitring.USED_F_NO_NOTIFY
+MASK = splitring.POSITION_MASK
 
 FULL = -1  # submit: no descriptor is free
 EMPTY = -1  # collect: nothing was completed
@@ -44,9 +45,10 @@ RULES = (
 
 def footprint(size: int) -> tuple[int, int, int]:
     """Offsets of the available and the used ring behind the descriptors, and the bytes of all three (§2.7)."""
-    available = 16 * size
-    used = (available + 6 + 2 * size + 3) & ~3
-    return available, used, used + 6 + 8 * size
+    available = splitring.descriptor_table_size(size)
+    end = available + splitring.avail_size(size)
+    used = -(-end // splitring.USED_ALIGNMENT) * splitring.USED_ALIGNMENT
+    return available, used, used + splitring.used_size(size)
 
 
 class DriverRing:
@@ -55,8 +57,8 @@ class DriverRing:
     def __init__(
         self, port: Port, offset: int, size: int, indirect: bool, event_idx: bool, device: int = 0, queue: int = 0
     ) -> None:
-        if size < 1 or size > 32768 or size & (size - 1):
-            raise ValueError(f"a split ring has a power of two of entries up to 32768, not {size}")
+        if not splitring.valid_size(size):
+            raise ValueError(f"a split ring has a power of two of entries up to {splitring.QUEUE_SIZE_MAX}, not {size}")
         available, used, length = footprint(size)
         self.port = port
         self.size = size

@@ -5,6 +5,9 @@ from virtio_crq.dataplane.kernel cimport Memory
 from virtio_crq.dataplane.store cimport Store
 from virtio_crq.platform.port cimport Port
 
+cdef int64_t DONE, FAILED
+cdef int READ, WRITE
+
 cdef class RamStore(Store):
     cdef Memory memory
     cdef int64_t read(self, Port port, uint64_t offset, uint64_t length, uint64_t position, uint64_t token) except -1 nogil

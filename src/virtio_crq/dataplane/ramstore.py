@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A disk in the server's memory, gone with the process."""
 
-from virtio_crq.dataplane.kernel import Memory
-from virtio_crq.dataplane.store import Store
+from virtio_crq.dataplane.kernel import READ, WRITE, Memory
+from virtio_crq.dataplane.store import DONE, FAILED, Store
 from virtio_crq.platform.port import Port
 
 
@@ -14,7 +14,7 @@ class RamStore(Store):
         self.memory = Memory(capacity)
 
     def read(self, port: Port, offset: int, length: int, position: int, token: int) -> int:
-        return 2 if self.memory.move(port, offset, length, position, 0) < 0 else 0
+        return FAILED if self.memory.move(port, offset, length, position, READ) < 0 else DONE
 
     def write(self, port: Port, offset: int, length: int, position: int, stable: int, token: int) -> int:
-        return 2 if self.memory.move(port, offset, length, position, 1) < 0 else 0
+        return FAILED if self.memory.move(port, offset, length, position, WRITE) < 0 else DONE

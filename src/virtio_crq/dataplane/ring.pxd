@@ -9,6 +9,8 @@ from virtio_crq.platform.port cimport Port
 
 cdef uint64_t MASK
 cdef uint64_t LOW32
+cdef uint64_t LANES
+cdef uint64_t SEGMENTS
 cdef uint64_t SEGMENT_ROOM
 cdef uint64_t NO_INTERRUPT
 
@@ -67,7 +69,9 @@ cdef class DeviceRing:
     cdef int64_t take(self) except -2 nogil
     @cython.locals(index=uint64_t, end=uint64_t, piece=uint64_t, have=uint64_t)
     cdef int64_t _scatter(self, uint64_t index, uint64_t end, uint64_t skip, uint64_t length, uint64_t at, uint64_t outward) except -1 nogil
+    @cython.locals(first=uint64_t)
     cdef int64_t pull(self, uint64_t head, uint64_t skip, uint64_t length, uint64_t at) except -1 nogil
+    @cython.locals(first=uint64_t, last=uint64_t)
     cdef int64_t push(self, uint64_t head, uint64_t skip, uint64_t length, uint64_t at) except -1 nogil
     cdef int64_t complete(self, uint64_t head, uint64_t written) except -1 nogil
     @cython.locals(count=uint64_t, start=uint64_t, first=uint64_t)

@@ -15,19 +15,21 @@ from collections.abc import Sequence
 
 from virtio_crq.dataplane.chains import Chains
 from virtio_crq.dataplane.faults import refuse
+from virtio_crq.dataplane.limits import LANES, SEGMENTS
 from virtio_crq.dataplane.staging import Staging
 from virtio_crq.errors import DeviceFault
 from virtio_crq.platform.port import Port
+from virtio_crq.virtio import splitring
 
-MASK = 0xFFFF
+MASK = splitring.POSITION_MASK
+NO_INTERRUPT = splitring.AVAIL_F_NO_INTERRUPT
 LOW32 = 0xFFFFFFFF
-NO_INTERRUPT = 1  # avail.flags, §2.7.7
-SEGMENT_ROOM = 16 * 130  # an indirect table of the longest chain
+SEGMENT_ROOM = 16 * SEGMENTS  # an indirect table of the longest chain
 
 
 def area_size(size: int) -> int:
     """Own RAM for one queue: entries, descriptors, used elements, indirect tables, and a line for single fields."""
-    return 64 + 2 * size + 16 * size + 8 * size + 32 * 16 * 130
+    return 64 + 2 * size + 16 * size + 8 * size + LANES * SEGMENT_ROOM
 
 
 class DeviceRing:
@@ -45,9 +47,10 @@ class DeviceRing:
         indirect: bool,
         max_copy: int,
     ) -> None:
-        if not 0 < size <= 32768 or size & (size - 1):
-            refuse("queue-size", size, 32768)
-        for address, alignment in ((descriptors, 16), (available, 2), (used, 4)):  # §2.7
+        if not splitring.valid_size(size):
+            refuse("queue-size", size, splitring.QUEUE_SIZE_MAX)
+        alignments = (splitring.DESCRIPTOR_ALIGNMENT, splitring.AVAIL_ALIGNMENT, splitring.USED_ALIGNMENT)  # §2.7
+        for address, alignment in zip((descriptors, available, used), alignments, strict=True):
             if address % alignment:
                 refuse("queue-address", address, alignment)
             if address + 16 * size >= 1 << 64:
@@ -72,7 +75,7 @@ class DeviceRing:
         self.chains = Chains(port, size, indirect, area + 64, tables)
         self.order = array("H", bytes(2 * size))
         self.replay = array("H", bytes(2 * size))
-        self.aside = array("B", bytes(32))
+        self.aside = array("B", bytes(LANES))
         self.order_head = self.waiting = self.replayed = self.replays = 0
         self.announced = self.fetched = self.completed = self.published = self.signalled = 0
         self.used_credit = 1
@@ -178,8 +181,8 @@ class DeviceRing:
 
     def _begin_replay(self) -> int:
         count = self.replays - self.replayed
-        if count > 32:
-            count = 32
+        if count > LANES:
+            count = LANES
         for lane in range(count):
             self.chains.begin(lane, self.replay[self.replayed])
             self.replayed += 1
@@ -252,13 +255,14 @@ class DeviceRing:
 
     def pull(self, head: int, skip: int, length: int, at: int) -> int:
         """Stage copies of readable bytes [skip, skip+length) into own RAM."""
-        return self._scatter(head * 130, head * 130 + self.chains.readables[head], skip, length, at, 0)
+        first = head * SEGMENTS
+        return self._scatter(first, first + self.chains.readables[head], skip, length, at, 0)
 
     def push(self, head: int, skip: int, length: int, at: int) -> int:
         """Stage copies of own RAM to writable bytes [skip, skip+length)."""
-        return self._scatter(
-            head * 130 + self.chains.readables[head], head * 130 + self.chains.segments[head], skip, length, at, 1
-        )
+        first = head * SEGMENTS
+        last = first + self.chains.segments[head]
+        return self._scatter(first + self.chains.readables[head], last, skip, length, at, 1)
 
     # --- completing ---
 
