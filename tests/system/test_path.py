@@ -82,5 +82,6 @@ def test_what_a_client_writes_it_reads_back_and_the_image_has(tmp_path: Path, op
             assert not machine.refused("web1")
             stat = json.loads(machine.must("vios", "stat", "--json", "--interval", "0.1"))
             assert {row["target"] for row in stat} == {"root", "scratch", "rng", "cd"}
+            assert all(row["hcalls_per_io"] is row["copies_per_io"] is None for row in stat), "nobody asks for anything"
         assert (tmp_path / "root.img").read_bytes() == data
         assert (tmp_path / "cd.img").read_bytes() == disc

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from virtio_crq.vios.rates import rates, render_rates
+from virtio_crq.vios.rates import rates, render_rates, wires
 
 
 def look(requests: int, bytes_in: int) -> list[dict[str, Any]]:
@@ -28,3 +28,23 @@ def test_rates_are_differences_over_time() -> None:
 def test_a_restarted_or_new_server_counts_from_zero() -> None:
     assert rates(look(500, 0), look(80, 0), 1.0)[0]["iops"] == pytest.approx(80)
     assert rates([], look(80, 0), 1.0)[0]["iops"] == pytest.approx(80)
+
+
+def wire(calls: int, copies: int) -> dict[str, Any]:
+    client = {"H_SEND_CRQ": calls, "interrupts": 9, "copies": 0, "bytes": 0}
+    server = {"H_COPY_RDMA": copies, "copies": copies, "bytes": 4096 * copies}
+    row = {"client": "web1", "server_unit_address": 0x30000002, "client_counters": client, "server_counters": server}
+    return {"adapters": [row]}
+
+
+def test_a_requests_cost_is_what_the_hypervisor_counted_on_its_connection() -> None:
+    def at(requests: int) -> list[dict[str, Any]]:
+        return [adapter | {"unit_address": 0x30000002} for adapter in look(requests, 0)]
+
+    row = rates(at(100), at(300), 1.0, wires(wire(10, 50)), wires(wire(110, 850)))[0]
+    assert row["hcalls_per_io"] == pytest.approx(4.5)
+    assert row["copies_per_io"] == pytest.approx(4.0)
+    assert "4.50" in render_rates([row])
+    idle = rates(at(100), at(100), 1.0, wires(wire(10, 50)), wires(wire(12, 50)))[0]
+    assert idle["hcalls_per_io"] is None
+    assert render_rates([idle]).split()[-2:] == ["-", "-"]

@@ -14,10 +14,11 @@ import typer
 
 from virtio_crq.cli.selection import MachineOption, select
 from virtio_crq.errors import UsageError
+from virtio_crq.hypervisor.conversation import ask as ask_hypervisor
 from virtio_crq.hypervisor.machinefile import read_machine_file
 from virtio_crq.vios.control import ask, socket_path
 from virtio_crq.vios.lsmap import render
-from virtio_crq.vios.rates import rates, render_rates
+from virtio_crq.vios.rates import rates, render_rates, wires
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, add_completion=False)
 JsonOption = Annotated[bool, typer.Option("--json", help="As JSON.")]
@@ -69,11 +70,15 @@ def stat(
     as_json: JsonOption = False,
     interval: Annotated[float, typer.Option(help="Seconds to measure over.", min=0.1)] = 1.0,
 ) -> None:
-    """Measure requests and bytes per second of every target over an interval."""
-    before, begun = _ask_all(machine, "lsmap"), time.monotonic()
+    """Measure requests and bytes per second of every target over an interval, and what a request costs.
+
+    Hypervisor calls and copies per request are those of both partitions on the connection, all its targets together.
+    """
+    state = select(machine)
+    wires_before, before, begun = wires(ask_hypervisor(state, "show")), _ask_all(machine, "lsmap"), time.monotonic()
     time.sleep(interval)
-    after, ended = _ask_all(machine, "lsmap"), time.monotonic()
-    rows = rates(before, after, ended - begun)
+    after, ended, wires_after = _ask_all(machine, "lsmap"), time.monotonic(), wires(ask_hypervisor(state, "show"))
+    rows = rates(before, after, ended - begun, wires_before, wires_after)
     if as_json:
         print(json.dumps(rows, indent=2))
     else:
