@@ -12,13 +12,16 @@ from virtio_crq.cli.clientpartition import client_partition
 
 BLOCKS = 1024
 KILLS = 20
+WEAK_KILLS = 3
 LONGEST = 5.0  # seconds for any request once the server is back
 
 MACHINE = """
 [machine]
 name = "system"
+{machine}
 [partition.vios1]
 memory = "32M"
+{vios}
 [partition.web1]
 memory = "32M"
 [[adapter]]
@@ -32,11 +35,15 @@ backing = "file:root.img"
 """
 
 
+def prepared(directory: Path, machine: str = "", vios: str = "") -> RunningMachine:
+    with (directory / "root.img").open("wb") as image:
+        image.truncate(BLOCKS * 4096)
+    return RunningMachine(directory, MACHINE.format(machine=machine, vios=vios))
+
+
 @pytest.fixture
 def machine(tmp_path: Path) -> RunningMachine:
-    with (tmp_path / "root.img").open("wb") as image:
-        image.truncate(BLOCKS * 4096)
-    return RunningMachine(tmp_path, MACHINE)
+    return prepared(tmp_path)
 
 
 def restart_under(load: VerifiedLoad, machine: RunningMachine) -> None:
@@ -59,11 +66,22 @@ def restart_under(load: VerifiedLoad, machine: RunningMachine) -> None:
 @pytest.mark.timeout(240)
 @pytest.mark.clause("CRQ-D-85", "CRQ-D-88", "CRQ-D-89", "CRQ-F-31", "CRQ-F-32", "CRQ-F-33")
 def test_twenty_kills_lose_nothing_and_delay_nobody(machine: RunningMachine) -> None:
+    survives(machine, KILLS, 300)
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.clause("CRQ-D-37", "CRQ-D-85", "CRQ-D-88")
+@pytest.mark.parametrize("fetch", ["naive", "batched"])
+def test_kills_lose_nothing_although_copies_are_torn_and_out_of_order(tmp_path: Path, fetch: str) -> None:
+    survives(prepared(tmp_path, "weak_copies = 7", f'fetch = "{fetch}"'), WEAK_KILLS, 100)
+
+
+def survives(machine: RunningMachine, kills: int, between: int) -> None:
     with machine, load_on(machine.state, "web1", "root", BLOCKS) as load:
-        load.run(500)
-        for _kill in range(KILLS):
+        load.run(between)
+        for _kill in range(kills):
             restart_under(load, machine)
-            load.run(300)
+            load.run(between)
             assert load.slowest < LONGEST, f"a request took {load.slowest:.1f} s"
         load.check_all()
     final = (machine.directory / "root.img").read_bytes()
