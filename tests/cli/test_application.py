@@ -124,3 +124,11 @@ def test_shell_completion_knows_the_commands() -> None:
 def test_columns_are_aligned_and_numbers_stand_right() -> None:
     assert table(("name", "count"), [("a", 5), ("long", 100)]) == "name  count\na         5\nlong    100"
     assert table(("name",), []) == "name"
+
+
+def test_machine_files_and_the_data_plane_know_the_same_ways_to_fetch() -> None:
+    """Neither may import the other, so that only a test holds them together."""
+    from virtio_crq.dataplane import link
+    from virtio_crq.hypervisor import machinefile
+
+    assert set(machinefile.FETCHES) == set(link.FETCHES)

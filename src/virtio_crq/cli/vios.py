@@ -14,15 +14,18 @@ import typer
 
 from virtio_crq.cli.selection import MachineOption, select
 from virtio_crq.errors import UsageError
+<<<<<<< Updated upstream
 from virtio_crq.hypervisor.conversation import ask as ask_hypervisor
 from virtio_crq.hypervisor.machinefile import read_machine_file
+=======
+from virtio_crq.hypervisor.machinefile import FETCHES, read_machine_file
+>>>>>>> Stashed changes
 from virtio_crq.vios.control import ask, socket_path
 from virtio_crq.vios.lsmap import render
 from virtio_crq.vios.rates import rates, render_rates, wires
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, add_completion=False)
 JsonOption = Annotated[bool, typer.Option("--json", help="As JSON.")]
-FETCHES = ("naive", "batched")
 
 
 @app.command(hidden=True)
