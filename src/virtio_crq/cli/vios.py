@@ -14,12 +14,8 @@ import typer
 
 from virtio_crq.cli.selection import MachineOption, select
 from virtio_crq.errors import UsageError
-<<<<<<< Updated upstream
 from virtio_crq.hypervisor.conversation import ask as ask_hypervisor
-from virtio_crq.hypervisor.machinefile import read_machine_file
-=======
 from virtio_crq.hypervisor.machinefile import FETCHES, read_machine_file
->>>>>>> Stashed changes
 from virtio_crq.vios.control import ask, socket_path
 from virtio_crq.vios.lsmap import render
 from virtio_crq.vios.rates import rates, render_rates, wires
