@@ -166,3 +166,39 @@ def test_a_server_that_cannot_start_takes_the_machine_down_again(runtime: Path) 
     assert "missing.img" in done.stderr
     assert done.stderr.count("\n") == 1
     assert "no machine is up" in run("show").stderr
+
+
+def test_of_two_that_bring_one_machine_up_at_once_one_does(runtime: Path) -> None:
+    file = machine_file(runtime, "contested")
+    command = [sys.executable, "-m", "virtio_crq.cli", "up", file, "--detach"]
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    said = [process.communicate(timeout=60)[1] for process in both]
+    assert sorted(process.returncode for process in both) == [0, 2], said
+    refusal = next(text for text in said if text)
+    assert "is just being started" in refusal or "is up already" in refusal
+    assert None not in (processes("contested")["vios1"], json.loads(good("vios", "lsmap", "--json")))
+
+
+def test_a_machine_file_that_was_changed_meanwhile_is_named(runtime: Path) -> None:
+    file = Path(machine_file(runtime, "changed"))
+    good("up", str(file), "--detach")
+    os.kill(processes("changed")["vios1"] or 0, signal.SIGKILL)
+    file.write_text(file.read_text().replace("slot = 2", "slot = 2\nserver_slot = 9"))
+    for _ in range(100):  # until the machine has noticed
+        done = run("start", "vios1")
+        if "runs already" not in done.stderr:
+            break
+    assert done.returncode == 2
+    assert "slot 9 of vios1, to web1, is not in the running machine" in done.stderr
+    (runtime / "virtio-crq" / "changed" / "machine-file").unlink()
+    done = run("start", "vios1")
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+
+
+def test_names_that_a_terminal_cannot_show_are_shown_somehow(runtime: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = Path(machine_file(runtime, "named"))
+    (runtime / "Bär.img").write_bytes(bytes(1 << 20))
+    file.write_text(file.read_text().replace("ram:1MiB", "file:Bär.img"))
+    good("up", str(file), "--detach")
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    assert "B\\xe4r.img" in good("vios", "lsmap")

@@ -162,6 +162,17 @@ def test_an_unknown_engine(tmp_path: Path) -> None:
     refuses(machine(tmp_path, "file:root.img,engine=aio"), "machine.toml:", "engine 'aio'", "io_uring")
 
 
+def test_a_path_that_no_file_can_have(tmp_path: Path) -> None:
+    refuses(machine(tmp_path, "file:ro\\u0000ot.img"), "machine.toml:", "names no file")
+
+
+def test_a_copy_to_a_directory(tmp_path: Path) -> None:
+    with machine(tmp_path) as running:
+        for place in ("/", "."):
+            done = running.run("disk", "copy", "web1/root", place)
+            assert (done.returncode, len(done.stderr.strip().splitlines())) == (2, 1), done.stderr
+
+
 @pytest.mark.timeout(60)
 def test_a_client_of_another_revision_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     of_another_age = partial(FrontEnd, revision=0)

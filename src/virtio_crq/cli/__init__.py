@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The command `virtio-crq`: wires hypervisor, buses, servers and clients together. Nothing else may."""
 
+import io
 import sys
 
 
@@ -9,6 +10,9 @@ def main() -> None:
     from virtio_crq.cli.application import app
     from virtio_crq.errors import UsageError, VirtioCrqError
 
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # names that this terminal cannot show are no reason to end
     try:
         app(prog_name="virtio-crq")
     except UsageError as error:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`virtio-crq up`, `down`, `start` and `show`."""
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Annotated, Any
@@ -37,16 +38,16 @@ def up(
     machine = read_machine_file(file)
     check_maps(machine)
     directory = make_state_directory(machine.name)
-    if answers(directory / ATTACH_SOCKET):
-        raise UsageError(f"machine {machine.name} is up already; stop it with: virtio-crq down -m {machine.name}")
     processes = ProcessTable(directory)
-    processes.stop_all(HYPERVISOR)  # servers that outlived a killed hypervisor are no use
-    for log in directory.glob("*.log"):
-        log.unlink()  # of the machine that was; a server that is started again appends
-    (directory / FILE_NOTE).write_text(str(machine.path.resolve()))
-    with terminated_as_interrupted():
+    with contextlib.ExitStack() as starting, terminated_as_interrupted():
+        starting.enter_context(processes.starting())
+        if answers(directory / ATTACH_SOCKET):
+            raise UsageError(f"machine {machine.name} is up already; stop it with: virtio-crq down -m {machine.name}")
+        _clear(directory, processes)
+        (directory / FILE_NOTE).write_text(str(machine.path.resolve()))
         try:
             started = [processes.start(role) for role in roles(machine, directory)]
+            starting.close()
             print(f"machine {machine.name} is up: " + ", ".join(f"{run.name} ({run.pid})" for run in started))
             if not detach:
                 print("Ctrl-C stops it", flush=True)
@@ -57,6 +58,13 @@ def up(
         except BaseException:
             processes.stop_all(HYPERVISOR)
             raise
+
+
+def _clear(directory: Path, processes: ProcessTable) -> None:
+    """What a machine of this name left whose hypervisor was killed: servers that are no use, and logs."""
+    processes.stop_all(HYPERVISOR)
+    for log in directory.glob("*.log"):
+        log.unlink()
 
 
 def down(machine: MachineOption = None) -> None:
@@ -81,7 +89,11 @@ def start(
     Example: virtio-crq start vios1
     """
     directory = select(machine)
-    made_from = read_machine_file(Path((directory / FILE_NOTE).read_text()))
+    try:
+        file = Path((directory / FILE_NOTE).read_text())
+    except OSError:
+        raise UsageError(f"{directory / FILE_NOTE} is gone, which names the machine file") from None
+    made_from = read_machine_file(file)
     known = {role.name: role for role in roles(made_from, directory) if role.name != HYPERVISOR}
     if name not in known:
         raise UsageError(f"no server {name!r} in machine {directory.name}; there are {', '.join(known)}")

@@ -5,12 +5,14 @@ A pid file holds pid, start time and command: a pid that was given to another pr
 """
 
 import contextlib
+import fcntl
 import json
 import os
 import select
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +22,7 @@ from virtio_crq.hypervisor.statedirectory import answers
 
 READY_SECONDS = 20.0
 STOP_SECONDS = 10.0
+LOCK_FILE = "up.lock"
 _TICK = 0.02  # between looks at a starting process; it tells us nothing by itself
 
 
@@ -39,6 +42,16 @@ class ProcessTable:
 
     def log(self, name: str) -> Path:
         return self._directory / f"{name}.log"
+
+    @contextlib.contextmanager
+    def starting(self) -> Iterator[None]:
+        """Held by the one command that starts this machine: two would each stop what the other has just started."""
+        with (self._directory / LOCK_FILE).open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise UsageError(f"machine {self._directory.name} is just being started by another command") from None
+            yield
 
     def start(self, role: Role) -> Running:
         """Start a role and wait until it is ready; one that ends instead is an error with its last words."""

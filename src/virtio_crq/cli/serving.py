@@ -63,7 +63,12 @@ def places(machine: MachineFile, name: str, partition: Partition) -> list[tuple[
     share = partition.memory_size // max(1, len(rows)) // PAGE * PAGE
     made = []
     for number, row in enumerate(rows):
-        node = nodes[unit_address(row.server_slot)]
+        node = nodes.get(unit_address(row.server_slot))
+        if node is None:
+            raise UsageError(
+                f"{machine.path}: slot {row.server_slot} of {name}, to {row.client}, is not in the running machine; "
+                "the file was changed since it came up"
+            )
         # A window's I/O addresses begin at 0 and the arena is mapped from there; it cannot be larger than the window.
         size = min(share, parse(node.properties).windows[0].size // PAGE * PAGE)
         arena = Arena(number * share, size, BusAddress(0))

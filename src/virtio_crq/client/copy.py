@@ -135,7 +135,7 @@ class LocalTarget:
         self._path = path
         self._device = path.exists() and stat.S_ISBLK(path.stat().st_mode)
         self.skips_zeroes = not self._device
-        self._scratch = path if self._device else path.with_name(path.name + ".partial")
+        self._scratch = path if self._device else path.parent / f"{path.name}.partial"
         self._descriptor = -1
 
     def begin(self, size: int) -> None:

@@ -75,7 +75,7 @@ def _parse_file(text: str, rest: str, base: Path) -> BackingSpec:
         if value not in ENGINES:
             raise UsageError(f"backing {text!r}: engine {value!r} is not one of {', '.join(ENGINES)}")
         engine = value
-    if not path:
+    if not path or "\0" in path:
         raise UsageError(f"backing {text!r} names no file")
     return BackingSpec(FILE, path=str(base / path), engine=engine)
 
