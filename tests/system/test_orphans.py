@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A client that attached by itself ends, with one clear line, when its machine goes down or loses its hypervisor."""
 
+import os
+import select
 import subprocess
 from pathlib import Path
 
@@ -72,3 +74,15 @@ def read_for_ever(client: Client, disk: Disk) -> None:
     while True:
         disk.read(0, 4096)
         client.turn(0.01)
+
+
+@pytest.mark.timeout(60)
+def test_a_server_ends_with_its_hypervisor_and_says_why(tmp_path: Path) -> None:
+    with RunningMachine(tmp_path, MACHINE) as machine:
+        server = os.pidfd_open(machine.pid("vios1"))
+        try:
+            machine.kill("hypervisor")
+            assert select.select([server], [], [], 20)[0], "the server outlives its machine"
+        finally:
+            os.close(server)
+        assert LINE in (machine.state / "vios1.log").read_text()

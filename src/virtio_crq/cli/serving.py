@@ -27,8 +27,11 @@ LONGEST_COPY = 128 * 1024  # when the platform names no limit
 @contextmanager
 def open_server(
     state: Path, machine: MachineFile, name: str, workers: int, polling: int | None, fetch: str
-) -> Iterator[Server]:
-    """The server partition `name`, attached and ready to serve what the machine file maps."""
+) -> Iterator[tuple[Server, int]]:
+    """The server partition `name`, attached and ready to serve what the machine file maps.
+
+    The descriptor beside it is readable when the hypervisor has ended.
+    """
     if not machine.partition(name).server:
         raise UsageError(f"{machine.path}: partition {name!r} is no server end of any adapter")
     partition = attach(state, name)
@@ -45,7 +48,7 @@ def open_server(
             ),
         )
         try:
-            yield server
+            yield server, partition.fileno()
         finally:
             server.close()
     finally:

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from virtio_crq.cli.selection import MachineOption, select
-from virtio_crq.errors import UsageError
+from virtio_crq.errors import PartnerLost, UsageError
 from virtio_crq.hypervisor.conversation import ask as ask_hypervisor
 from virtio_crq.hypervisor.machinefile import FETCHES, read_machine_file
 from virtio_crq.vios.control import ask, socket_path
@@ -42,15 +42,32 @@ def run(
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.INFO)
     content = read_machine_file(file)
     state = select(machine or content.name)
-    with open_server(state, content, name, workers, None if polling < 0 else polling, fetch) as server:
+    with open_server(state, content, name, workers, None if polling < 0 else polling, fetch) as (server, lifeline):
 
         async def serve() -> None:
             stop = asyncio.Event()
             for number in (signal.SIGTERM, signal.SIGINT):
                 asyncio.get_running_loop().add_signal_handler(number, stop.set)
+            orphaned = _watch(lifeline, stop)
             await server.serve(socket_path(state, name), stop, lambda: print("serving", flush=True))
+            if orphaned:
+                raise PartnerLost("the machine's hypervisor has ended")
 
         asyncio.run(serve())
+
+
+def _watch(lifeline: int, stop: asyncio.Event) -> list[bool]:
+    """Stop when the hypervisor ends: nobody would clean up after this partition. The list is then no longer empty."""
+    orphaned: list[bool] = []
+    loop = asyncio.get_running_loop()
+
+    def ended() -> None:
+        loop.remove_reader(lifeline)
+        orphaned.append(True)
+        stop.set()
+
+    loop.add_reader(lifeline, ended)
+    return orphaned
 
 
 @app.command()

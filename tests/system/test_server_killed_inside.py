@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A server process is killed at every stop point of the engine, under two clients' verified writes.
+
+Each life of the server ends inside another hypercall; the next one takes over. Both clients only ever wait.
+"""
+
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from runningmachine import RunningMachine
+from verifiedload import VerifiedLoad, load_on
+
+from virtio_crq.hypervisor import binding_stops
+
+BLOCKS = 128
+MACHINE = """
+[machine]
+name = "system"
+[partition.vios1]
+memory = "32M"
+[partition.web1]
+memory = "16M"
+[partition.web2]
+memory = "16M"
+[[adapter]]
+client = "web1"
+slot = 2
+server = "vios1"
+[[adapter]]
+client = "web2"
+slot = 2
+server = "vios1"
+[[map]]
+client = "web1"
+target = "root"
+backing = "file:web1.img"
+[[map]]
+client = "web2"
+target = "root"
+backing = "file:web2.img"
+"""
+# Points that a server comes by in registering, serving and being reset; the others are a client's or a test's.
+FEWEST = 10
+
+
+class Lives:
+    def __init__(self, machine: RunningMachine) -> None:
+        program = Path(__file__).with_name("mortalserver.py")
+        self.process = subprocess.Popen(
+            [sys.executable, str(program), str(machine.state), "vios1", str(machine.file)],
+            env=machine.environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        )  # fmt: skip
+
+    def one(self, point: str, skip: int, seconds: float, loads: list[VerifiedLoad]) -> int:
+        """How the life ended; the loads run meanwhile."""
+        assert self.process.stdin
+        assert self.process.stdout
+        self.process.stdin.write(f"{point} {skip} {seconds}\n")
+        self.process.stdin.flush()
+        answers: list[str] = []
+        reader = threading.Thread(target=lambda: answers.append(self.process.stdout.readline()))  # type: ignore[union-attr]
+        reader.start()
+        while reader.is_alive():
+            for load in loads:
+                load.step(0.005)
+        return int(answers[0])
+
+    def close(self) -> None:
+        with self.process:
+            self.process.kill()
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.clause("CRQ-H-15", "CRQ-D-88", "CRQ-F-29", "CRQ-F-32")
+def test_a_server_killed_at_any_point_loses_nothing_of_anybody(tmp_path: Path) -> None:
+    for name in ("web1", "web2"):
+        (tmp_path / f"{name}.img").write_bytes(bytes(BLOCKS * 4096))
+    with (
+        RunningMachine(tmp_path, MACHINE) as machine,
+        load_on(machine.state, "web1", "root", BLOCKS, 8) as first,
+        load_on(machine.state, "web2", "root", BLOCKS, 8) as second,
+    ):
+        loads = [first, second]
+        machine.kill("vios1")
+        lives = Lives(machine)
+        try:
+            died = []
+            for point in binding_stops.stop_points():
+                for skip in (0, 40):  # while it comes up, and under load
+                    ended = lives.one(point, skip, 0.4, loads)
+                    assert ended in (0, signal.SIGKILL), f"life armed at {point} after {skip}: {ended}"
+                    if ended:
+                        died.append(point)
+        finally:
+            lives.close()
+        machine.start("vios1")
+        for load in loads:
+            load.forgive()
+            load.run(200)
+            load.check_all()
+        assert len(set(died)) >= FEWEST, died
+        assert machine.refused("web1") == machine.refused("web2") == {}
+    for load, name in zip(loads, ("web1", "web2"), strict=True):
+        final = (tmp_path / f"{name}.img").read_bytes()
+        for number in range(BLOCKS):
+            load.ledger.check(number, final[number * 4096 : (number + 1) * 4096])
