@@ -2,6 +2,9 @@
 """Which backings are read, and how a bad one is refused in one line."""
 
 import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -79,10 +82,21 @@ def test_what_is_no_image_is_refused(tmp_path: Path) -> None:
                 open_image(str(tmp_path / name), readonly=readonly)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everything")
-def test_a_write_protected_image_names_the_way_out(tmp_path: Path) -> None:
-    path = tmp_path / "disk"
-    path.write_bytes(bytes(512))
-    path.chmod(0o400)
-    with pytest.raises(UsageError, match="map it read-only"):
-        open_image(str(path), readonly=False)
+@contextmanager
+def as_nobody() -> Iterator[None]:
+    """Root may write everything; for a moment, be somebody who may not."""
+    before = os.geteuid()
+    if before == 0:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(before)
+
+
+def test_a_write_protected_image_names_the_way_out() -> None:
+    with tempfile.NamedTemporaryFile() as image:  # a test's own directory is closed to others
+        image.truncate(512)
+        os.chmod(image.name, 0o444)
+        with as_nobody(), pytest.raises(UsageError, match="map it read-only"):
+            open_image(image.name, readonly=False)
