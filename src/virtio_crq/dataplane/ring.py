@@ -27,9 +27,16 @@ LOW32 = 0xFFFFFFFF
 SEGMENT_ROOM = 16 * SEGMENTS  # an indirect table of the longest chain
 
 
-def area_size(size: int) -> int:
-    """Own RAM for one queue: entries, descriptors, used elements, indirect tables, and a line for single fields."""
-    return 64 + 2 * size + 16 * size + 8 * size + LANES * SEGMENT_ROOM
+def footprint(size: int) -> tuple[int, int, int, int, int]:
+    """Own RAM for one queue: where descriptors, used elements, entries and indirect tables lie, and the end of all.
+
+    What lies before the descriptors is a line for single fields.
+    """
+    descriptors = 64
+    elements = descriptors + 16 * size
+    entries = elements + 8 * size
+    tables = entries + 2 * size
+    return descriptors, elements, entries, tables, tables + LANES * SEGMENT_ROOM
 
 
 class DeviceRing:
@@ -55,9 +62,10 @@ class DeviceRing:
                 refuse("queue-address", address, alignment)
             if address + 16 * size >= 1 << 64:
                 refuse("address-wrap", address, 16 * size)
-        area = staging.take(area_size(size))
+        table, elements, entries, tables, length = footprint(size)
+        area = staging.take(length)
         if area < 0:
-            raise DeviceFault("arena-full", f"{area_size(size)} bytes for a queue, {staging.free} pages are left")
+            raise DeviceFault("arena-full", f"{length} bytes for a queue, {staging.free} pages are left")
         self.port = port
         self.staging = staging
         self.size = size
@@ -66,13 +74,12 @@ class DeviceRing:
         self.used = used
         self.event_idx = 1 if event_idx else 0
         self.max_copy = max_copy
-        self.footprint = area_size(size)
+        self.footprint = length
         self.area = area
         self.scratch = area
-        self.entries = area + 64 + 16 * size + 8 * size
-        self.elements = area + 64 + 16 * size
-        tables = area + 64 + 16 * size + 8 * size + 2 * size
-        self.chains = Chains(port, size, indirect, area + 64, tables)
+        self.entries = area + entries
+        self.elements = area + elements
+        self.chains = Chains(port, size, indirect, area + table, area + tables)
         self.order = array("H", bytes(2 * size))
         self.replay = array("H", bytes(2 * size))
         self.aside = array("B", bytes(LANES))
@@ -87,11 +94,13 @@ class DeviceRing:
         """Go on where another server stopped: these heads first, in this order, then from `available`."""
         if (available - used) & MASK != len(heads) or len(heads) > self.size or available >> 16 or used >> 16:
             refuse("resume-positions", (available - used) & MASK, len(heads))
+        named: set[int] = set()  # the driver chose the list: looking through it for each head would cost its square
         for index, head in enumerate(heads):
             if not 0 <= head < self.size:
                 refuse("head-range", head & 0xFFFFFFFF, self.size)
-            if head in heads[:index]:
+            if head in named:
                 refuse("head-in-flight", head, index)
+            named.add(head)
             self.replay[index] = head
         self.replays = len(heads)
         self.announced = self.fetched = available
