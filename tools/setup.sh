@@ -3,7 +3,7 @@
 # Sourced by ./check and ./demo from the root of the clone: leaves .venv/ with the project compiled into it.
 #   setup EXTRAS COMMAND=PACKAGE…    EXTRAS of pyproject.toml ("" for none); COMMANDs that are needed and the Debian packages that bring them
 
-say() { printf '\033[2m%s\033[0m\n' "$*" >&2; }
+say() { if [ -t 2 ]; then printf '\033[2m%s\033[0m\n' "$*" >&2; else printf '%s\n' "$*" >&2; fi; }
 die() { printf '%s\n' "$@" >&2; exit 1; }
 
 usable_python() { # a Python that can make environments and build extensions
@@ -39,9 +39,35 @@ install_packages() { # as root or by sudo without a password; otherwise name the
         || die "The packages could not be installed. Type this, then run $0 again:" "  sudo apt-get update && sudo apt-get install -y $*"
 }
 
+compiled_files() { # how many C files have been compiled, of how many: each .pxd has a module, and the engine is compiled twice
+    done=$(find build/temp.* -name '*.o' 2>/dev/null | wc -l)
+    all=$(($(find src -name '*.pxd' | wc -l) + 2 * $(find src -path '*/hypervisor/engine/*.c' | wc -l)))
+    echo "$((done < all ? done : all)) of $all"
+}
+
+watched() { # run a command; meanwhile, on a terminal, tell how far it is
+    if ! [ -t 2 ]; then "$@"; return; fi
+    "$@" &
+    work=$!
+    # Interrupted, nothing goes on behind the user's back.
+    trap 'kill $work 2>/dev/null; printf "\n" >&2; exit 130' INT TERM
+    while kill -0 $work 2>/dev/null; do
+        printf '\r\033[2mcompiled %s files\033[0m\033[K' "$(compiled_files)" >&2
+        sleep 0.5
+    done
+    trap - INT TERM
+    printf '\r\033[K' >&2
+    wait $work
+}
+
 source_stamp() { # what the installed copy was built from
     find src pyproject.toml setup.py -type f \( -name '*.py' -o -name '*.pyi' -o -name '*.pxd' -o -name '*.h' -o -name '*.toml' \
         -o -path '*/hypervisor/engine/*.c' -o -name py.typed \) ! -path '*.egg-info/*' -print0 | LC_ALL=C sort -z | xargs -0 sha256sum | sha256sum
+}
+
+build() {
+    { .venv/bin/python -m pip --disable-pip-version-check install -q -U 'setuptools>=77' 'cython>=3.2.1' wheel \
+        && .venv/bin/python -m pip --disable-pip-version-check install -q --no-build-isolation "$1"; } >build/setup.log 2>&1
 }
 
 setup() {
@@ -71,8 +97,7 @@ setup() {
     say "compiling the data plane into .venv/ (about a minute the first time)"
     log=build/setup.log
     mkdir -p build
-    { .venv/bin/python -m pip --disable-pip-version-check install -q -U 'setuptools>=77' 'cython>=3.1' wheel \
-        && .venv/bin/python -m pip --disable-pip-version-check install -q --no-build-isolation "$requirement"; } >"$log" 2>&1 \
+    watched build "$requirement" \
         || { tail -n 30 "$log" >&2; die "The project could not be built; the whole story is in $log."; }
     printf '%s\n' "$wanted" >.venv/installed
 }

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from virtio_crq.cli.commands import COMMANDS
+from virtio_crq.cli.reference import render
 from virtio_crq.hypervisor.machinefile import parse_machine_file, read_machine_file
 
 ROOT = Path(__file__).parents[2]
@@ -59,6 +60,11 @@ def test_every_command_that_is_named_exists(path: Path) -> None:
 def verbs_of(target: object) -> set[str]:
     registered = getattr(target, "registered_commands", [])
     return {command.name or command.callback.__name__.replace("_", "-") for command in registered}
+
+
+def test_the_reference_of_commands_is_made_from_the_commands() -> None:
+    renew = "python -m virtio_crq.cli.reference > docs/reference/commands.md"
+    assert (ROOT / "docs/reference/commands.md").read_text() == render(), f"renew it: {renew}"
 
 
 @pytest.mark.parametrize("path", GUIDES, ids=ids)

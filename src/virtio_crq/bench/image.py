@@ -10,6 +10,7 @@ from virtio_crq.bench.case import Case
 from virtio_crq.bench.raw import Job, Pin
 from virtio_crq.errors import UsageError
 
+SMALLEST = 1 << 20  # the deepest case has so much in flight
 IMAGE_BYTES = 1 << 30
 _PIECE = 1 << 20
 RAW_ENGINES = ("pread", "io_uring")
@@ -64,6 +65,9 @@ def pinned(path: Path) -> Iterator[Image]:
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}") from None
+    if os.fstat(descriptor).st_size < SMALLEST:
+        os.close(descriptor)
+        raise UsageError(f"{path} is too small to measure on; {SMALLEST >> 20} MiB at least")
     image = Image(path, descriptor)
     try:
         yield image

@@ -20,9 +20,9 @@ def report(rows: Sequence[Row], console: Console) -> None:
     for backing in dict.fromkeys(row.backing for row in rows):
         chosen = [row for row in rows if row.backing == backing]
         console.print(f"\n[bold]backing {backing}[/bold] · data plane {chosen[0].dataplane}")
-        console.print(_table(COUNTS, ["calls", "TCE", "copies", "bytes", "intr", "batch"], chosen, _counts))
-        console.print(_table(EMULATED, ["IOPS", "MiB/s", "p50 µs", "p99 µs", "CPU µs", "raw", "ratio"], chosen, _times))
-        console.print(_table(PRICED, ["IOPS"], chosen, lambda row: [f"{row.priced_iops:,.0f}"]))
+        _print(console, COUNTS, ["calls", "TCE", "copies", "bytes", "intr", "batch"], chosen, _counts)
+        _print(console, EMULATED, ["IOPS", "MiB/s", "p50 µs", "p99 µs", "CPU µs", "raw", "ratio"], chosen, _times)
+        _print(console, PRICED, ["IOPS"], chosen, lambda row: [f"{row.priced_iops:,.0f}"])
     if any(row.resident is not None and row.resident < 1 for row in rows):
         console.print(
             "[bold]The file was not all in memory during some rows (`resident` below 1): compare with care.[/bold]"
@@ -48,8 +48,13 @@ def _times(row: Row) -> list[str]:
     return [f"{row.iops:,.0f}", f"{row.mib_per_s:,.0f}", *times, *raw]
 
 
-def _table(title: str, columns: Sequence[str], rows: Sequence[Row], cells: Cells) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+def _print(console: Console, title: str, columns: Sequence[str], rows: Sequence[Row], cells: Cells) -> None:
+    console.print(f"\n{title}", style="bold", soft_wrap=True)  # a table's own title is folded to the table's width
+    console.print(_table(columns, rows, cells))
+
+
+def _table(columns: Sequence[str], rows: Sequence[Row], cells: Cells) -> Table:
+    table = Table(box=None, pad_edge=False)
     for name in ("case", "rung", "notify"):
         table.add_column(name, no_wrap=True)
     for name in columns:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The typer application over the table of commands, loading each command when it is called for."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -9,9 +10,13 @@ from typer.core import TyperGroup
 
 from virtio_crq.cli.commands import COMMANDS, Command
 
-EPILOG = (
-    "Examples: virtio-crq up machine.toml --detach · virtio-crq show · virtio-crq trace web1 --one · virtio-crq down"
-)
+EPILOG = """\b
+Examples:
+  virtio-crq up machine.toml --detach
+  virtio-crq vios lsmap
+  virtio-crq trace web1/root --one
+  virtio-crq down
+"""
 
 
 class LazyGroup(TyperGroup):
@@ -20,23 +25,33 @@ class LazyGroup(TyperGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         wanted = {command.name: command for command in COMMANDS}
         if args and args[0] in wanted:
-            self.commands[args[0]] = _loaded(wanted[args[0]])
+            self.commands[args[0]] = loaded(wanted[args[0]])
         return super().resolve_command(ctx, args)
 
     def list_commands(self, ctx: Any) -> list[str]:
         return [command.name for command in COMMANDS if command.name in self.commands]
 
 
-def _loaded(command: Command) -> Any:
+def loaded(command: Command) -> Any:
+    """The command as click runs it, imported now."""
     target = command.load()
     if isinstance(target, typer.Typer):
         target.info.help = target.info.help or command.summary
         group = typer.main.get_group(target)
         group.name = command.name
+        for verb in group.commands.values():
+            verb.help = keep_lines(verb.help)
         return group
     single = typer.Typer(add_completion=False, rich_markup_mode=None)
     single.command(command.name)(target)
-    return typer.main.get_command(single)
+    lone = typer.main.get_command(single)
+    lone.help = keep_lines(lone.help)
+    return lone
+
+
+def keep_lines(text: str | None) -> str | None:
+    """Examples are shown as they are typed: click fills every paragraph that does not begin by \\b."""
+    return text and re.sub(r"^(?=Examples?:$)", "\b\n", text, flags=re.MULTILINE)
 
 
 def _placeholder() -> Callable[[], None]:

@@ -32,14 +32,22 @@ def bench(
     rung: Annotated[list[str] | None, typer.Option(help="Only this preset (repeatable).", metavar="NAME")] = None,
     backing: Annotated[list[str] | None, typer.Option(help="file or null (repeatable).", metavar="KIND")] = None,
     notify: Annotated[list[str] | None, typer.Option(help="polling or sleeping (repeatable).", metavar="MODE")] = None,
-    seconds: Annotated[float, typer.Option(help="How long each row is measured.", min=0.05)] = 2.0,
+    seconds: Annotated[float, typer.Option(metavar="SECONDS", help="How long each row is measured.", min=0.05)] = 2.0,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write all rows there.", metavar="FILE")] = None,
-    file: Annotated[Path | None, typer.Option(help="Measure on this file; random writes go to it.")] = None,
-    interpreted: Annotated[bool, typer.Option(help="Measure an interpreted data plane, too.")] = False,
+    file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Measure on this file; random writes go to it.")
+    ] = None,
+    interpreted: Annotated[bool, typer.Option("--interpreted", help="Measure an interpreted data plane, too.")] = False,
 ) -> None:
-    """Measure, and count what one I/O costs. Without options: all loads on all rungs.
+    """Measure, and count what one I/O costs.
 
-    Examples: virtio-crq bench · virtio-crq bench --case randread-4k-qd32 --rung batched --json rows.json
+    Without options: all loads on all rungs. A rung is a way of carrying: how rings are fetched, memory mapped, data
+    moved. Beside it the raw file, by the better of io_uring and pread, in the same run.
+
+    Examples:
+      virtio-crq bench
+      virtio-crq bench --case randread-4k-qd32 --rung batched --rung naive
+      virtio-crq bench --case seqread-128k-qd8 --json rows.json
     """
     if dataplane() != "compiled" and not interpreted:
         raise UsageError(f"the data plane is {dataplane()}; measure it anyway with --interpreted")

@@ -26,7 +26,13 @@ NEXT = (
 
 
 def demo() -> None:
-    """Carry a file system over CRQ, look at one read, kill the server, and check everything."""
+    """Carry a file system over CRQ, look at one read, kill the server, and check everything.
+
+    It makes a machine of its own, which is gone afterwards. ./demo installs what is missing and runs it.
+
+    Example:
+      virtio-crq demo
+    """
     for name in ("mke2fs", "e2fsck", "debugfs"):
         tool(name)
     if shutil.disk_usage(SCRATCH).free < ROOM:

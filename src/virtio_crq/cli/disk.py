@@ -39,9 +39,14 @@ def copy_command(
     target: Annotated[str, typer.Argument(metavar="DST", help="A local path, or CLIENT/NAME.")],
     machine: MachineOption = None,
 ) -> None:
-    """Copy a disk: from or to a local file, or to another disk. Write ./dir/file for a path that looks like a disk.
+    """Copy a disk: from or to a local file, or to another disk.
 
-    Examples: virtio-crq disk copy root.img web1/root · virtio-crq disk copy web1/root backup.img
+    The command is the client partition while it copies. A path that looks like a disk is written ./dir/file.
+
+    Examples:
+      virtio-crq disk copy root.img web1/root
+      virtio-crq disk copy web1/root backup.img
+      virtio-crq disk copy web1/root db1/data
     """
     if not is_disk(source) and not is_disk(target):
         raise UsageError(f"neither {source} nor {target} is a disk; a disk is written CLIENT/NAME")
@@ -64,8 +69,11 @@ def export(
 ) -> None:
     """Serve disks to ordinary tools until Ctrl-C.
 
-    Example: virtio-crq disk export --nbd /tmp/web1.sock web1/root
-    Then, in another terminal: qemu-img info 'nbd+unix:///root?socket=/tmp/web1.sock'
+    The command is the client partition while it serves. The second line is for another terminal.
+
+    Examples:
+      virtio-crq disk export --nbd /tmp/web1.sock web1/root
+      qemu-img info 'nbd+unix:///root?socket=/tmp/web1.sock'
     """
     name, _slash, wanted = disk.partition("/")
     with client_partition(select(machine), name) as client:
@@ -89,13 +97,17 @@ async def _export(client: Client, disks: list[Disk], path: Path, name: str) -> N
 
 @app.command("list")
 def list_command(
-    client: Annotated[str | None, typer.Argument(metavar="[CLIENT]", help="One client; all without it.")] = None,
+    client: Annotated[str | None, typer.Argument(metavar="CLIENT", help="One client; all without it.")] = None,
     machine: MachineOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """List the disks of clients that no other process is.
 
-    Example: virtio-crq disk list --json
+    The command is each client partition in turn, as it asks the devices themselves.
+
+    Examples:
+      virtio-crq disk list
+      virtio-crq disk list web1 --json
     """
     state = select(machine)
     rows: list[dict[str, Any]] = []
@@ -117,13 +129,14 @@ def list_command(
 @app.command()
 def read(
     disk: DiskArgument,
-    offset: Annotated[int, typer.Option(help="First byte.", min=0)] = 0,
-    length: Annotated[int | None, typer.Option(help="Bytes; to the end without it.", min=0)] = None,
+    offset: Annotated[int, typer.Option(metavar="BYTE", help="First byte.", min=0)] = 0,
+    length: Annotated[int | None, typer.Option(metavar="BYTES", help="How many; to the end without it.", min=0)] = None,
     machine: MachineOption = None,
 ) -> None:
     """Write a stretch of a disk to standard output.
 
-    Example: virtio-crq disk read web1/root --length 4096 | xxd | head
+    Example:
+      virtio-crq disk read web1/root --length 4096 | xxd | head
     """
     with ExitStack() as stack:
         end = Clients(select(machine), stack).end(disk)

@@ -33,7 +33,11 @@ def up(
 ) -> None:
     """Start a machine: its hypervisor and its servers, each a process of its own.
 
-    In the foreground, Ctrl-C stops all of it. Examples: virtio-crq up machine.toml · virtio-crq up machine.toml -d
+    In the foreground, Ctrl-C stops all of it.
+
+    Examples:
+      virtio-crq up machine.toml
+      virtio-crq up machine.toml --detach
     """
     machine = read_machine_file(file)
     check_maps(machine)
@@ -70,7 +74,8 @@ def _clear(directory: Path, processes: ProcessTable) -> None:
 def down(machine: MachineOption = None) -> None:
     """Stop a machine: its servers, then its hypervisor.
 
-    Example: virtio-crq down
+    Example:
+      virtio-crq down
     """
     directory = select(machine)
     stopped = ProcessTable(directory).stop_all(HYPERVISOR)
@@ -86,7 +91,8 @@ def start(
 ) -> None:
     """Start a server of a running machine again, after it ended or was killed.
 
-    Example: virtio-crq start vios1
+    Example:
+      virtio-crq start vios1
     """
     directory = select(machine)
     try:
@@ -104,7 +110,11 @@ def start(
 def show(machine: MachineOption = None, as_json: JsonOption = False) -> None:
     """Show partitions, adapters, connections and counters.
 
-    Example: virtio-crq show --json
+    What was counted is since the machine came up: calls, copies, copied bytes and interrupts of both ends.
+
+    Examples:
+      virtio-crq show
+      virtio-crq show --json
     """
     view = ask(select(machine), "show")
     if as_json:

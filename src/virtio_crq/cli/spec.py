@@ -20,7 +20,9 @@ def spec(
 ) -> None:
     """Print each clause of the specification with the tests that cite it, and those without any.
 
-    Example: virtio-crq spec --untested
+    Examples:
+      virtio-crq spec
+      virtio-crq spec --untested
     """
     checkout = find_checkout()
     if renew:

@@ -27,7 +27,7 @@ Entry = dict[str, Any]
 
 def trace(
     connection: Annotated[
-        str | None, typer.Argument(metavar="[CLIENT[/NAME]]", help="Only the connection of this client.")
+        str | None, typer.Argument(metavar="CLIENT[/NAME]", help="Only the connection of this client.")
     ] = None,
     one: Annotated[
         bool, typer.Option("--one", help="Stop after the next exchange: wait for calls, then for quiet.")
@@ -38,7 +38,12 @@ def trace(
     """Show every hypercall with its arguments by name, as the engine saw it, until Ctrl-C.
 
     With CLIENT/NAME --one, and no process being that client, one block of the disk is read to have something to show.
-    Examples: virtio-crq trace · virtio-crq trace web1 --one · virtio-crq trace web1/root --json
+    Times are microseconds since the first call shown.
+
+    Examples:
+      virtio-crq trace
+      virtio-crq trace web1/root --one
+      virtio-crq trace web1 --json
     """
     directory = select(machine)
     with Conversation(directory) as hypervisor:

@@ -36,7 +36,9 @@ def facts() -> dict[str, str]:
 def version(as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False) -> None:
     """Show the version and whether the data plane is compiled.
 
-    Example: virtio-crq version --json
+    Examples:
+      virtio-crq version
+      virtio-crq version --json
     """
     known = facts()
     if as_json:

@@ -72,7 +72,15 @@ def _watch(lifeline: int, stop: asyncio.Event) -> list[bool]:
 
 @app.command()
 def lsmap(machine: MachineOption = None, as_json: JsonOption = False) -> None:
-    """Show every mapping: client, adapter, target, backing, state, queues, counters, what was refused."""
+    """Show every mapping, in the manner of VIOS's lsmap -all.
+
+    For each server adapter: the client at its far end and their connection's state; for each target what backs it,
+    its size and state, its queues, what was counted, and what was refused, by the rule's name.
+
+    Examples:
+      virtio-crq vios lsmap
+      virtio-crq vios lsmap --json
+    """
     adapters = _ask_all(machine, "lsmap")
     if as_json:
         print(json.dumps(adapters, indent=2))
@@ -84,11 +92,16 @@ def lsmap(machine: MachineOption = None, as_json: JsonOption = False) -> None:
 def stat(
     machine: MachineOption = None,
     as_json: JsonOption = False,
-    interval: Annotated[float, typer.Option(help="Seconds to measure over.", min=0.1)] = 1.0,
+    interval: Annotated[float, typer.Option(metavar="SECONDS", help="How long to measure.", min=0.1)] = 1.0,
 ) -> None:
-    """Measure requests and bytes per second of every target over an interval, and what a request costs.
+    """Measure requests and bytes per second, and what a request costs.
 
-    Hypervisor calls and copies per request are those of both partitions on the connection, all its targets together.
+    One line for each target; IN is what clients read, OUT what they write. Hypervisor calls and copies per request are
+    those of both partitions on the connection, all its targets together.
+
+    Examples:
+      virtio-crq vios stat
+      virtio-crq vios stat --interval 5 --json
     """
     state = select(machine)
     wires_before, before, begun = wires(ask_hypervisor(state, "show")), _ask_all(machine, "lsmap"), time.monotonic()
