@@ -11,6 +11,7 @@ import typer
 from virtio_crq.cli.interruption import terminated_as_interrupted
 from virtio_crq.cli.processes import ProcessTable, Running
 from virtio_crq.cli.roles import HYPERVISOR, roles
+from virtio_crq.cli.room import check_room
 from virtio_crq.cli.selection import MachineOption, select
 from virtio_crq.cli.tables import table
 from virtio_crq.errors import UsageError
@@ -41,6 +42,7 @@ def up(
     """
     machine = read_machine_file(file)
     check_maps(machine)
+    check_room(machine)
     directory = make_state_directory(machine.name)
     processes = ProcessTable(directory)
     with contextlib.ExitStack() as starting, terminated_as_interrupted():

@@ -11,10 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from virtio_crq.client.device import Device, Site
+from virtio_crq.client.memory import whole_pages
 from virtio_crq.client.transfer import Transfer
 from virtio_crq.dataplane import blockdriver
 from virtio_crq.dataplane.blockdriver import BlockDriver
-from virtio_crq.dataplane.driverring import DriverRing
+from virtio_crq.dataplane.driverring import DriverRing, footprint
 from virtio_crq.errors import UsageError, VirtioCrqError
 from virtio_crq.message import conversations
 from virtio_crq.message.conversations import DeviceDescription
@@ -193,7 +194,8 @@ class Disk(Device):
     def _room(self, ring: DriverRing) -> tuple[int, int]:
         """Requests at a time and bytes each: as the options ask, or as much as this device's share of memory holds."""
         options = self.site.options
-        share = self.site.memory.left // max(1, self.site.devices)
+        devices = max(1, self.site.devices)
+        share = (self.site.memory.left - (devices - 1) * queue_room(ring.size)) // devices  # each later one has a queue
         self.site.devices -= 1
         transfer = options.transfer
         while True:
@@ -202,7 +204,10 @@ class Disk(Device):
             if depth >= min(8, options.depth) or (depth and transfer == SMALLEST):
                 return depth, transfer
             if transfer == SMALLEST:
-                raise UsageError(f"window too small: {share} bytes for disk {self.name}, one request takes {window}")
+                raise UsageError(
+                    f"window too small: {share} bytes are left for {self.name}, one request takes {window}; "
+                    "give the client's adapter a larger window in the machine file"
+                )
             transfer = max(transfer // 2, SMALLEST)
 
     def reap(self) -> None:
@@ -249,6 +254,16 @@ class Disk(Device):
         while (slot := self.driver.reap()) >= 0:
             self.driver.release(slot)
         return self.driver.lingering == 0
+
+
+def queue_room(size: int) -> int:
+    """Bytes that a request queue of this size takes."""
+    return whole_pages(footprint(size)[2])
+
+
+def smallest_disk(queue_size: int) -> int:
+    """Bytes of the window that a disk takes at the least: its queue, and one request of the smallest transfer."""
+    return queue_room(queue_size) + blockdriver.footprint(1, SMALLEST)[1]
 
 
 def outcome(status: int, request: Request) -> OSError | None:

@@ -76,6 +76,7 @@ class AdapterRow:
     server_slot: int
     window: int
     node: str
+    where: str = ""  # FILE:LINE, for messages
 
 
 @dataclass(frozen=True)
@@ -267,7 +268,8 @@ class _Reader:
         node = table.get("node", NODE_TYPES[0])
         if node not in NODE_TYPES:
             raise self.refuse(f"node {node!r} is not one of {', '.join(NODE_TYPES)}", "adapter", index, "node")
-        return AdapterRow(client, table["slot"], server, server_slot, window, node)
+        where = f"{self.path}:{self.lines.of('adapter', index)}"
+        return AdapterRow(client, table["slot"], server, server_slot, window, node, where)
 
     def _maps(self, adapters: tuple[AdapterRow, ...], partitions: set[str]) -> tuple[MapRow, ...]:
         rows: list[MapRow] = []

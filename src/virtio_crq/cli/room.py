@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whether the windows and the memory of a machine file hold what its mappings need, before anything is started."""
+
+from virtio_crq.cli.clientpartition import MOST_DEVICES
+from virtio_crq.client.disk import smallest_disk
+from virtio_crq.client.memory import PAGE, whole_pages
+from virtio_crq.crq.client import CrqClient
+from virtio_crq.crq.ring import ring_size
+from virtio_crq.dataplane import driverring, entropydriver
+from virtio_crq.dataplane.ring import area_size
+from virtio_crq.errors import UsageError
+from virtio_crq.hypervisor.machinefile import AdapterRow, MachineFile
+from virtio_crq.vios import blockdevice, entropydevice
+from virtio_crq.vios.mapping import ENTROPY
+from virtio_crq.virtio.block import ID_BYTES
+
+MIB = 1 << 20
+REQUEST = 16 + 1  # bytes of header and status that a server keeps of each request
+SERVER_DATA = 1 << 18  # bytes for the data of all requests that are served at a time, at least
+
+
+def check_room(machine: MachineFile) -> None:
+    """Refuse an adapter whose ends cannot hold the rings and one request of each device."""
+    for row in machine.adapters:
+        kinds = [entry.device for entry in machine.maps_of(row.server) if entry.client == row.client]
+        entropies = kinds.count(ENTROPY)
+        disks = len(kinds) - entropies
+        needs = ((row.client, client_needs(disks, entropies)), (row.server, server_needs(disks, entropies)))
+        for name, needed in needs:
+            _check(machine, row, name, needed, f"the {len(kinds)} devices of {row.client}")
+
+
+def client_needs(disks: int, entropies: int) -> int:
+    """Bytes of the client's window and of its memory: its ring, its message area, a queue and a request for each."""
+    queue = whole_pages(driverring.footprint(entropydevice.QUEUE_SIZE)[2])
+    source = queue + entropydriver.footprint(entropydevice.QUEUE_SIZE)[1]
+    room = CrqClient.room(MOST_DEVICES, MOST_DEVICES)
+    return room + disks * smallest_disk(blockdevice.QUEUE_SIZE) + entropies * source
+
+
+def server_needs(disks: int, entropies: int) -> int:
+    """The same of the server: its ring, its page, what it stages for each queue, and room for data."""
+    size = blockdevice.QUEUE_SIZE
+    disk = whole_pages(area_size(size)) + whole_pages(size * REQUEST + ID_BYTES)
+    source = whole_pages(area_size(entropydevice.QUEUE_SIZE)) + PAGE * entropydevice.QUEUE_SIZE
+    count = disks + entropies
+    return ring_size(count, count) + PAGE + disks * disk + entropies * source + SERVER_DATA
+
+
+def _check(machine: MachineFile, row: AdapterRow, name: str, needed: int, what: str) -> None:
+    if row.window < needed:
+        raise UsageError(
+            f"{row.where}: window too small: {what} need {needed} bytes of it on the side of {name}, "
+            f'it has {row.window}; write window = "{_mebibytes(needed)}M"'
+        )
+    memory = machine.partition(name).memory
+    sharers = sum(name in (other.client, other.server) for other in machine.adapters)
+    if memory // sharers // PAGE * PAGE < needed:
+        raise UsageError(
+            f"{row.where}: memory of {name} too small: {what} need {needed} bytes and {sharers} adapters share it; "
+            f'write memory = "{_mebibytes((needed + PAGE) * sharers)}M" for {name}'
+        )
+
+
+def _mebibytes(size: int) -> int:
+    return -(-size // MIB)
