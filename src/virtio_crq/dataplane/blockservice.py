@@ -153,6 +153,8 @@ class BlockService(Service):
     def advance(self, head: int) -> int:
         """Chunk after chunk, until the request is finished, in the store, or parked."""
         while True:
+            if self.weight >= self.share:
+                return self.park(head)
             if self.kinds[head] != FLUSH and self.buffers[head] < 0:
                 if not self._equip(head):
                     if not self.spent_count:
@@ -187,6 +189,7 @@ class BlockService(Service):
             self._finish(head, IOERR if result else OK)
             return 0
         size = self.sizes[head]
+        self.weight += size
         if result == 0 and self.kinds[head] == IN:
             self.ring.push(head, self.moved[head], size, self.buffers[head])
         self.spend(self.buffers[head], size)

@@ -20,6 +20,8 @@ class EntropyService(Service):
         # §5.4.6.1: the driver places no readable buffers; the device writes one byte or more.
         if self.ring.chains.readable[head]:
             refuse("entropy-readable", head, self.ring.chains.readable[head])
+        if self.weight >= self.share:
+            return self.park(head)
         length = self.ring.chains.writable[head]
         if length > LIMIT:
             length = LIMIT
@@ -33,6 +35,7 @@ class EntropyService(Service):
         random(self.port, at, length)
         self.ring.push(head, 0, length, at)
         self.spend(at, length)
+        self.weight += length
         self.requests += 1
         self.bytes_in += length
         return self.ring.complete(head, length)

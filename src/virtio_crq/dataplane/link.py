@@ -18,6 +18,7 @@ from virtio_crq.platform.port import Port
 FETCHES: dict[str, type[DeviceRing]] = {"batched": BatchedRing, "naive": NaiveRing}
 ENTRIES = 64  # heard in one turn, so that a flood of entries does not keep queues from being served
 TURNS = 4  # mini-batches of one queue in one turn
+REAPS = 32  # completions of one store landed in one turn
 
 
 class Link:
@@ -194,13 +195,14 @@ class Link:
         ring = service.ring
         moved = 0
         turns = 0
+        service.weight = 0
         try:
             while turns < TURNS:
                 now = service.turn()
                 moved += now
                 turns += 1
                 self._tell(service)
-                if now == 0 or not (ring.waiting or ring.fetched != ring.announced):
+                if now == 0 or service.weight >= service.share or not (ring.waiting or ring.fetched != ring.announced):
                     break
         except DriverFault as fault:
             self._stop(service, fault)
@@ -246,7 +248,7 @@ class Link:
         """Land what the store finished. Copies of one queue at a time: a refused one must name the right queue."""
         moved = 0
         current: Service | None = None
-        while store.reap():
+        while moved < REAPS and store.reap():
             moved += 1
             owner = store.owners[store.token >> 16]
             if isinstance(owner, Orphans):

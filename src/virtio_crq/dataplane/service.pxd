@@ -7,7 +7,7 @@ from virtio_crq.dataplane.staging cimport Staging
 from virtio_crq.dataplane.store cimport Store
 from virtio_crq.platform.port cimport Port
 
-cdef uint64_t BATCH
+cdef uint64_t BATCH, FAIR
 
 cdef class Service:
     cdef readonly uint64_t device
@@ -24,6 +24,8 @@ cdef class Service:
     cdef readonly uint64_t bytes_in
     cdef readonly uint64_t bytes_out
     cdef readonly uint64_t batches
+    cdef readonly uint64_t share
+    cdef public uint64_t weight
     cdef readonly uint64_t in_store
     cdef uint16_t[::1] batch
     cdef uint16_t[::1] parked

@@ -17,6 +17,7 @@ from virtio_crq.dataplane.store import Store
 from virtio_crq.platform.port import Port
 
 BATCH = 8
+FAIR = 1 << 20  # bytes in one turn of the link; further chunks are parked, or large requests held all others up
 
 
 class Service:
@@ -34,6 +35,8 @@ class Service:
         self.bytes_in = 0
         self.bytes_out = 0
         self.batches = 0
+        self.weight = 0
+        self.share = FAIR
         self.in_store = 0
         self.batch = array("H", bytes(2 * BATCH))
         self.parked_head = 0
@@ -95,7 +98,7 @@ class Service:
         return moved + count
 
     def _unpark(self) -> int:
-        """Try what was parked, once around; stop at the first that is parked again."""
+        """Try what was parked, once around; stop at the first that is parked again. 1 if bytes or requests moved."""
         count = self.parked_count
         while count:
             count -= 1
@@ -104,11 +107,11 @@ class Service:
             self.parked_count -= 1
             self.advance(head)
             if self.parked_count > count:
-                return 0
+                return 1 if self.weight else 0
         return 1
 
     def park(self, head: int) -> int:
-        """No room or no slot for this request now."""
+        """No room or no slot for this request now, or it had its share of this turn."""
         self.parked[(self.parked_head + self.parked_count) & (self.ring.size - 1)] = head
         self.parked_count += 1
         return 0
