@@ -7,6 +7,10 @@ from virtio_crq.dataplane.kernel cimport transfer
 from virtio_crq.dataplane.store cimport Store
 from virtio_crq.platform.port cimport Port
 
+cdef int64_t DONE, FAILED, PENDING
+cdef int READ, WRITE, WRITE_STABLE, SYNC
+cdef int64_t EAGAIN, EINTR, EOPNOTSUPP
+
 cdef class FileStore(Store):
     cdef int descriptor
     cdef readonly uint64_t misses

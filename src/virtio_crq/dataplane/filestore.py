@@ -7,10 +7,11 @@ deferred: to io_uring, or to a few threads where that is forbidden. A worker nev
 
 import os
 import select
+from errno import EAGAIN, EINTR, EOPNOTSUPP
 
 from virtio_crq.dataplane.deferred import Deferred
-from virtio_crq.dataplane.kernel import transfer
-from virtio_crq.dataplane.store import Store
+from virtio_crq.dataplane.kernel import READ, SYNC, WRITE, WRITE_STABLE, transfer
+from virtio_crq.dataplane.store import DONE, FAILED, PENDING, Store
 from virtio_crq.dataplane.threads import Threads
 from virtio_crq.dataplane.uring import Uring
 from virtio_crq.errors import UsageError
@@ -60,43 +61,43 @@ class FileStore(Store):
 
     def read(self, port: Port, offset: int, length: int, position: int, token: int) -> int:
         if self.read_now:
-            done = transfer(self.descriptor, port, offset, length, position, 0, 1)
+            done = transfer(self.descriptor, port, offset, length, position, READ, 1)
             if done == length:
-                return 0
+                return DONE
             if done > 0:
-                return self._defer(offset + done, length - done, position + done, 0, token)
+                return self._defer(offset + done, length - done, position + done, READ, token)
             if done == 0:
-                return 2  # the file is shorter than the disk it holds
-            if done == -95:  # EOPNOTSUPP: this file system always waits
+                return FAILED  # the file is shorter than the disk it holds
+            if done == -EOPNOTSUPP:  # this file system always waits
                 self.read_now = 0
-            elif done != -11 and done != -4:  # EAGAIN, EINTR
-                return 2
-        return self._defer(offset, length, position, 0, token)
+            elif done != -EAGAIN and done != -EINTR:
+                return FAILED
+        return self._defer(offset, length, position, READ, token)
 
     def write(self, port: Port, offset: int, length: int, position: int, stable: int, token: int) -> int:
-        operation = 2 if stable else 1
+        operation = WRITE_STABLE if stable else WRITE
         if self.write_now and not stable:
             done = transfer(self.descriptor, port, offset, length, position, operation, 1)
             if done == length:
-                return 0
+                return DONE
             if done > 0:
                 return self._defer(offset + done, length - done, position + done, operation, token)
-            if done == -95:
+            if done == -EOPNOTSUPP:
                 self.write_now = 0
-            elif done != -11 and done != -4:
-                return 2
+            elif done != -EAGAIN and done != -EINTR:
+                return FAILED
         return self._defer(offset, length, position, operation, token)
 
     def sync(self, port: Port, token: int) -> int:
-        return self._defer(0, 0, 0, 3, token)
+        return self._defer(0, 0, 0, SYNC, token)
 
     def _defer(self, offset: int, length: int, position: int, operation: int, token: int) -> int:
         answer = self.deferred.queue(offset, length, position, operation, token)
-        if answer != 0:
+        if answer != DONE:
             return answer
         self.misses += 1
         self.pending += 1
-        return 1
+        return PENDING
 
     def submit(self) -> int:
         if self.pending:
@@ -108,7 +109,7 @@ class FileStore(Store):
         if not self.pending or not self.deferred.reap():
             return 0
         self.token = self.deferred.token
-        self.result = 2 if self.deferred.failed else 0
+        self.result = FAILED if self.deferred.failed else DONE
         self.pending -= 1
         return 1
 

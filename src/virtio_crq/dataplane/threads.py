@@ -4,13 +4,14 @@
 import os
 from collections import deque
 from collections.abc import Callable
+from errno import EIO
 from queue import SimpleQueue
 from threading import Thread
 
 import cython
 
 from virtio_crq.dataplane.deferred import Deferred
-from virtio_crq.dataplane.kernel import transfer
+from virtio_crq.dataplane.kernel import SYNC, transfer
 from virtio_crq.platform.port import Port
 
 COUNT = 4  # threads of one store
@@ -54,10 +55,10 @@ class Threads(Deferred):
         while True:
             with cython.nogil:
                 done = transfer(fd, port, offset, length, position, operation, 0)
-            if operation == 3 or done < 0:
+            if operation == SYNC or done < 0:
                 return -done
             if done == 0:
-                return 5  # EIO: the file is shorter than the disk it holds
+                return EIO  # the file is shorter than the disk it holds
             if done == length:
                 return 0
             offset += done

@@ -5,6 +5,8 @@ from libc.stdint cimport int64_t, uint16_t, uint64_t
 from virtio_crq.dataplane.deferred cimport Deferred
 from virtio_crq.dataplane.kernel cimport Submission
 
+cdef int64_t BUSY, FAILED
+
 cdef class Uring(Deferred):
     cdef int descriptor
     cdef int event

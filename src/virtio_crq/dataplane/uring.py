@@ -3,11 +3,13 @@
 
 import os
 from array import array
+from errno import EIO
 
 import cython
 
 from virtio_crq.dataplane.deferred import Deferred
-from virtio_crq.dataplane.kernel import Submission
+from virtio_crq.dataplane.kernel import SYNC, Submission
+from virtio_crq.dataplane.store import BUSY, FAILED
 
 DEPTH = 256  # as many slots as submission entries
 
@@ -34,7 +36,7 @@ class Uring(Deferred):
 
     def queue(self, offset: int, length: int, position: int, operation: int, token: int) -> int:
         if self.room == 0:
-            return 3
+            return BUSY
         self.room -= 1
         slot = self.free[self.room]
         self.offsets[slot] = offset
@@ -58,7 +60,7 @@ class Uring(Deferred):
         if refused:
             self.free[self.room] = slot
             self.room += 1
-            return 2
+            return FAILED
         self.unsent += 1
         return 0
 
@@ -79,9 +81,9 @@ class Uring(Deferred):
             self.failed = 0
             if result < 0:
                 self.failed = -result
-            elif self.operations[slot] != 3 and result < self.lengths[slot]:
+            elif self.operations[slot] != SYNC and result < self.lengths[slot]:
                 if result == 0:
-                    self.failed = 5  # EIO: the file is shorter than the disk it holds
+                    self.failed = EIO  # the file is shorter than the disk it holds
                 else:
                     self.offsets[slot] += result
                     self.lengths[slot] -= result
@@ -89,7 +91,7 @@ class Uring(Deferred):
                     if self._push(slot) == 0:
                         self.submit()
                         continue
-                    self.failed = 5
+                    self.failed = EIO
                     return 1
             self.free[self.room] = slot
             self.room += 1
