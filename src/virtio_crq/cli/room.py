@@ -7,7 +7,7 @@ from virtio_crq.client.memory import PAGE, whole_pages
 from virtio_crq.crq.client import CrqClient
 from virtio_crq.crq.ring import ring_size
 from virtio_crq.dataplane import driverring, entropydriver
-from virtio_crq.dataplane.ring import area_size
+from virtio_crq.dataplane.ring import footprint
 from virtio_crq.errors import UsageError
 from virtio_crq.hypervisor.machinefile import AdapterRow, MachineFile
 from virtio_crq.vios import blockdevice, entropydevice
@@ -41,8 +41,8 @@ def client_needs(disks: int, entropies: int) -> int:
 def server_needs(disks: int, entropies: int) -> int:
     """The same of the server: its ring, its page, what it stages for each queue, and room for data."""
     size = blockdevice.QUEUE_SIZE
-    disk = whole_pages(area_size(size)) + whole_pages(size * REQUEST + ID_BYTES)
-    source = whole_pages(area_size(entropydevice.QUEUE_SIZE)) + PAGE * entropydevice.QUEUE_SIZE
+    disk = whole_pages(footprint(size)[-1]) + whole_pages(size * REQUEST + ID_BYTES)
+    source = whole_pages(footprint(entropydevice.QUEUE_SIZE)[-1]) + PAGE * entropydevice.QUEUE_SIZE
     count = disks + entropies
     return ring_size(count, count) + PAGE + disks * disk + entropies * source + SERVER_DATA
 
