@@ -18,9 +18,9 @@ from virtio_crq.dataplane.ramstore import RamStore
 from virtio_crq.dataplane.store import Store
 from virtio_crq.errors import UsageError
 from virtio_crq.vios.lock import Clock, acquire
+from virtio_crq.virtio.block import SECTOR_SIZE as SECTOR
 
 log = logging.getLogger("virtio_crq.vios")
-SECTOR = 512  # virtio 1.4 §5.2.4: capacity counts 512-byte sectors whatever the block size
 NULL, RAM, FILE = "null", "ram", "file"
 ENGINES = ("auto", "io_uring", "threads")
 IDENTITY_BYTES = 16
