@@ -395,3 +395,44 @@ def test_qemu_img_reaches_the_disk_through_nbd(machine: Machine, tmp_path: Path)
         machine.client.open()
         asyncio.run(run())
     assert bytes(model.content) == image.read_bytes()
+
+
+OFFERING = Features(model_features() | bits.feature_set(block.SIZE_MAX, block.SEG_MAX, block.BLK_SIZE))
+
+
+@pytest.mark.clause("CRQ-F-40")
+@pytest.mark.parametrize(
+    "lie",
+    [
+        {"capacity": (1 << 64) - 1},
+        {"capacity": 1 << 55},
+        {"size_max": 1},
+        {"blk_size": 511},
+        {"blk_size": 1536},
+        {"blk_size": 1 << 20},
+        {"blk_size": (1 << 32) - 1},
+    ],
+    ids=str,
+)
+def test_a_configuration_that_cannot_be_breaks_its_disk_and_no_other(machine: Machine, lie: dict[str, int]) -> None:
+    config = BlockConfig(**{"capacity": 2048, "size_max": 1 << 16, "seg_max": 16, **lie}).encode()
+    bad = machine.block(0, name=b"bad", features=OFFERING, config=config)
+    with machine.server(bad, machine.block(1, name=b"good")), machine.client as client:
+        broken = client.disks()[0].broken
+        assert isinstance(broken, DeviceFault)
+        assert broken.rule == "config-answer"
+        assert len(client.disk("good").read(0, 4096)) == 4096
+
+
+def test_a_configuration_that_changes_all_the_time_is_read_one_time_after_the_other(machine: Machine) -> None:
+    with machine.server(machine.block()) as server:
+        machine.client.open()
+        asked = 0
+        for _ in range(5):
+            with server.lock:
+                for _ in range(20):
+                    server.back_end.config_changed(0)
+                machine.client.turn(0.01)
+                asked = max(asked, sum(map(len, machine.client.connections[0]._front_end._queued.values())))
+        assert asked <= 1
+        machine.client.disk("root").read(0, 4096)

@@ -48,6 +48,7 @@ class Connection:
         self._wait = wait
         self._dirty: set[int] = set()
         self._returned: set[int] = set()  # devices that this session took over or started
+        self._rereading: dict[int, bool] = {}  # devices whose configuration is being read; whether it changed since
         self._site: Site | None = None
         self._front_end: FrontEnd
         self._bus: Bus
@@ -198,7 +199,19 @@ class Connection:
         if status & device_status.DEVICE_NEEDS_RESET:
             self._give_up(device, DeviceFault("device-needs-reset", f"device {number} stopped and asks for a reset"))
         elif device.broken is None:
-            self._run(device.config_changed())
+            if number in self._rereading:
+                self._rereading[number] = True  # once more after the reading under way, however often it changed
+            else:
+                self._run(self._reread(device))
+
+    def _reread(self, device: Device) -> Conversation[None]:
+        try:
+            self._rereading[device.number] = True
+            while self._rereading[device.number]:
+                self._rereading[device.number] = False
+                yield from device.config_changed()
+        finally:
+            del self._rereading[device.number]
 
     def _device_changed(self, number: int, present: bool) -> None:
         if not present and number in self.devices:

@@ -16,7 +16,7 @@ from virtio_crq.client.transfer import Transfer
 from virtio_crq.dataplane import blockdriver
 from virtio_crq.dataplane.blockdriver import BlockDriver
 from virtio_crq.dataplane.driverring import DriverRing, footprint
-from virtio_crq.errors import UsageError, VirtioCrqError
+from virtio_crq.errors import DeviceFault, UsageError, VirtioCrqError
 from virtio_crq.message import conversations
 from virtio_crq.message.conversations import DeviceDescription
 from virtio_crq.message.frontend import Conversation
@@ -27,6 +27,7 @@ from virtio_crq.virtio.block import BlockConfig
 WANTED = bits.feature_set(
     block.SIZE_MAX, block.SEG_MAX, block.RO, block.BLK_SIZE, block.FLUSH, block.TOPOLOGY, block.CONFIG_WCE
 )
+MOST_SECTORS = (1 << 63) // block.SECTOR_SIZE - 1  # offsets in bytes are signed 64-bit numbers everywhere
 SMALLEST = 4096  # the least data that a request slot is worth having for
 Wait = Callable[[Transfer[bytes]], None]
 
@@ -174,7 +175,16 @@ class Disk(Device):
         data = yield from conversations.read_config(
             self.number, 0, min(self.description.config_size, block.CONFIG_SIZE)
         )
-        self.config = BlockConfig.decode(data)
+        self.config = self._checked(BlockConfig.decode(data))
+
+    def _checked(self, config: BlockConfig) -> BlockConfig:
+        """What a device says of itself is input, too: no number of it may lead to other sectors than were asked for."""
+        grain = config.blk_size if bits.has(self.features, block.BLK_SIZE) else 0
+        if config.capacity > MOST_SECTORS:
+            raise DeviceFault("config-answer", f"disk {self.number} claims {config.capacity} sectors")
+        if grain and (grain < block.SECTOR_SIZE or grain & (grain - 1)):
+            raise DeviceFault("config-answer", f"disk {self.number} claims blocks of {grain} bytes")
+        return config
 
     def config_changed(self) -> Conversation[None]:
         before = self.capacity
@@ -189,7 +199,11 @@ class Disk(Device):
         depth, transfer = self._room(ring)
         ram, window = blockdriver.footprint(depth, transfer)
         area = self.site.memory.take(ram, window, f"disk {self.name}")
-        self.driver = BlockDriver(ring, depth, area.offset, area.bus, transfer, self.capacity, size_max, seg_max)
+        driver = BlockDriver(ring, depth, area.offset, area.bus, transfer, self.capacity, size_max, seg_max)
+        if driver.transfer < self.block_size:
+            what = f"a request carries {driver.transfer} bytes, a block of disk {self.number} has {self.block_size}"
+            raise DeviceFault("config-answer", what)
+        self.driver = driver
 
     def _room(self, ring: DriverRing) -> tuple[int, int]:
         """Requests at a time and bytes each: as the options ask, or as much as this device's share of memory holds."""

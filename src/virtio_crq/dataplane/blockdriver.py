@@ -98,7 +98,7 @@ class BlockDriver:
         segments = max(1, min(seg_max or 1, TABLE_ENTRIES - 2, ring.size - 2))
         self.transfer = min(transfer, self.segment_bytes * segments) // SECTOR * SECTOR
         if self.transfer == 0:
-            raise ValueError(f"the device's SIZE_MAX {size_max} does not let one request carry a sector")
+            raise DeviceFault("config-answer", f"SIZE_MAX {size_max} does not let one request carry a sector")
         self.refusals: dict[str, int] = {}
         self.stalls = 0
         self.lingering = 0
