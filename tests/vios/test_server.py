@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A server over a machine in this process: it starts whole or not at all, shows how it stands, tells of a new size."""
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from virtio_crq.cli.clientpartition import connects
+from virtio_crq.cli.serving import places
+from virtio_crq.client.client import Client
+from virtio_crq.errors import UsageError
+from virtio_crq.hypervisor.machine import Machine
+from virtio_crq.hypervisor.machinefile import parse_machine_file
+from virtio_crq.platform.partition import Partition
+from virtio_crq.vios.mapping import MapEntry
+from virtio_crq.vios.server import Server, Settings
+
+TEXT = """
+[machine]
+name = "server"
+[partition.vios1]
+memory = "16M"
+[partition.web1]
+memory = "16M"
+[partition.web2]
+memory = "16M"
+[[adapter]]
+client = "web1"
+slot = 2
+server = "vios1"
+[[adapter]]
+client = "web2"
+slot = 2
+server = "vios1"
+"""
+SIZE = 1 << 20
+ROOT = MapEntry("web1", "root", "file:root.img")
+RNG = MapEntry("web1", "rng", "kernel", device="entropy")
+CONTENT = parse_machine_file(TEXT, Path("machine.toml"))
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Iterator[Machine]:
+    (tmp_path / "root.img").write_bytes(bytes(SIZE))
+    with Machine(CONTENT.definition()) as machine:
+        yield machine
+
+
+@pytest.fixture
+def partition(machine: Machine) -> Iterator[Partition]:
+    with machine.attach("vios1") as partition:
+        yield partition
+
+
+def made(partition: Partition, directory: Path, *entries: MapEntry) -> Server:
+    return Server(places(CONTENT, "vios1", partition), entries, Settings(directory, workers=2, polling=0))
+
+
+@pytest.fixture
+def server(partition: Partition, tmp_path: Path) -> Iterator[Server]:
+    server = made(partition, tmp_path, ROOT, RNG)
+    server.start()
+    yield server
+    server.close()
+
+
+def test_views_follow_a_clients_life(server: Server, machine: Machine) -> None:
+    first, second = server.commands()["lsmap"]({})
+    assert (first["client"], first["state"], second["client"], second["targets"]) == (
+        *("web1", "waiting for client", "web2"),
+        (),
+    )
+    with machine.attach("web1") as partition, Client(connects(partition)) as client:
+        client.disk("root").write(0, b"x" * 4096)
+        client.entropy().read(16)
+        first = server.commands()["lsmap"]({})[0]
+        assert (first["state"], first["counters"]["sessions"], first["counters"]["losses"]) == ("open", 1, 0)
+        root, rng = first["targets"]
+        assert root["counters"]["bytes_out"] == 4096
+        assert "DRIVER_OK" in root["state"]
+        assert (rng["backing"], rng["size"]) == ("kernel generator", 0)
+    assert machine.reap("web1")
+    deadline = time.monotonic() + 10
+    while (first := server.adapters[0].view()).state != "waiting for client":
+        assert time.monotonic() < deadline
+        os.sched_yield()
+    assert (first.session, first.counters["losses"]) == (0, 1)
+    assert server.commands()["ping"]({}) == os.getpid()
+
+
+@pytest.mark.clause("CRQ-D-54")
+def test_a_grown_image_reaches_the_clients_disk(server: Server, machine: Machine, tmp_path: Path) -> None:
+    with machine.attach("web1") as partition, Client(connects(partition)) as client:
+        disk = client.disk("root")
+        told: list[int] = []
+        disk.on_capacity = told.append
+        assert server.commands()["rescan"]({}) == []
+        os.truncate(tmp_path / "root.img", 2 * SIZE)
+        assert server.commands()["rescan"]({}) == ["web1/root"]
+        deadline = time.monotonic() + 10
+        while not told:
+            assert time.monotonic() < deadline
+            client.turn(0.1)
+        assert told == [2 * SIZE]
+        assert disk.capacity == 2 * SIZE
+        disk.write(2 * SIZE - 4096, b"z" * 4096)
+    assert (tmp_path / "root.img").read_bytes()[-4096:] == b"z" * 4096
+
+
+def test_a_closed_server_is_seen_to_leave_and_its_image_is_free(
+    server: Server, machine: Machine, tmp_path: Path, partition: Partition
+) -> None:
+    with machine.attach("web1") as attached, Client(connects(attached)) as client:
+        disk = client.disk("root")
+        server.close()
+        waits = disk.start_write(0, b"y" * 4096)
+        client.turn(0.1)
+        assert not waits.done
+        assert client.connections[0].losses == 1
+        again = made(partition, tmp_path, ROOT, RNG)
+        again.start()
+        try:
+            client.wait([waits])
+            assert waits.result() == b""
+        finally:
+            again.close()
+    assert (tmp_path / "root.img").read_bytes()[:4096] == b"y" * 4096
+    server.close()  # once more is nothing
+
+
+@pytest.mark.parametrize(
+    ("entry", "says"),
+    [
+        (MapEntry("web3", "root", "ram:1M", where="m.toml:9"), "m.toml:9: map web3/root: no adapter of this server"),
+        (MapEntry("web2", "data", "file:none.img"), "none.img: no such image"),
+        (MapEntry("web2", "data", "file:./root.img"), "mapped twice"),
+        (MapEntry("web2", "data", "tape:1"), "not one of null, ram, file"),
+    ],
+)
+def test_a_server_that_cannot_serve_all_holds_nothing(
+    partition: Partition, tmp_path: Path, entry: MapEntry, says: str
+) -> None:
+    with pytest.raises(UsageError, match=says):
+        made(partition, tmp_path, ROOT, entry)
+    made(partition, tmp_path, ROOT).close()  # the lock of the first image was given back
