@@ -99,7 +99,7 @@ def test_a_driver_that_cannot_flush_gets_stable_writes() -> None:
     assert device.write_cache == "write-back"
 
 
-@pytest.mark.clause("CRQ-D-88")
+@pytest.mark.clause("CRQ-D-88", "CRQ-D-103")
 def test_a_resumed_driver_keeps_the_cache_off_it_asked_another_server_for(tmp_path: Path) -> None:
     first = disk(CacheRecord(tmp_path / "record"))
     first.driver_features(WITH_CACHE)
