@@ -78,7 +78,9 @@ def bench(
 def _measured(plan: Plan, file: Path | None, console: Console) -> list[Row]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with ExitStack() as stack:
-        progress = stack.enter_context(Progress(*columns, console=console, transient=True))
+        progress = stack.enter_context(
+            Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+        )
         image, path = None, SCRATCH
         if "file" in plan.backings:
             path = file or _made(stack, progress)
