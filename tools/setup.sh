@@ -49,13 +49,13 @@ watched() { # run a command; meanwhile, on a terminal, tell how far it is
     if ! [ -t 2 ]; then "$@"; return; fi
     "$@" &
     work=$!
-    # Interrupted, nothing goes on behind the user's back.
-    trap 'kill $work 2>/dev/null; printf "\n" >&2; exit 130' INT TERM
+    # A script's background jobs are deaf to Ctrl-C: end the whole group that the terminal has interrupted.
+    trap 'printf "\n" >&2; trap "" TERM; kill -TERM 0; exit 130' INT
     while kill -0 $work 2>/dev/null; do
         printf '\r\033[2mcompiled %s files\033[0m\033[K' "$(compiled_files)" >&2
         sleep 0.5
     done
-    trap - INT TERM
+    trap - INT
     printf '\r\033[K' >&2
     wait $work
 }
