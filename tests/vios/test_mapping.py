@@ -3,8 +3,12 @@
 
 import pytest
 
+from virtio_crq.cli.clientpartition import MOST_DEVICES
+from virtio_crq.crq.ring import ring_size
 from virtio_crq.errors import UsageError
-from virtio_crq.vios.mapping import MapEntry, by_client
+from virtio_crq.message.backend import RING_RESERVE
+from virtio_crq.papr.entry import ENTRY_SIZE
+from virtio_crq.vios.mapping import MOST_TARGETS, MapEntry, by_client
 
 
 def test_entries_keep_the_order_of_the_file_per_client() -> None:
@@ -23,9 +27,14 @@ def test_entries_keep_the_order_of_the_file_per_client() -> None:
         ([MapEntry("a", "x" * 21, "null:1M")], "at most 20 bytes"),
         ([MapEntry("a", "x/y", "null:1M")], "no '/'"),
         ([MapEntry("", "x", "null:1M")], "must be named"),
-        ([MapEntry("a", f"t{n}", "null:1M") for n in range(257)], "at most 256"),
+        ([MapEntry("a", f"t{n}", "null:1M") for n in range(65)], "at most 64"),
     ],
 )
 def test_what_no_server_could_serve_is_refused_by_place(entries: list[MapEntry], text: str) -> None:
     with pytest.raises(UsageError, match=text):
         by_client(entries)
+
+
+def test_as_many_targets_as_are_allowed_have_room_in_the_rings_of_a_client() -> None:
+    entries = ring_size(MOST_DEVICES, MOST_DEVICES) // ENTRY_SIZE
+    assert entries >= 3 * MOST_TARGETS + RING_RESERVE

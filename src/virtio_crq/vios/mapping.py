@@ -10,8 +10,9 @@ from virtio_crq.errors import UsageError
 BLOCK = "block"
 ENTROPY = "entropy"
 DEVICE_TYPES = (BLOCK, ENTROPY)
-# One CRQ connection numbers its devices by position, and the device number travels in 16 bits; far fewer make sense.
-MOST_TARGETS = 256
+# Every device's queue has its credits in both rings (2 entries, and 1 for the device, and 16: CRQ-F-18), and the
+# ring of our client is one page: 256 entries.
+MOST_TARGETS = 64
 LONGEST_TARGET = 20  # a disk tells its name by GET_ID, which has 20 bytes (virtio 1.4 §5.2.6)
 
 DeviceNumber = NewType("DeviceNumber", int)
