@@ -24,6 +24,7 @@ cdef class Link:
     cdef Service last
     cdef public uint64_t unsaid
     cdef public uint64_t armed
+    cdef public uint64_t rewired
     @cython.locals(moved=int64_t, kind=int64_t, entries=uint64_t, service=Service, store=Store)
     cpdef int64_t turn(self) except -1
     @cython.locals(service=Service)

@@ -54,6 +54,7 @@ class Link:
         self.stores: list[Store] = []
         self.last: Service | None = None
         self.unsaid = 0
+        self.rewired = 1  # other descriptors may have to be slept on than before
         self.armed = 0
 
     # --- queues ---
@@ -93,6 +94,7 @@ class Link:
         self.services.append(service)
         if service.store not in self.stores:
             self.stores.append(service.store)
+        self.rewired = 1
         service.ready = 1
 
     def close_queue(self, device: int, queue: int) -> None:
@@ -107,6 +109,7 @@ class Link:
         self.last = None
         service.close()
         self.stores = [store for store in self.stores if store.pending or any(store.owners)]
+        self.rewired = 1
 
     def close(self) -> None:
         """Close all queues (the partner is gone, or the session is over)."""

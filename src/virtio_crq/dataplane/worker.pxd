@@ -20,5 +20,7 @@ cdef class Worker:
     cdef object _ending
     cdef object _event
     cdef object _thread
+    cdef object _epoll
+    cdef dict _awaited
     @cython.locals(moved=int64_t, link=Link, _=uint64_t)
     cpdef int64_t serve(self) except -1

@@ -51,6 +51,8 @@ class Worker:
         self._stopping = False
         self._requests: deque[Callable[[], None]] = deque()
         self._ending = threading.Lock()
+        self._epoll: select.epoll | None = None
+        self._awaited: dict[int, Link | None] = {}
         self._event = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
@@ -62,7 +64,7 @@ class Worker:
 
     def add(self, link: Link) -> None:
         """Serve this connection from now on (any thread)."""
-        self.call(lambda: self.links.append(link))
+        self.call(lambda: self._take(link))
 
     def remove(self, link: Link) -> None:
         """Serve it no more; returns when the worker no longer touches it (any thread)."""
@@ -130,14 +132,20 @@ class Worker:
             self.on_end()
         finally:
             self._answer()
+            self._unwire()
 
     def _answer(self) -> None:
         while self._requests:
             self._requests.popleft()()
 
+    def _take(self, link: Link) -> None:
+        self.links.append(link)
+        self._unwire()
+
     def _drop(self, link: Link) -> None:
         if link in self.links:
             self.links.remove(link)
+            self._unwire()
 
     def serve(self) -> int:
         """One turn of every link; 0 when there was nothing to do."""
@@ -178,15 +186,11 @@ class Worker:
         if self._look() or self._requests or self._stopping:
             return
         self.sleeps += 1
-        with select.epoll() as epoll:
-            awaited = self._awaited()
-            for descriptor in awaited:
-                epoll.register(descriptor, select.EPOLLIN)
-            woke = epoll.poll(0.001 if any(link.unsaid for link in self.links) else -1)
-        for descriptor, _ in woke:
+        epoll = self._rewired()
+        for descriptor, _ in epoll.poll(0.001 if any(link.unsaid for link in self.links) else -1):
             with contextlib.suppress(BlockingIOError):
                 os.read(descriptor, 8)
-            woken = awaited[descriptor]
+            woken = self._awaited[descriptor]
             if woken is not None and woken.armed:
                 woken.port.signal(0)
                 woken.armed = 0
@@ -206,10 +210,22 @@ class Worker:
             moved += found
         return moved
 
-    def _awaited(self) -> dict[int, Link | None]:
-        awaited: dict[int, Link | None] = {self._event: None}
+    def _rewired(self) -> select.epoll:
+        """What is slept on: made anew when connections or queues changed: a number may mean another file now."""
+        if self._epoll is not None and not any(link.rewired for link in self.links):
+            return self._epoll
+        self._unwire()
+        self._awaited = {self._event: None}
         for link in self.links:
-            for descriptor in link.wakeups():
-                awaited[descriptor] = None
-            awaited[link.port.fileno()] = link
-        return awaited
+            link.rewired = 0
+            self._awaited.update(dict.fromkeys(link.wakeups()))
+            self._awaited[link.port.fileno()] = link
+        self._epoll = select.epoll()
+        for descriptor in self._awaited:
+            self._epoll.register(descriptor, select.EPOLLIN)
+        return self._epoll
+
+    def _unwire(self) -> None:
+        if self._epoll is not None:
+            self._epoll.close()
+            self._epoll = None
