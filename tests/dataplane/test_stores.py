@@ -244,3 +244,32 @@ def test_what_a_batch_asked_of_the_store_before_its_fault_ends_all_the_same(imag
         assert select.select(disk.rig.link.wakeups(), [], [], 5)[0], "nothing ended within 5 seconds"
         disk.rig.run()
     store.close()
+
+
+class Fickle(Threads):
+    """Its descriptor is readable, but holds nothing when it is read; the operation ends after three such alarms."""
+
+    def __init__(self, descriptor: int) -> None:
+        super().__init__(descriptor)
+        self.alarm, self.nothing = (os.eventfd(count, os.EFD_NONBLOCK | os.EFD_CLOEXEC) for count in (1, 0))
+        self.asked = 0
+
+    def reap(self) -> int:
+        return int(self.asked == 7)
+
+    def wakeup(self) -> int:
+        self.asked += 1
+        return self.alarm if self.asked % 2 else self.nothing
+
+    def close(self) -> None:
+        os.close(self.alarm)
+        os.close(self.nothing)
+        super().close()
+
+
+def test_closing_goes_on_waiting_after_an_alarm_for_nothing(image: int) -> None:
+    waiting = Fickle(image)
+    store = FileStore(image, SIZE, waiting)
+    store.pending = 1
+    store.close()
+    assert (waiting.asked, store.pending) == (7, 0)

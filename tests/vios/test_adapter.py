@@ -22,8 +22,10 @@ class Wire:
     session = 1
     window = 1 << 20
     going = False
-    refusals: Counter[str] = Counter()
     on_fault: OnFault
+
+    def __init__(self) -> None:
+        self.refusals: Counter[str] = Counter()
 
     def partner_going(self) -> bool:
         return self.going
@@ -73,3 +75,25 @@ def test_a_dead_clients_refused_copy_does_not(adapter: Adapter, wire: Wire) -> N
     assert adapter.view().counters["copies_cut_off"] == 1
     wire.on_fault(0, 0, "chain-loop", "at head 3")
     assert refused(adapter) == {"chain-loop": 1}, "what it did before it died it did"
+
+
+class Meanwhile(int):
+    """A count; the worker counts something new just when this one is looked at."""
+
+    counter: Counter[str]
+
+    def __gt__(self, other: int) -> bool:
+        self.counter[f"another {len(self.counter)}"] = 1
+        return int(self) > other
+
+    def __lt__(self, other: int) -> bool:
+        self.counter[f"another {len(self.counter)}"] = 1
+        return int(self) < other
+
+
+def test_a_view_is_taken_while_the_worker_counts(adapter: Adapter, wire: Wire) -> None:
+    for counter in (wire.refusals, adapter._faults):
+        count = Meanwhile(1)
+        count.counter = counter
+        counter["one"] = count
+    assert adapter.view().refused["one"] == 1

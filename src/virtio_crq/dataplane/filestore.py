@@ -5,6 +5,7 @@ Reads are tried at once with RWF_NOWAIT, which for cached pages is as fast as re
 deferred: to io_uring, or to a few threads where that is forbidden. A worker never waits for a file.
 """
 
+import contextlib
 import os
 import select
 from errno import EAGAIN, EINTR, EOPNOTSUPP
@@ -123,5 +124,6 @@ class FileStore(Store):
             poll = select.poll()  # select() would refuse descriptors beyond 1023
             poll.register(self.wakeup(), select.POLLIN)
             if not self.reap() and poll.poll(1000 * (RETRY if self.unsent else 1)):
-                os.eventfd_read(self.wakeup())
+                with contextlib.suppress(BlockingIOError):  # woken for nothing: a slow disk takes its time
+                    os.eventfd_read(self.wakeup())
         self.deferred.close()

@@ -141,9 +141,9 @@ class Adapter:
     def view(self) -> AdapterView:
         """How everything stands. Reads only, so that a stalled worker can still be looked at."""
         session = self._connection.session
-        refused = Counter(self._back_end.refused) + self._connection.refusals
+        refused = _copy(self._back_end.refused) + _copy(self._connection.refusals)
         # What the data plane dropped without stopping a queue; the rest came through `_on_fault`.
-        refused.update(Counter(dict(self._link.refusals)) - self._faults)
+        refused.update(_copy(self._link.refusals) - _copy(self._faults))
         return AdapterView(
             adapter=self.place.adapter,
             location=self.place.location,
@@ -205,6 +205,11 @@ class Adapter:
             counters=device.counters(),
             refused=dict(self._back_end.refused_by(number)),
         )
+
+
+def _copy(counts: Mapping[str, int]) -> Counter[str]:
+    """Of what the worker's thread goes on counting: dict() takes a dictionary whole, arithmetic would walk it."""
+    return Counter(dict(counts))
 
 
 def _feature_names(device_id: DeviceId, features: int) -> tuple[str, ...]:
