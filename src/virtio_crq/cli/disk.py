@@ -6,8 +6,10 @@ import json
 import re
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,6 +24,7 @@ from virtio_crq.client.client import Client
 from virtio_crq.client.copy import DiskEnd, LocalSource, LocalTarget, Source, Target, copy
 from virtio_crq.client.disk import Disk
 from virtio_crq.client.nbdserver import NbdServer
+from virtio_crq.client.silence import Silence
 from virtio_crq.errors import UsageError, VirtioCrqError
 from virtio_crq.hypervisor.conversation import ask
 
@@ -163,8 +166,15 @@ class Clients:
             raise UsageError(f"{text!r} is not of the form CLIENT/NAME")
         name = found["client"]
         if name not in self.opened:
-            self.opened[name] = self._stack.enter_context(client_partition(self.state, name))
+            client = self.opened[name] = self._stack.enter_context(client_partition(self.state, name))
+            client.on_idle = Silence(client.disks, partial(say_silent, name), time.monotonic).look
         return DiskEnd(self.opened[name].disk(found["disk"]), text)
+
+
+def say_silent(client: str, disk: Disk, seconds: float) -> None:
+    """Nothing else changes: a disk is there for ever, as a file system on it expects."""
+    told = f"{client}/{disk.name}: the server has not answered for {seconds:.0f} s; still waiting"
+    print(told, file=sys.stderr, flush=True)
 
 
 def is_disk(text: str) -> bool:

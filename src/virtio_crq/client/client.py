@@ -50,6 +50,7 @@ class Client:
         self._orphaned = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._turn_due = False
+        self.on_idle: Callable[[], None] = lambda: None  # called every TICK or so while nothing comes
         self.connections = [Connection(connect, options or Options(), self._wait) for connect in connects]
         for connection in self.connections:
             connection.on_submitted = self._submitted
@@ -93,6 +94,7 @@ class Client:
         """Do what is due; sleep up to `timeout` seconds when nothing was."""
         if self._pump():
             return
+        self.on_idle()
         pause = min(timeout, self._patience())
         poller = select.poll()
         armed = []
@@ -172,6 +174,7 @@ class Client:
         while True:
             await asyncio.sleep(self._patience())
             self._loop_turn()
+            self.on_idle()
 
     def _loop_turn(self) -> None:
         """Pump until nothing waits and every interrupt is armed, but let the loop do its other work in between."""

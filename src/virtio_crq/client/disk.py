@@ -76,6 +76,7 @@ class Disk(Device):
         self.config = BlockConfig(capacity=0)
         self.on_capacity: Callable[[int], None] = lambda _capacity: None
         self.driver: BlockDriver | None = None
+        self.answered = 0  # requests, since the disk came up
         self._submitted = submitted
         self._wait = wait
         self._waiting: deque[Request] = deque()
@@ -99,6 +100,11 @@ class Disk(Device):
     @property
     def can_flush(self) -> bool:
         return bits.has(self.features, block.FLUSH)
+
+    @property
+    def outstanding(self) -> int:
+        """Requests that somebody waits for."""
+        return len(self._running) + len(self._waiting)
 
     @property
     def busy(self) -> bool:
@@ -230,6 +236,7 @@ class Disk(Device):
             if slot < 0:
                 return
             request = self._running.pop(slot)
+            self.answered += 1
             error = outcome(self.driver.status(slot), request)
             if error is None and request.pieces.buffer is not None:
                 data = self.site.port.read(self.driver.data(slot), request.length)
