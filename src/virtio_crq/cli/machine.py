@@ -14,10 +14,17 @@ from virtio_crq.cli.roles import HYPERVISOR, roles
 from virtio_crq.cli.room import check_room
 from virtio_crq.cli.selection import MachineOption, select
 from virtio_crq.cli.tables import table
+from virtio_crq.cli.teardown import take_down
 from virtio_crq.errors import UsageError
 from virtio_crq.hypervisor.conversation import ask
 from virtio_crq.hypervisor.machinefile import MachineFile, read_machine_file
-from virtio_crq.hypervisor.statedirectory import ATTACH_SOCKET, answers, make_state_directory
+from virtio_crq.hypervisor.statedirectory import (
+    ATTACH_SOCKET,
+    answers,
+    machines_up,
+    make_state_directory,
+    state_directory,
+)
 from virtio_crq.vios.backing import parse_backing
 from virtio_crq.vios.mapping import BLOCK, MapEntry, by_client
 
@@ -60,9 +67,9 @@ def up(
                 _watch(processes, {run.name: run for run in started}, machine.name)
         except KeyboardInterrupt:
             print(f"stopping machine {machine.name}")
-            processes.stop_all(HYPERVISOR)
+            processes.stop_mine(HYPERVISOR)
         except BaseException:
-            processes.stop_all(HYPERVISOR)
+            processes.stop_mine(HYPERVISOR)
             raise
 
 
@@ -74,17 +81,18 @@ def _clear(directory: Path, processes: ProcessTable) -> None:
 
 
 def down(machine: MachineOption = None) -> None:
-    """Stop a machine: its servers, then its hypervisor.
+    """Stop a machine: its servers, then its hypervisor. Nothing of it remains, nor of one whose hypervisor was killed.
 
-    Example:
+    Examples:
       virtio-crq down
+      virtio-crq down --machine demo
     """
+    if machine is not None and machine not in machines_up() and state_directory(machine).is_dir():
+        stopped = take_down(make_state_directory(machine))  # which refuses a directory that is somebody else's
+        print(f"machine {machine} was not up; cleared what was left of it" + (stopped and f": stopped {stopped}"))
+        return
     directory = select(machine)
-    stopped = ProcessTable(directory).stop_all(HYPERVISOR)
-    if answers(directory / ATTACH_SOCKET):  # a hypervisor that was started by hand has no pid file
-        ask(directory, "shutdown")
-        stopped.append(HYPERVISOR)
-    print(f"machine {directory.name} is down: stopped {', '.join(stopped)}")
+    print(f"machine {directory.name} is down: stopped {take_down(directory)}")
 
 
 def start(
@@ -169,15 +177,17 @@ def _watch(processes: ProcessTable, expected: dict[str, Running], machine: str) 
     missing: set[str] = set()
     while True:
         running = processes.running()
-        for name in expected.keys() - running.keys() - missing:
+        gone = [name for name in expected if name not in missing and running.get(name) != expected[name]]
+        for name in gone:
             missing.add(name)
-            gone = expected[name]
-            print(f"{name} (process {gone.pid}) {processes.ended(gone.pid)}; its log: {processes.log(name)}")
-            if name == HYPERVISOR:
+            pid = expected[name].pid
+            print(f"{name} (process {pid}) {processes.ended(pid)}; its log: {processes.log(name)}")
+            if name == HYPERVISOR:  # the first of them: what runs here now may be another machine already
                 raise UsageError(f"machine {machine} lost its hypervisor and was stopped")
             print(f"start it again with: virtio-crq start {name}", flush=True)
         for name in missing & running.keys():
             missing.remove(name)
             expected[name] = running[name]
             print(f"{name} (process {running[name].pid}) is back", flush=True)
-        processes.wait(RETURN_SECONDS if missing else None)
+        watched = [each for name, each in expected.items() if name not in missing]
+        processes.wait(RETURN_SECONDS if missing else None, watched)

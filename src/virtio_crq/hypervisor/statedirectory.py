@@ -4,6 +4,7 @@
 import os
 import re
 import socket
+import struct
 from pathlib import Path
 
 from virtio_crq.errors import UsageError
@@ -43,14 +44,20 @@ def make_state_directory(machine: str) -> Path:
     return path
 
 
-def answers(path: Path) -> bool:
-    """Whether somebody listens on this Unix socket."""
+def listener(path: Path) -> int | None:
+    """Which process listens on this Unix socket, or None; a file that nobody listens on any more is nothing."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         try:
             probe.connect(str(path))
+            pid, _, _ = struct.unpack("3i", probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
         except OSError:
-            return False
-    return True
+            return None
+    return int(pid)
+
+
+def answers(path: Path) -> bool:
+    """Whether somebody listens on this Unix socket."""
+    return listener(path) is not None
 
 
 def machines_up() -> list[str]:
