@@ -14,7 +14,7 @@ from virtio_crq.hypervisor.machinefile import parse_machine_file, read_machine_f
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
-GUIDES = [path for path in DOCUMENTS if "spec" not in path.parts and path.name != "PLAN.md"]
+GUIDES = [path for path in DOCUMENTS if "spec" not in path.parts]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\((?!https?:|#|mailto:)([^)#\s]+)")
 # `path/like/this.py`, perhaps below src/virtio_crq, as the tour of the architecture names files.
