@@ -4,11 +4,13 @@
 import errno
 import fcntl
 import os
+import resource
+import subprocess
 from functools import partial
 from pathlib import Path
 
 import pytest
-from runningmachine import RunningMachine
+from runningmachine import COMMAND, RunningMachine
 
 from virtio_crq.cli.clientpartition import client_partition
 from virtio_crq.errors import DeviceFault
@@ -167,8 +169,30 @@ def test_a_full_file_system_is_an_error_to_the_client(tmp_path: Path) -> None:
                 assert full.value.errno == errno.EIO
                 assert disk.read(4 << 20 >> 1, 4096) in (bytes(4096), b"z" * 4096)
                 assert running.adapter("web1")["targets"][0]["counters"]["errors"] > 0
+                disk.write(0, b"Y" * 4096)  # the server goes on: what has its place is written still
+                assert disk.read(0, 4096) == b"Y" * 4096
+            assert (small / "root.img").read_bytes()[:4096] == b"Y" * 4096
     finally:
         os.system(f"umount {small}")
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("limit", [12, 14])
+def test_a_server_that_may_open_too_little_refuses_in_one_line(tmp_path: Path, limit: int) -> None:
+    with machine(tmp_path) as running:
+        running.kill("vios1")
+        done = subprocess.run(
+            [*COMMAND, "vios", "run", "vios1", "--file", str(running.file)],
+            env=running.environment,
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit)),
+            capture_output=True,
+            text=True,
+            timeout=20,
+        )
+        assert done.returncode == 2
+        (line,) = done.stderr.splitlines()
+        assert f"no file descriptor is left, of {limit}" in line
+        running.start("vios1")
 
 
 def test_an_unknown_engine(tmp_path: Path) -> None:

@@ -2,8 +2,12 @@
 """`virtio-crq vios`: the I/O server's process, its mapping view and its figures."""
 
 import asyncio
+import contextlib
+import errno
 import json
 import logging
+import os
+import resource
 import signal
 import sys
 import time
@@ -21,6 +25,9 @@ from virtio_crq.vios.lsmap import render
 from virtio_crq.vios.rates import rates, render_rates, wires
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, add_completion=False)
+EXHAUSTED = (errno.EMFILE, errno.ENFILE)
+SPARE = 10  # descriptors: the event loop, its socket, a worker, a few callers at a time
+log = logging.getLogger("virtio_crq.vios")
 JsonOption = Annotated[bool, typer.Option("--json", help="As JSON.")]
 
 
@@ -42,18 +49,53 @@ def run(
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.INFO)
     content = read_machine_file(file)
     state = select(machine or content.name)
-    with open_server(state, content, name, workers, None if polling < 0 else polling, fetch) as (server, lifeline):
+    try:
+        with open_server(state, content, name, workers, None if polling < 0 else polling, fetch) as (server, lifeline):
 
-        async def serve() -> None:
-            stop = asyncio.Event()
-            for number in (signal.SIGTERM, signal.SIGINT):
-                asyncio.get_running_loop().add_signal_handler(number, stop.set)
-            orphaned = _watch(lifeline, stop)
-            await server.serve(socket_path(state, name), stop, lambda: print("serving", flush=True))
-            if orphaned:
-                raise PartnerLost("the machine's hypervisor has ended")
+            async def serve() -> None:
+                stop = asyncio.Event()
+                asyncio.get_running_loop().set_exception_handler(_Complaints())
+                for number in (signal.SIGTERM, signal.SIGINT):
+                    asyncio.get_running_loop().add_signal_handler(number, stop.set)
+                orphaned = _watch(lifeline, stop)
+                await server.serve(socket_path(state, name), stop, lambda: print("serving", flush=True))
+                if orphaned:
+                    raise PartnerLost("the machine's hypervisor has ended")
 
-        asyncio.run(serve())
+            _check_spare()
+            with asyncio.Runner() as runner:  # its loop is there before the coroutine is
+                runner.run(serve())
+    except OSError as error:
+        if error.errno not in EXHAUSTED:
+            raise
+        raise UsageError(_exhausted()) from None
+
+
+class _Complaints:
+    """What the event loop complains of: callers who find no descriptor left are one line, not one each time."""
+
+    def __init__(self) -> None:
+        self._said = False
+
+    def __call__(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        if not isinstance(error, OSError) or error.errno not in EXHAUSTED:
+            loop.default_exception_handler(context)
+        elif not self._said:
+            self._said = True
+            log.warning("callers wait: %s", _exhausted())
+
+
+def _check_spare() -> None:
+    """Refuse to begin with too few descriptors, rather than end in the middle."""
+    with contextlib.ExitStack() as stack:
+        for _ in range(SPARE):
+            stack.callback(os.close, os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
+
+
+def _exhausted() -> str:
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return f"no file descriptor is left, of {limit} that this process may open; raise the limit (ulimit -n)"
 
 
 def _watch(lifeline: int, stop: asyncio.Event) -> list[bool]:
