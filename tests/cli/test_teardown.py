@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from test_machine import good, machine_file, processes, run, runtime
+from test_machine_commands import good, machine_file, processes, run, runtime
 
 COMMAND = [sys.executable, "-u", "-m", "virtio_crq.cli"]
 __all__ = ["runtime"]  # the fixture
