@@ -86,7 +86,7 @@ def choose(mutants: list[Mutant], clauses: list[str] | None, sample: int | None,
 
 @contextmanager
 def scratch() -> Iterator[Path]:
-    """A copy of the checkout that may be broken; the build comes along, so that little is compiled anew."""
+    """A copy of the checkout that may be broken; the build comes along and is brought up to date."""
     with tempfile.TemporaryDirectory(prefix="mutants-") as name:
         place = Path(name)
         for tree in (*TREES, "build"):
@@ -94,6 +94,7 @@ def scratch() -> Iterator[Path]:
                 shutil.copytree(CHECKOUT / tree, place / tree, ignore=shutil.ignore_patterns("__pycache__"))
         for file in FILES:
             shutil.copy2(CHECKOUT / file, place / file)
+        build(place)  # ./check installs elsewhere; the scratch copy runs from its own sources
         yield place
 
 

@@ -79,7 +79,7 @@ class ProcessTable:
     def start(self, role: Role) -> Running:
         """Start a role and wait until it is ready; one that ends instead is an error with its last words."""
         running = self.running().get(role.name)
-        known = running.pid if running is not None else listener(role.ready)  # perhaps started by hand
+        known = running.pid if running is not None else _lasting(role.ready)  # perhaps started by hand
         if known is not None:
             raise UsageError(f"{role.name} runs already, as process {known}")
         with self.log(role.name).open("ab") as log:
@@ -223,6 +223,14 @@ def _open(running: Running) -> int | None:
         return descriptor
     os.close(descriptor)
     return None
+
+
+def _lasting(socket: Path) -> int | None:
+    """Who answers at `socket`, once a process that was killed has let go of it: its threads outlive its first one."""
+    deadline = time.monotonic() + STOP_SECONDS
+    while (known := listener(socket)) is not None and _start_time(known) is None and time.monotonic() < deadline:
+        time.sleep(_TICK)
+    return known
 
 
 def _start_time(pid: int) -> str | None:
