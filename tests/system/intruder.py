@@ -1,9 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """A client that does as it pleases: a CRQ, a message area and rings like any other, and no rules on top of them."""
 
+import os
 import select
+import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from virtio_crq.crq import framing
@@ -34,11 +39,18 @@ class Descriptor:
     following: int = 0
 
 
-class Intruder:
-    """`base` is the I/O address (and `memory` the RAM offset) of a mapped stretch laid out as above."""
+def _states(pid: int) -> set[str]:
+    """Of all threads of a process."""
+    return {path.read_text().rpartition(")")[2].split()[0] for path in Path(f"/proc/{pid}/task").glob("*/stat")}
 
-    def __init__(self, partition: Partition) -> None:
+
+class Intruder:
+    """`base` is the I/O address (and `memory` the RAM offset) of a mapped stretch laid out as above; `server` is the
+    server's process."""
+
+    def __init__(self, partition: Partition, server: int) -> None:
         self.partition = partition
+        self.server = server
         node = partition.adapters()[0]
         self.window = parse(node.properties).windows[0].size
         size = min(partition.memory_size, self.window) // PAGE * PAGE
@@ -80,6 +92,17 @@ class Intruder:
             if self.port.unmap(bus, length) == 0:
                 return
         raise AssertionError(f"unmapping {bus:#x} stays busy")
+
+    @contextmanager
+    def server_held(self) -> Iterator[None]:
+        """What is sent meanwhile is found all at once: acts that race with the server's answer become certain."""
+        os.kill(self.server, signal.SIGSTOP)
+        try:
+            while _states(self.server) != {"T"}:
+                time.sleep(0.001)
+            yield
+        finally:
+            os.kill(self.server, signal.SIGCONT)
 
     def remap(self) -> None:
         """Everything mapped again, whatever an act took back."""

@@ -155,7 +155,7 @@ def test_each_act_ends_as_its_clause_says(scene: tuple[str, Scene], act: Act) ->
     phase, stage = scene
     before = stage.refused().get(act.rule, 0)
     with attach(stage.machine.state, "mallory") as partition:
-        intruder = Intruder(partition)
+        intruder = Intruder(partition, stage.machine.pid("vios1"))
         prepare(intruder, act, phase)
         act.do(intruder)
         if act.rule:
