@@ -95,7 +95,10 @@ def ask(path: Path, do: str, **arguments: Any) -> Any:
             with connection.makefile("rb") as answers:
                 line = answers.readline()
         except (FileNotFoundError, ConnectionRefusedError):
-            raise UsageError(f"no VIOS answers at {path}") from None
+            name, machine = path.stem.removeprefix("vios-"), path.parent.name
+            raise UsageError(
+                f"no VIOS answers at {path}; start it again with: virtio-crq start {name} -m {machine}"
+            ) from None
         except (TimeoutError, ConnectionError) as error:
             raise UsageError(f"the VIOS at {path} does not answer: {error}") from None
     if not line:
