@@ -69,8 +69,8 @@ def test_a_sample_takes_all_rows_of_its_clauses_and_is_the_same_for_the_same_see
 
 @pytest.mark.timeout(300)
 def test_no_ordering_rule_can_be_taken_out_unnoticed() -> None:
-    """The other rows are run by `python tools/mutants.py`, which takes minutes."""
-    wanted = [word for clause in sorted(ORDERING) for word in ("--clause", clause)]
+    """The transport's rules; those of the engine need it built anew: tools/mutants.py runs these, and all others."""
+    wanted = [word for clause in sorted(ORDERING) if "-H-" not in clause for word in ("--clause", clause)]
     done = subprocess.run([sys.executable, str(CHECKOUT / "tools/mutants.py"), *wanted], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
     assert ", 0 survived" in done.stdout
