@@ -5,14 +5,12 @@ Its next life is served, and another client's verified I/O on the same worker go
 """
 
 import signal
-import subprocess
-import sys
-import threading
 from pathlib import Path
 
 import pytest
+from armedlives import Lives
 from runningmachine import RunningMachine
-from verifiedload import VerifiedLoad, load_on
+from verifiedload import load_on
 
 from virtio_crq.hypervisor import binding_stops
 
@@ -47,47 +45,22 @@ backing = "ram:1M"
 FEWEST = 15
 
 
-class Lives:
-    def __init__(self, machine: RunningMachine) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, str(Path(__file__).with_name("mortal.py")), str(machine.state), "web1", "root"],
-            env=machine.environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-        )  # fmt: skip
-
-    def one(self, point: str, skip: int, load: VerifiedLoad) -> int:
-        """How the life ended; the other client's load runs meanwhile."""
-        assert self.process.stdin
-        assert self.process.stdout
-        self.process.stdin.write(f"{point} {skip}\n")
-        self.process.stdin.flush()
-        answers: list[str] = []
-        reader = threading.Thread(target=lambda: answers.append(self.process.stdout.readline()))  # type: ignore[union-attr]
-        reader.start()
-        while reader.is_alive():
-            load.step(0.01)
-        return int(answers[0])
-
-    def close(self) -> None:
-        with self.process:
-            self.process.kill()
-
-
 @pytest.mark.timeout(120)
 def test_a_client_killed_at_any_point_harms_nobody_and_comes_back(tmp_path: Path) -> None:
     with RunningMachine(tmp_path, MACHINE) as machine, load_on(machine.state, "web2", "root", BLOCKS, 4) as load:
-        lives = Lives(machine)
+        lives = Lives(machine, "mortal.py", "web1", "root")
         try:
             died = []
             for point in binding_stops.stop_points():
                 for skip in (0, 9):
-                    ended = lives.one(point, skip, load)
+                    ended = lives.one(f"{point} {skip}", [load])
                     assert ended in (0, signal.SIGKILL), (
                         f"life armed at {point} after {skip}: {ended}\n{machine.logs()}"
                     )
                     if ended:
                         died.append(point)
                     load.run(1, patience=10)  # the other client goes on, however busy this machine is
-            assert lives.one("-", 0, load) == 0, "an unarmed life is a good one"
+            assert lives.one("- 0", [load]) == 0, "an unarmed life is a good one"
             load.check_all()
             assert len(set(died)) >= FEWEST, died
             assert machine.refused("web1") == machine.refused("web2") == {}

@@ -5,14 +5,12 @@ Each life of the server ends inside another hypercall; the next one takes over. 
 """
 
 import signal
-import subprocess
-import sys
-import threading
 from pathlib import Path
 
 import pytest
+from armedlives import Lives
 from runningmachine import RunningMachine
-from verifiedload import VerifiedLoad, load_on
+from verifiedload import load_on
 
 from virtio_crq.hypervisor import binding_stops
 
@@ -47,33 +45,6 @@ backing = "file:web2.img"
 FEWEST = 10
 
 
-class Lives:
-    def __init__(self, machine: RunningMachine) -> None:
-        program = Path(__file__).with_name("mortalserver.py")
-        self.process = subprocess.Popen(
-            [sys.executable, str(program), str(machine.state), "vios1", str(machine.file)],
-            env=machine.environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-        )  # fmt: skip
-
-    def one(self, point: str, skip: int, seconds: float, loads: list[VerifiedLoad]) -> int:
-        """How the life ended; the loads run meanwhile."""
-        assert self.process.stdin
-        assert self.process.stdout
-        self.process.stdin.write(f"{point} {skip} {seconds}\n")
-        self.process.stdin.flush()
-        answers: list[str] = []
-        reader = threading.Thread(target=lambda: answers.append(self.process.stdout.readline()))  # type: ignore[union-attr]
-        reader.start()
-        while reader.is_alive():
-            for load in loads:
-                load.step(0.005)
-        return int(answers[0])
-
-    def close(self) -> None:
-        with self.process:
-            self.process.kill()
-
-
 @pytest.mark.timeout(180)
 @pytest.mark.clause("CRQ-H-15", "CRQ-D-88", "CRQ-F-29", "CRQ-F-32")
 def test_a_server_killed_at_any_point_loses_nothing_of_anybody(tmp_path: Path) -> None:
@@ -86,12 +57,12 @@ def test_a_server_killed_at_any_point_loses_nothing_of_anybody(tmp_path: Path) -
     ):
         loads = [first, second]
         machine.kill("vios1")
-        lives = Lives(machine)
+        lives = Lives(machine, "mortalserver.py", "vios1", machine.file)
         try:
             died = []
             for point in binding_stops.stop_points():
                 for skip in (0, 40):  # while it comes up, and under load
-                    ended = lives.one(point, skip, 0.4, loads)
+                    ended = lives.one(f"{point} {skip} 0.4", loads)
                     assert ended in (0, signal.SIGKILL), f"life armed at {point} after {skip}: {ended}"
                     if ended:
                         died.append(point)
