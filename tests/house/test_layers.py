@@ -24,6 +24,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     # The seam's modules are interfaces; servers and clients name them to say what they are given.
     "vios": {"message", "dataplane", "virtio", "platform"},
     "client": {"message", "dataplane", "virtio", "platform"},
+    "guests": {"hypervisor", "papr", "platform"},
     "conformance": {"message", "crq", "papr", "virtio"},
     "bench": {"client", "vios"},
 }
