@@ -19,6 +19,7 @@ cdef extern from "attachment.h" nogil:
     hv_attachment *hv_attach(int state, uint32_t partition, const char **why)
     int hv_attach_ram(hv_attachment *attachment, uint32_t partition, int ram)
     int hv_attach_doorbell(hv_attachment *attachment, uint32_t adapter, int descriptor, int kind)
+    int hv_attach_receiver(hv_attachment *attachment, uint32_t adapter, int descriptor)
     void hv_detach(hv_attachment *attachment)
     seam_port *hv_port_open(hv_attachment *attachment, uint64_t unit_address, int64_t *code)
     void hv_port_close(seam_port *port)

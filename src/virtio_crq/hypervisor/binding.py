@@ -115,6 +115,11 @@ class Attachment:
         if hv_attach_doorbell(self.attachment, adapter, descriptor, kind) < 0:
             raise PlatformError("attach", -1, f"the doorbell of adapter {adapter} cannot be used")
 
+    def add_receiver(self, adapter: int, descriptor: int) -> None:
+        self.state()
+        if hv_attach_receiver(self.attachment, adapter, descriptor) < 0:
+            raise PlatformError("attach", -1, f"the doorbell of adapter {adapter} cannot be heard")
+
     def open(self, unit_address: int) -> object:
         """A capsule for `platform.port.Port`."""
         code = 0

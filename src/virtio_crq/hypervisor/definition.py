@@ -30,6 +30,7 @@ class PartitionDefinition:
     name: str
     number: int
     memory: int = 64 * MEBIBYTE
+    guest: bool = False  # a real kernel runs here: its interrupts are bytes to a terminal
 
     def uuid(self, machine: str) -> UUID:
         """`ibm,partition-uuid`: stable for the life of the definition."""
@@ -50,6 +51,7 @@ class AdapterDefinition:
     client_window: int = 256 * MEBIBYTE
     server_window: int = 256 * MEBIBYTE
     node: str = "virtio-crq"  # which nodes firmware shows: our own, or "vscsi", which a console can create
+    boot: bool = True  # the client finds it when it boots; otherwise it is added to the running partition (DLPAR)
 
     @property
     def client_unit(self) -> UnitAddress:

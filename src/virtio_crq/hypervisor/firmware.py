@@ -17,7 +17,7 @@ from virtio_crq.papr.profiles import profile_named
 from virtio_crq.platform.partition import AdapterNode, UnitAddress
 
 LIOBN_BASE = 0x1000_0000  # of the engine (state.h): + 4 * adapter + pane - 1
-INTERRUPT_BASE = 0x1100
+INTERRUPT_BASE = 0x1110  # of the engine, too
 OWN_TYPE = "virtio-crq"
 
 
@@ -35,6 +35,7 @@ class Adapter:
     local: int  # its place among the partition's adapters
     location: str
     node: str
+    boot: bool  # in the tree that a real kernel boots with
 
 
 def adapters(definition: MachineDefinition) -> list[Adapter]:
@@ -64,6 +65,7 @@ def adapters(definition: MachineDefinition) -> list[Adapter]:
                 local=sum(1 for end in ends[:index] if end[0] == place),
                 location=location.format(partition=number, slot=slot),
                 node=pair.node,
+                boot=server or pair.boot,
             )
         )
     return found

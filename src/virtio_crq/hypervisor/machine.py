@@ -3,6 +3,7 @@
 
 import contextlib
 import os
+import socket
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import ModuleType
@@ -18,7 +19,7 @@ from virtio_crq.platform.partition import AdapterNode, UnitAddress
 
 TRACE_ENTRIES = 4096
 PORTS_PER_ADAPTER = 16  # of the engine (state.h); each may have a page for TCE lists behind the visible RAM
-EVENTFD = 0  # kind of doorbell
+EVENTFD, BYTE = 0, 1  # kinds of doorbells, enum hv_doorbell_kind of the engine
 QUEUE_STATES = ("closed", "open", "disabled", "closing")  # enum hv_crq of the engine (state.h)
 
 
@@ -28,6 +29,22 @@ class Handover:
 
     description: dict[str, Any]
     descriptors: tuple[int, ...]  # owned by the machine; send them, do not close them
+
+
+@dataclass(frozen=True)
+class Doorbell:
+    """An adapter's interrupt outside its partition: where partners ring it, and where its partition hears it."""
+
+    kind: int
+    rung: int
+    heard: int
+
+    def silence(self) -> None:
+        """Forget what was rung and not heard."""
+        with contextlib.suppress(BlockingIOError):
+            while self.kind == BYTE:
+                os.read(self.heard, 4096)
+            os.eventfd_read(self.heard)
 
 
 @dataclass(frozen=True)
@@ -62,11 +79,19 @@ class Machine:
             self._own(engine.memory(f"virtio-crq-{partition.name}".encode(), self._ram_size(place)))
             for place, partition in enumerate(definition.partitions)
         ]
-        self._doorbells = [self._own(os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)) for _ in self._adapters]
+        self._doorbells = [self._doorbell(end) for end in self._adapters]
 
     def _own(self, descriptor: int) -> int:
         self._owned.append(descriptor)
         return descriptor
+
+    def _doorbell(self, end: firmware.Adapter) -> Doorbell:
+        """A real kernel hears bytes that its terminal's interrupt tells of; everybody else an eventfd."""
+        if self.definition.partitions[end.partition].guest:
+            rung, heard = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+            return Doorbell(BYTE, self._own(rung.detach()), self._own(heard.detach()))
+        event = self._own(os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK))
+        return Doorbell(EVENTFD, event, event)
 
     def _ends(self, place: int) -> list[firmware.Adapter]:
         return [adapter for adapter in self._adapters if adapter.partition == place]
@@ -122,19 +147,24 @@ class Machine:
         bells = sorted({end.index for end in ends} | {end.partner for end in ends})
         rows: list[dict[str, Any]] = [{"what": "state"}]
         rows += [{"what": "ram", "partition": partition} for partition in reach]
-        rows += [{"what": "doorbell", "adapter": adapter, "kind": EVENTFD} for adapter in bells]
+        rows += [{"what": "doorbell", "adapter": bell, "kind": self._doorbells[bell].kind} for bell in bells]
+        heard = [end.index for end in ends if self._doorbells[end.index].kind == BYTE]
+        rows += [{"what": "receiver", "adapter": bell} for bell in heard]
         description = {
             "machine": self.definition.name,
             "name": name,
             "number": definition.number,
             "index": place,
             "memory": definition.memory,
+            "uuid": str(definition.uuid(self.definition.name)),
             "bus": _hex(firmware.bus(self.definition)),
-            "adapters": [_node(firmware.node(end)) for end in ends],
+            "guest": definition.guest,
+            "adapters": [{**_node(firmware.node(end)), "index": end.index, "boot": end.boot} for end in ends],
             "descriptors": rows,
         }
         descriptors = [self._state, *(self._memory[partition] for partition in reach)]
-        descriptors += [self._doorbells[adapter] for adapter in bells]
+        descriptors += [self._doorbells[bell].rung for bell in bells]
+        descriptors += [self._doorbells[bell].heard for bell in heard]
         return Handover(description, tuple(descriptors))
 
     def _console(self, name: str) -> binding.Attachment:
@@ -165,7 +195,7 @@ class Machine:
         place = self._index[name]
         self._engine.zero(self._memory[place], self._ram_size(place))
         for end in self._ends(place):
-            _silence(self._doorbells[end.index])
+            self._doorbells[end.index].silence()
         return True
 
     def power_off(self, name: str) -> bool:
@@ -258,8 +288,3 @@ def _added(rows: Iterable[Mapping[str, int]]) -> dict[str, int]:
         for name, value in row.items():
             total[name] = total.get(name, 0) + value
     return total
-
-
-def _silence(doorbell: int) -> None:
-    with contextlib.suppress(BlockingIOError):
-        os.eventfd_read(doorbell)

@@ -2,8 +2,8 @@
 """The machine file, in TOML. Every refusal is one line: `FILE:LINE: what is wrong, what is allowed`.
 
 [machine]           name, profile, weak_copies, prices         the console's view
-[partition.NAME]    memory, number
-[[adapter]]         client, slot, server, server_slot, window, node
+[partition.NAME]    memory, number; guest, vcpus, kernel, initrd, command_line for a real kernel
+[[adapter]]         client, slot, server, server_slot, window, node, boot
 [[map]]             client, target, backing, readonly, device, server         the I/O server's view
 """
 
@@ -34,6 +34,9 @@ SMALLEST_WINDOW, LARGEST_WINDOW = 1 * MIB, 4 * GIB  # a ring and the message are
 FIRST_SLOT, LAST_SLOT = 2, 4095  # slots 0 and 1 belong to the virtual terminals
 FETCHES = ("batched", "naive")
 _SERVER_KEYS = ("workers", "polling", "fetch")
+_GUEST_KEYS = ("vcpus", "kernel", "initrd", "command_line")
+SMALLEST_GUEST = GUEST_BLOCK = 256 * MIB  # pseries firmware hands memory out in blocks of this
+LARGEST_VCPUS = 16
 LAST_PARTITION = (1 << 20) - 1
 
 _SIZE = re.compile(r"(\d+)\s*(K|M|G)?i?B?")
@@ -42,8 +45,27 @@ _TYPES = {str: "a string", int: "a whole number", bool: "true or false", dict: "
 _KEYS: dict[str, dict[str, type]] = {
     "machine": {"name": str, "profile": str, "weak_copies": int, "prices": dict},
     "prices": {"call_ns": int, "kib_ns": int},
-    "partition": {"memory": str, "number": int, "workers": int, "polling": int, "fetch": str},
-    "adapter": {"client": str, "slot": int, "server": str, "server_slot": int, "window": str, "node": str},
+    "partition": {
+        "memory": str,
+        "number": int,
+        "workers": int,
+        "polling": int,
+        "fetch": str,
+        "guest": bool,
+        "vcpus": int,
+        "kernel": str,
+        "initrd": str,
+        "command_line": str,
+    },
+    "adapter": {
+        "client": str,
+        "slot": int,
+        "server": str,
+        "server_slot": int,
+        "window": str,
+        "node": str,
+        "boot": bool,
+    },
     "map": {"client": str, "target": str, "backing": str, "readonly": bool, "device": str, "server": str},
 }
 _TOP: dict[str, type] = {"machine": dict, "partition": dict, "adapter": list, "map": list}
@@ -64,6 +86,11 @@ class PartitionRow:
     workers: int | None = None  # how a server works; None is the server's own default
     polling: int | None = None
     fetch: str | None = None
+    guest: bool = False  # a real kernel runs here
+    vcpus: int = 1
+    kernel: str = ""  # a path, counted from the machine file, or the name of one of the lab's kernels; "": not said
+    initrd: Path | None = None
+    command_line: str = ""
 
 
 @dataclass(frozen=True)
@@ -77,6 +104,7 @@ class AdapterRow:
     window: int
     node: str
     where: str = ""  # FILE:LINE, for messages
+    boot: bool = True  # in the client's device tree when it boots
 
 
 @dataclass(frozen=True)
@@ -109,9 +137,13 @@ class MachineFile:
         return MachineDefinition(
             name=self.name,
             profile=self.profile.name,
-            partitions=tuple(PartitionDefinition(row.name, row.number, row.memory) for row in self.partitions),
+            partitions=tuple(
+                PartitionDefinition(row.name, row.number, row.memory, row.guest) for row in self.partitions
+            ),
             adapters=tuple(
-                AdapterDefinition(row.client, row.server, row.slot, row.server_slot, row.window, row.window, row.node)
+                AdapterDefinition(
+                    *(row.client, row.server, row.slot, row.server_slot, row.window, row.window, row.node, row.boot)
+                )
                 for row in self.adapters
             ),
         )
@@ -123,7 +155,11 @@ class MachineFile:
         raise UsageError(f"{self.path}: no partition {name!r}; there are {', '.join(r.name for r in self.partitions)}")
 
     def servers(self) -> tuple[PartitionRow, ...]:
-        return tuple(row for row in self.partitions if row.server)
+        """Partitions in which our I/O server runs: not those that serve by drivers of a real kernel."""
+        return tuple(row for row in self.partitions if row.server and not row.guest)
+
+    def guests(self) -> tuple[PartitionRow, ...]:
+        return tuple(row for row in self.partitions if row.guest)
 
     def clients(self) -> tuple[PartitionRow, ...]:
         named = {row.client for row in self.adapters}
@@ -224,7 +260,27 @@ class _Reader:
         if options.get("fetch", FETCHES[0]) not in FETCHES:
             wrong = f"fetch {options['fetch']!r} is not one of {', '.join(FETCHES)}"
             raise self.refuse(wrong, "partition", name, "fetch")
-        return PartitionRow(name, number, memory, server, **options)
+        return PartitionRow(name, number, memory, server, **options, **self._guest(name, table, memory))
+
+    def _guest(self, name: str, table: dict[str, Any], memory: int) -> dict[str, Any]:
+        """What is said of a real kernel; nothing of it is allowed for a partition that runs none."""
+        said = {key: table[key] for key in _GUEST_KEYS if key in table}
+        if not table.get("guest", False):
+            if said:
+                key = next(iter(said))
+                raise self.refuse(f"{key} is for guests; say guest = true, or leave it out", "partition", name, key)
+            return {}
+        for key in _SERVER_KEYS:
+            if key in table:
+                raise self.refuse(f"{key} is for our I/O server, but {name} is a guest", "partition", name, key)
+        if memory % GUEST_BLOCK:
+            wrong = f"memory {table['memory']!r} of a guest is not a multiple of {GUEST_BLOCK // MIB} MiB"
+            raise self.refuse(wrong, "partition", name, "memory")
+        if not 1 <= said.get("vcpus", 1) <= LARGEST_VCPUS:
+            raise self.refuse(f"vcpus {said['vcpus']} is not in 1 to {LARGEST_VCPUS}", "partition", name, "vcpus")
+        if "initrd" in said:
+            said["initrd"] = self.path.parent / said["initrd"]
+        return {"guest": True, **said}
 
     def _adapters(self, partitions: set[str]) -> tuple[AdapterRow, ...]:
         tables = [self._table("adapter", "adapter", index) for index in range(len(self.content.get("adapter", [])))]
@@ -269,7 +325,10 @@ class _Reader:
         if node not in NODE_TYPES:
             raise self.refuse(f"node {node!r} is not one of {', '.join(NODE_TYPES)}", "adapter", index, "node")
         where = f"{self.path}:{self.lines.of('adapter', index)}"
-        return AdapterRow(client, table["slot"], server, server_slot, window, node, where)
+        boot = table.get("boot", True)
+        if not boot and not self.content["partition"][client].get("guest", False):
+            raise self.refuse(f"boot is for guests, and {client} is none", "adapter", index, "boot")
+        return AdapterRow(client, table["slot"], server, server_slot, window, node, where, boot)
 
     def _maps(self, adapters: tuple[AdapterRow, ...], partitions: set[str]) -> tuple[MapRow, ...]:
         rows: list[MapRow] = []

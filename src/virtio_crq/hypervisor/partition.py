@@ -42,6 +42,8 @@ class EmulatedPartition:
                 attachment.add_ram(row["partition"], descriptor)
             elif row["what"] == "doorbell":
                 attachment.add_doorbell(row["adapter"], descriptor, row["kind"])
+            elif row["what"] == "receiver":
+                attachment.add_receiver(row["adapter"], descriptor)
         return cls(description, attachment)
 
     def adapters(self) -> Sequence[AdapterNode]:

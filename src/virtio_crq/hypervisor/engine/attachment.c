@@ -30,7 +30,7 @@ static int hv_attachment_tables(struct hv_attachment *attachment)
 	if (!attachment->ram || !attachment->ram_bytes || !attachment->doorbell)
 		return -1;
 	for (uint32_t index = 0; index < state->adapters; index++)
-		attachment->doorbell[index].descriptor = -1;
+		attachment->doorbell[index] = (struct hv_doorbell){ -1, DOORBELL_EVENTFD, -1 };
 	return 0;
 }
 
@@ -101,13 +101,26 @@ int hv_attach_doorbell(struct hv_attachment *attachment, uint32_t adapter, int d
 	return 0;
 }
 
+int hv_attach_receiver(struct hv_attachment *attachment, uint32_t adapter, int descriptor)
+{
+	if (adapter >= attachment->state->adapters || attachment->doorbell[adapter].receiver >= 0) {
+		errno = EINVAL;
+		return -1;
+	}
+	attachment->doorbell[adapter].receiver = fcntl(descriptor, F_DUPFD_CLOEXEC, 0);
+	return attachment->doorbell[adapter].receiver < 0 ? -1 : 0;
+}
+
 void hv_detach(struct hv_attachment *attachment)
 {
 	if (__atomic_sub_fetch(&attachment->references, 1, __ATOMIC_ACQ_REL))
 		return;
-	for (uint32_t index = 0; attachment->doorbell && index < attachment->state->adapters; index++)
+	for (uint32_t index = 0; attachment->doorbell && index < attachment->state->adapters; index++) {
 		if (attachment->doorbell[index].descriptor >= 0)
 			close(attachment->doorbell[index].descriptor);
+		if (attachment->doorbell[index].receiver >= 0)
+			close(attachment->doorbell[index].receiver);
+	}
 	for (uint32_t index = 0; attachment->ram && index < attachment->state->partitions; index++)
 		if (attachment->ram[index])
 			munmap(attachment->ram[index], attachment->ram_bytes[index]);

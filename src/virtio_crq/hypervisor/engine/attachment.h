@@ -11,8 +11,9 @@
 enum hv_doorbell_kind { DOORBELL_EVENTFD, DOORBELL_BYTE };
 
 struct hv_doorbell {
-	int descriptor; /* -1: none here */
+	int descriptor; /* rung here; -1: none here */
 	int kind;
+	int receiver; /* heard here: an eventfd is its own, a byte comes out of the other end of a socket pair. -1: not ours to hear */
 };
 
 struct hv_attachment {
@@ -32,6 +33,8 @@ struct hv_attachment *hv_attach(int state, uint32_t partition, const char **why)
 int hv_attach_ram(struct hv_attachment *attachment, uint32_t partition, int ram);
 /* Gives it the doorbell of an adapter; the descriptor is duplicated. 0, or -1 with errno. */
 int hv_attach_doorbell(struct hv_attachment *attachment, uint32_t adapter, int descriptor, int kind);
+/* The end at which an own adapter's byte doorbell is heard; duplicated as well. 0, or -1 with errno. */
+int hv_attach_receiver(struct hv_attachment *attachment, uint32_t adapter, int descriptor);
 void hv_detach(struct hv_attachment *attachment);
 
 #define HV_SEGMENTS 72

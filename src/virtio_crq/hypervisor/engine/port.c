@@ -235,6 +235,11 @@ static uint64_t hv_list_page(const struct hv_port *port)
 	return page + TCE_PAGE <= bytes ? page : 0;
 }
 
+static int hv_heard_at(const struct hv_doorbell *doorbell)
+{
+	return doorbell->kind == DOORBELL_BYTE ? doorbell->receiver : doorbell->descriptor;
+}
+
 struct seam_port *hv_port_open(struct hv_attachment *attachment, uint64_t unit_address, int64_t *code)
 {
 	struct hv_adapter *adapter = hv_find(attachment->state, attachment->own, unit_address);
@@ -269,7 +274,7 @@ struct seam_port *hv_port_open(struct hv_attachment *attachment, uint64_t unit_a
 		.map = port_map,
 		.unmap = port_unmap,
 		.signal = port_signal,
-		.descriptor = attachment->doorbell[hv_adapter_index(attachment->state, adapter)].descriptor,
+		.descriptor = hv_heard_at(&attachment->doorbell[hv_adapter_index(attachment->state, adapter)]),
 	};
 	return &port->seam;
 }

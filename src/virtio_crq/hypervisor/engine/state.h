@@ -23,7 +23,7 @@
 
 #define HV_UNIT_BASE 0x30000000u
 #define HV_LIOBN_BASE 0x10000000u /* + 4 * adapter + pane - 1: a handle is decoded, not looked up */
-#define HV_IRQ_BASE 0x1100u
+#define HV_IRQ_BASE 0x1110u /* + the adapter's place in its partition; 16 lower ones are for terminals and the like */
 
 /* Modes, all off in one load. */
 #define HV_MODE_TRACE 1u
