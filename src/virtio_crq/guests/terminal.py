@@ -13,6 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
+from virtio_crq.guests.lastlines import last_lines
+
 CHUNK = 1 << 16
 KEPT = 1 << 22  # bytes of output that stay in memory; a log has all of them
 
@@ -99,9 +101,7 @@ class Terminal:
 
     def last_lines(self, count: int = 10) -> list[str]:
         """For messages about a guest that failed."""
-        return [line.rstrip() for line in self.output().decode("utf-8", "replace").splitlines() if line.strip()][
-            -count:
-        ]
+        return last_lines(self.output(), count)
 
     def close(self) -> None:
         with contextlib.suppress(OSError):
