@@ -18,7 +18,6 @@ class ModelEnd:
     tces: dict[int, tuple[int, int]] = field(default_factory=dict)  # window page → RAM page, access
     open: bool = False
     signal: bool = False
-    pending: bool = False  # an entry came while the interrupt was off
     fired: bool = False
     cursor: int = 0  # where the partner's next entry goes
 
@@ -42,11 +41,11 @@ class Model:
             return PARAMETER
         if end.open:
             return RESOURCE
-        end.open, end.signal, end.pending, end.cursor = True, False, False, 0
+        end.open, end.signal, end.cursor = True, False, 0
         return SUCCESS if self.partner(name).open else CLOSED
 
     def _interrupt(self, end: ModelEnd) -> None:
-        end.fired, end.pending = end.fired or end.signal, not end.signal
+        end.fired = end.fired or end.signal
 
     def _enqueue(self, end: ModelEnd, content: bytes, event: bool) -> int:
         slot = end.at(end.cursor * 16, BOTH)
@@ -88,13 +87,14 @@ class Model:
     def die(self, name: str) -> None:
         self.free(name, code=1)
         old = self.ends[name]
-        self.ends[name] = ModelEnd(pending=old.pending, cursor=old.cursor)
+        self.ends[name] = ModelEnd(cursor=old.cursor)
 
     def set_signal(self, name: str, on: bool) -> None:
         end = self.ends[name]
         end.signal = on
-        if on and end.pending:
-            end.fired, end.pending = True, False
+        newest = end.at((end.cursor - 1) % SLOTS * 16, BOTH)
+        if on and end.open and newest is not None and end.ram[newest]:
+            end.fired = True
 
     def put(self, name: str, page: int, ram_page: int, access: int) -> int:
         if access and ram_page >= RAM_PAGES:

@@ -96,7 +96,7 @@ def test_after_freeing_no_byte_moves(pair: TwoPartitions) -> None:
             assert pair.c.register() == 0
             os.sched_yield()
             pair.s.take_all()
-    assert copier.codes == {0, H_D_PARM}
+    assert copier.codes == {0, H_PERMISSION}
 
 
 @pytest.mark.parametrize("seed", range(3))

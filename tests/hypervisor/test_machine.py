@@ -212,7 +212,7 @@ def test_reaping_tells_the_partner_and_leaves_zeroes(pair: TwoPartitions) -> Non
     assert told[:2] == event(0x01)
     assert pair.s.send(2) == 2
     pair.s.port.stage(DATA, DATA, 16, 0)
-    assert pair.s.port.flush() == -13
+    assert pair.s.port.flush() == -11
     assert pair.c.send(3) == -1  # left over from before the death
     again = pair.machine.attach("c")
     port = again.open(pair.c.unit)

@@ -122,7 +122,7 @@ def test_a_client_killed_anywhere(pair: TwoPartitions, point: str, skip: int, se
     progress = Progress()
     assert pair.s.send(1) == 2
     ended = die(pair, "c", point, skip, client_life(progress, SENDS), signal.SIGKILL)
-    if skip == 0 and not point.startswith(("send_overlaid", "signal_taken")):
+    if skip == 0 and not point.startswith(("send_overlaid", "signal_found")):
         assert ended == signal.SIGKILL, f"the client never came by {point}"
     entries: list[bytes] = []
     if seen != "after":  # the consumer takes what it sees while the dead client's call is still half done
@@ -181,11 +181,11 @@ def test_an_entry_whose_header_is_seen_is_whole(pair: TwoPartitions, point: str)
 
 @pytest.mark.clause("CRQ-H-15")
 @pytest.mark.parametrize(
-    "point", ["send_overlaid", "send_pending_set", "free_event_sent", "free_drained", "free_closed"]
+    "point", ["send_overlaid", "send_before_signal", "free_event_sent", "free_drained", "free_closed"]
 )
 def test_killed_while_overlaying_the_last_entry_of_a_full_ring(pair: TwoPartitions, point: str) -> None:
     progress = Progress()
-    skip = 255 if point == "send_pending_set" else 0
+    skip = 255 if point == "send_before_signal" else 0
     assert die(pair, "c", point, skip, client_life(progress, 300), signal.SIGKILL) == signal.SIGKILL
     assert pair.machine.reap("c")
     entries = pair.s.take_all()
@@ -202,7 +202,7 @@ def test_killed_while_taking_the_interrupt_that_was_due(pair: TwoPartitions) -> 
         pair.s.send(5)  # stands in for the server: an entry that comes while masked
         end.port.signal(1)
 
-    assert die(pair, "c", "signal_taken", 0, life, signal.SIGKILL) == signal.SIGKILL
+    assert die(pair, "c", "signal_found", 0, life, signal.SIGKILL) == signal.SIGKILL
     assert pair.machine.reap("c")
     pair.s.take_all()
     check_others_go_on(pair)
@@ -278,6 +278,32 @@ def test_a_stopped_process_keeps_nobody_waiting(pair: TwoPartitions) -> None:
     os.waitpid(child, 0)
     assert pair.s.free() == 0
     assert [taken for taken in pair.s.take_all() if taken[0] == 0x80] == [entry(number) for number in range(3)]
+
+
+def test_a_new_ring_holds_no_event_of_an_end_that_its_registration_told(pair: TwoPartitions) -> None:
+    """IBM's server looks at slot 0 after it has registered: anything but an INIT disconnects it for good.
+
+    A copy that ends late keeps the client's H_FREE_CRQ busy; meanwhile the server registered anew, and H_Closed told it
+    that nobody is there.
+    """
+
+    def copying(end: End) -> None:
+        end.port.stage(DATA, DATA, PAGE, 0)
+        end.port.flush()
+
+    assert pair.c.register() == 0
+    assert pair.c.port.map(DATA, DATA, PAGE, BOTH) == 0
+    copier = die(pair, "s", "copy_published", 0, copying, signal.SIGSTOP)
+    assert pair.c.call(Hypercall.H_FREE_CRQ, pair.c.unit) == 1
+    os.kill(copier, signal.SIGCONT)
+    os.waitpid(copier, 0)
+    assert pair.s.free() == 0
+    assert pair.s.register() == 2
+    assert pair.c.free() == 0
+    assert pair.s.peek() is None
+    assert pair.c.register() == 0
+    assert pair.c.free() == 0  # the new registration is told as ever
+    assert [taken[:2] for taken in pair.s.take_all()] == [event(2)]
 
 
 @pytest.mark.clause("CRQ-H-19")

@@ -111,7 +111,7 @@ cdef class Attachment:
     @cython.locals(entry=hv_trace_entry)
     cpdef object trace_entry(self, uint64_t sequence)
 
-@cython.locals(values=uint64_t[7])
+@cython.locals(values=uint64_t[8])
 cpdef int create(object partitions, object adapters, object facts, object absent, object faults, uint64_t trace) except -1
 
 @cython.locals(letter=int, answer=double)

@@ -24,7 +24,7 @@ def create(partitions: object, adapters: object, facts: object, absent: object, 
         hv_plan_partition(plan, index, name, number, count, memory, high, low)
     for index, (partition, partner, unit, server, window, location) in enumerate(adapters):
         hv_plan_adapter(plan, index, partition, partner, unit, server, window, location)
-    for index in range(7):
+    for index in range(8):
         values[index] = facts[index]
     hv_plan_facts(plan, values)
     for opcode in absent:

@@ -126,6 +126,7 @@ class Machine:
             facts.event_slot_reserved,
             facts.overwritten_mark,
             facts.signal_refuses_unknown_bits,
+            facts.stuff_limit,
         )
         faults = [(fault.call, fault.code, fault.period) for fault in facts.faults]
         descriptor: int = self._engine.create(

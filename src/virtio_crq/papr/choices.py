@@ -40,7 +40,10 @@ CHOICES = (
     ),
     Choice(
         *(6, "interrupts", "An entry that came while the interrupt was off?"),
-        *("Signals when it is turned on.", "An edge that is lost would need a timer in every receiver."),
+        *(
+            "Signals when it is turned on, unless the newest entry was taken; also one that signalled before.",
+            "An edge that is lost would need a timer in every receiver; ibmvscsis unmasks without taking, and waits.",
+        ),
     ),
     Choice(
         *(7, "transport events", "0xFF01 finds the ring full?"),

@@ -32,6 +32,7 @@ class Profile:
     sub_crq: bool  # LoPAR grants sub-CRQs only to some adapter types
     sub_crq_indirect_limit: int  # entries per H_SEND_SUB_CRQ_INDIRECT; an oversized count is H_Parameter
     absent_calls: frozenset[Hypercall]  # these answer H_Function
+    stuff_limit: int  # TCEs per H_STUFF_TCE, else H_P4; 0 is no limit
     # Copies.
     max_copy: int  # bytes per H_COPY_RDMA, ibm,max-virtual-dma-size; 0 is no limit and no property
     copy_granularity: int  # naturally aligned fields of this many bytes are never torn by a copy
@@ -64,10 +65,11 @@ LOPAR_MINIMUM = Profile(
     sub_crq_indirect_limit=0,
     absent_calls=_NOT_EMULATED
     | {Hypercall.H_PUT_TCE_INDIRECT, Hypercall.H_STUFF_TCE, Hypercall.H_VIOCTL, Hypercall.H_ENABLE_CRQ},
+    stuff_limit=512,
     max_copy=128 * KIB,
     copy_granularity=2,
     cross_pane_copy=False,
-    closed_pane_permission=True,
+    closed_pane_permission=False,
     event_slot_reserved=False,
     overwritten_mark=False,
     signal_refuses_unknown_bits=True,
@@ -80,10 +82,11 @@ POWER8 = Profile(
     sub_crq=True,
     sub_crq_indirect_limit=16,
     absent_calls=_NOT_EMULATED,
-    max_copy=256 * KIB,
+    stuff_limit=0,
+    max_copy=0x0004_0400,  # the same read from either end
     copy_granularity=8,
     cross_pane_copy=True,
-    closed_pane_permission=False,
+    closed_pane_permission=True,
     event_slot_reserved=False,
     overwritten_mark=True,
     signal_refuses_unknown_bits=False,
@@ -95,10 +98,11 @@ POWER9 = Profile(
     sub_crq=True,
     sub_crq_indirect_limit=128,
     absent_calls=_NOT_EMULATED,
+    stuff_limit=512,
     max_copy=0,
     copy_granularity=8,
     cross_pane_copy=True,
-    closed_pane_permission=False,
+    closed_pane_permission=True,
     event_slot_reserved=True,
     overwritten_mark=True,
     signal_refuses_unknown_bits=False,

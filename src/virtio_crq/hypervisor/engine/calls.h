@@ -130,7 +130,7 @@ int64_t hv_enable(struct hv_caller *caller, struct hv_adapter *adapter);
 int64_t hv_signal(struct hv_caller *caller, struct hv_adapter *adapter, uint64_t mode);
 int64_t hv_set_signal(struct hv_caller *caller, struct hv_adapter *adapter, uint64_t enabled);
 int64_t hv_send(struct hv_caller *caller, struct hv_adapter *adapter, uint64_t high, uint64_t low);
-int64_t hv_send_event(struct hv_caller *caller, struct hv_adapter *adapter, uint64_t code, int overlay);
+int64_t hv_send_event(struct hv_caller *caller, struct hv_adapter *adapter, uint64_t code, uint32_t registration, int overlay);
 void hv_raise(struct hv_caller *caller, struct hv_adapter *from);
 
 /* Copies (rdma.c) */

@@ -53,7 +53,7 @@ void hv_plan_adapter(struct hv_plan *plan, uint32_t index, uint32_t partition, u
 	};
 }
 
-void hv_plan_facts(struct hv_plan *plan, const uint64_t facts[7])
+void hv_plan_facts(struct hv_plan *plan, const uint64_t facts[8])
 {
 	struct hv_facts *to = &plan->facts;
 
@@ -64,6 +64,7 @@ void hv_plan_facts(struct hv_plan *plan, const uint64_t facts[7])
 	to->event_slot_reserved = facts[4] != 0;
 	to->overwritten_mark = facts[5] != 0;
 	to->signal_strict = facts[6] != 0;
+	to->stuff_limit = (uint32_t)facts[7];
 }
 
 static int hv_index_of(uint64_t opcode)

@@ -14,8 +14,9 @@ void hv_plan_partition(struct hv_plan *plan, uint32_t index, const char *name, u
 		       uint64_t uuid_high, uint64_t uuid_low);
 void hv_plan_adapter(struct hv_plan *plan, uint32_t index, uint32_t partition, uint32_t partner, uint32_t unit_address,
 		     uint32_t server, uint64_t window, const char *location);
-/* max_copy, granularity, cross_pane_copy, closed_pane_permission, event_slot_reserved, overwritten_mark, signal_strict */
-void hv_plan_facts(struct hv_plan *plan, const uint64_t facts[7]);
+/* max_copy, granularity, cross_pane_copy, closed_pane_permission, event_slot_reserved, overwritten_mark, signal_strict,
+ * stuff_limit */
+void hv_plan_facts(struct hv_plan *plan, const uint64_t facts[8]);
 /* 0, or -1 when the engine has no such call anyway (absent) or no room for the fault. */
 int hv_plan_absent(struct hv_plan *plan, uint64_t opcode);
 int hv_plan_fault(struct hv_plan *plan, uint64_t opcode, int64_t code, uint32_t period);

@@ -37,18 +37,16 @@ void hv_ring_doorbell(struct hv_attachment *attachment, uint64_t adapter)
 	}
 }
 
-/* Interrupt for the partner of `from`, or a note that one is due once it is unmasked. The partner's unmasking stores
- * its flag and then takes the note; so one of the two sees the other. */
+/* Interrupt for the partner of `from`, unless masked. The entry is in the ring already, and the partner's unmasking
+ * stores its flag and then looks into the ring; so one of the two sees the other. */
 void hv_raise(struct hv_caller *caller, struct hv_adapter *from)
 {
 	struct hv_adapter *to = hv_adapter(caller->state, from->partner);
 
-	__atomic_store_n(&from->send.pending, 1, __ATOMIC_RELAXED);
 	hv_barrier();
-	STOP(send_pending_set);
+	STOP(send_before_signal);
 	if (!__atomic_load_n(&to->signal, __ATOMIC_RELAXED))
 		return;
-	__atomic_store_n(&from->send.pending, 0, __ATOMIC_RELAXED);
 	hv_ring_doorbell(caller->attachment, from->partner);
 	hv_count(&hv_row(caller, from)->raised_partner, 1);
 }
@@ -180,8 +178,9 @@ static int hv_overlay(struct hv_caller *caller, struct hv_adapter *from, const s
 	return 1;
 }
 
-/* A transport event for the partner of `adapter`. Without `overlay` a full ring loses it, as LoPAR allows. */
-int64_t hv_send_event(struct hv_caller *caller, struct hv_adapter *adapter, uint64_t event, int overlay)
+/* A transport event for the partner of `adapter`, as it is registered now, or only for that registration of it.
+ * Without `overlay` a full ring loses it, as LoPAR allows. */
+int64_t hv_send_event(struct hv_caller *caller, struct hv_adapter *adapter, uint64_t event, uint32_t registration, int overlay)
 {
 	uint64_t high = 0xffull << 56 | (event & 0xff) << 48;
 	struct hv_ring ring;
@@ -191,6 +190,11 @@ int64_t hv_send_event(struct hv_caller *caller, struct hv_adapter *adapter, uint
 		return H_CLOSED;
 	hv_lock(&adapter->send.lock);
 	code = hv_ring_open(caller, adapter, 1, &ring);
+	if (!code && registration != HV_ANY_REGISTRATION &&
+	    __atomic_load_n(&ring.to->registrations, __ATOMIC_RELAXED) != registration) {
+		hv_withdraw(caller->publication);
+		code = H_CLOSED;
+	}
 	if (!code) {
 		/* Bounded: a receiver that frees out of order could keep the last slot free and the next one taken. */
 		for (int tries = 0; tries < 64; tries++) {

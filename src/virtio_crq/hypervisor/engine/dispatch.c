@@ -43,7 +43,7 @@ static int64_t hv_tce_call(struct hv_caller *caller, uint64_t *r, struct hv_resu
 	case CALL_H_PUT_TCE:
 		return hv_put_tces(caller, pane.target, r[1], &r[2], 1, 1);
 	case CALL_H_STUFF_TCE:
-		if (r[3] > TCE_LIST)
+		if (caller->state->facts.stuff_limit && r[3] > caller->state->facts.stuff_limit)
 			return H_P4;
 		return hv_put_tces(caller, pane.target, r[1], &r[2], r[3], 1);
 	default:

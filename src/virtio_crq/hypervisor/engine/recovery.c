@@ -105,7 +105,7 @@ int64_t hv_post_event(struct hv_attachment *attachment, uint64_t unit_address, u
 	answer = hv_caller_open(&caller, attachment);
 	if (answer)
 		return answer;
-	answer = hv_send_event(&caller, from, code, 0);
+	answer = hv_send_event(&caller, from, code, HV_ANY_REGISTRATION, 0);
 	if (!answer && code == EVENT_PARTNER_SUSPENDED) {
 		struct hv_adapter *to = hv_adapter(attachment->state, from->partner);
 		uint32_t open = CRQ_OPEN;

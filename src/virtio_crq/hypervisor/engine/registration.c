@@ -28,11 +28,11 @@ int64_t hv_register(struct hv_caller *caller, struct hv_adapter *adapter, uint64
 	if (__atomic_load_n(&adapter->state, __ATOMIC_ACQUIRE) == CRQ_CLOSED) {
 		/* Nobody enqueues into a closed queue, so the partner's cursor is ours to set. */
 		__atomic_store_n(&partner->send.cursor, 0, __ATOMIC_RELAXED);
-		__atomic_store_n(&partner->send.pending, 0, __ATOMIC_RELAXED);
 		STOP(register_cursor_reset);
 		__atomic_store_n(&adapter->signal, 0, __ATOMIC_RELAXED);
 		__atomic_store_n(&adapter->queue, ioba, __ATOMIC_RELAXED);
 		__atomic_store_n(&adapter->length, length, __ATOMIC_RELAXED);
+		__atomic_store_n(&adapter->registrations, adapter->registrations + 1, __ATOMIC_RELAXED);
 		adapter->prepare_suspend = adapter->suspend_ready = 0;
 		STOP(register_queue_set);
 		__atomic_store_n(&adapter->state, CRQ_OPEN, __ATOMIC_RELEASE);
@@ -45,6 +45,19 @@ int64_t hv_register(struct hv_caller *caller, struct hv_adapter *adapter, uint64
 	return code;
 }
 
+/* Who registers from now on learns from its return code that we are closed: it must not find an event in its new ring. */
+static uint32_t hv_partner_registration(struct hv_header *state, const struct hv_adapter *adapter)
+{
+	const struct hv_adapter *partner;
+
+	if (adapter->partner == HV_NONE)
+		return 0;
+	partner = hv_adapter(state, adapter->partner);
+	if (__atomic_load_n(&partner->state, __ATOMIC_ACQUIRE) == CRQ_CLOSED)
+		return 0;
+	return __atomic_load_n(&partner->registrations, __ATOMIC_RELAXED);
+}
+
 /* Closes the queue and tells the partner. H_Busy: a call through the connection still runs; again. */
 int64_t hv_close(struct hv_caller *caller, struct hv_adapter *adapter, uint64_t event)
 {
@@ -53,9 +66,12 @@ int64_t hv_close(struct hv_caller *caller, struct hv_adapter *adapter, uint64_t 
 	if (state == CRQ_CLOSED)
 		return H_SUCCESS;
 	if (state != CRQ_CLOSING) {
-		__atomic_store_n(&adapter->owes_event, 1, __ATOMIC_RELAXED);
+		__atomic_store_n(&adapter->owes_event, HV_ANY_REGISTRATION, __ATOMIC_RELAXED);
 		__atomic_store_n(&adapter->state, CRQ_CLOSING, __ATOMIC_RELEASE);
 		STOP(free_closing);
+		/* Whoever registers and does not see us closing is seen here. */
+		hv_barrier();
+		__atomic_store_n(&adapter->owes_event, hv_partner_registration(caller->state, adapter), __ATOMIC_RELAXED);
 		__atomic_store_n(&adapter->signal, 0, __ATOMIC_RELAXED);
 	}
 	hv_barrier();
@@ -63,7 +79,7 @@ int64_t hv_close(struct hv_caller *caller, struct hv_adapter *adapter, uint64_t 
 		return H_BUSY;
 	STOP(free_drained);
 	if (adapter->owes_event) {
-		hv_send_event(caller, adapter, event, 1);
+		hv_send_event(caller, adapter, event, adapter->owes_event, 1);
 		STOP(free_event_sent);
 		__atomic_store_n(&adapter->owes_event, 0, __ATOMIC_RELEASE);
 	}
@@ -101,7 +117,22 @@ int64_t hv_enable(struct hv_caller *caller, struct hv_adapter *adapter)
 	return code;
 }
 
-/* An entry that came while masked signals now. */
+/* Whether the newest entry that the partner put into the adapter's ring has not been taken. */
+static int hv_entry_waits(struct hv_caller *caller, const struct hv_adapter *adapter)
+{
+	const struct hv_adapter *partner = hv_adapter(caller->state, adapter->partner);
+	uint32_t state = __atomic_load_n(&adapter->state, __ATOMIC_ACQUIRE);
+	uint64_t cursor = __atomic_load_n(&partner->send.cursor, __ATOMIC_ACQUIRE);
+	const uint8_t *slot;
+
+	if ((state != CRQ_OPEN && state != CRQ_DISABLED) || cursor > adapter->length)
+		return 0;
+	slot = hv_translate(caller, adapter, adapter->queue + (cursor ? cursor : adapter->length) - HV_ENTRY, TCE_ACCESS);
+	return slot && __atomic_load_n(slot, __ATOMIC_ACQUIRE);
+}
+
+/* An entry that came earlier and was not taken signals now, also one that signalled before: IBM's server unmasks without
+ * taking what a new client sent while its old client's I/O ends, and then unmasks again and waits. */
 int64_t hv_set_signal(struct hv_caller *caller, struct hv_adapter *adapter, uint64_t enabled)
 {
 	__atomic_store_n(&adapter->signal, (uint32_t)(enabled != 0), __ATOMIC_RELAXED);
@@ -109,8 +140,8 @@ int64_t hv_set_signal(struct hv_caller *caller, struct hv_adapter *adapter, uint
 	if (!enabled || adapter->partner == HV_NONE)
 		return H_SUCCESS;
 	hv_barrier();
-	if (__atomic_exchange_n(&hv_adapter(caller->state, adapter->partner)->send.pending, 0, __ATOMIC_ACQ_REL)) {
-		STOP(signal_taken);
+	if (hv_entry_waits(caller, adapter)) {
+		STOP(signal_found);
 		hv_ring_doorbell(caller->attachment, hv_adapter_index(caller->state, adapter));
 		hv_count(&hv_row(caller, adapter)->raised_self, 1);
 	}

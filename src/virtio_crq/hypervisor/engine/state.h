@@ -12,10 +12,11 @@
 #include "codes.h"
 
 #define HV_MAGIC 0x6372712d73746174ull /* "crq-stat" */
-#define HV_LAYOUT 1
+#define HV_LAYOUT 2
 #define HV_LINE __attribute__((aligned(64)))
 #define HV_NAME 64
 #define HV_NONE 0xffffffffu
+#define HV_ANY_REGISTRATION 0xffffffffu
 
 #define HV_GENERAL_PUBLICATIONS 64 /* of a partition, any adapter: calls by number */
 #define HV_ADAPTER_PUBLICATIONS 16 /* of an adapter: its open ports */
@@ -43,6 +44,7 @@ struct hv_facts {
 	uint64_t max_copy; /* 0: no limit */
 	uint32_t granularity;
 	uint32_t absent; /* bit per hv_call_index */
+	uint32_t stuff_limit; /* TCEs per H_STUFF_TCE; 0: as many as the window has */
 	uint32_t cross_pane_copy, closed_pane_permission, event_slot_reserved, overwritten_mark, signal_strict;
 	uint32_t faults;
 	struct hv_fault fault[HV_FAULTS];
@@ -87,8 +89,7 @@ struct hv_partition {
 /* The send side, written by the adapter's own partition: everything about putting entries into the partner's ring. */
 struct hv_sender {
 	uint32_t lock;
-	uint32_t pending; /* an entry came while the partner had its interrupt off */
-	uint64_t cursor;  /* offset in the partner's ring */
+	uint64_t cursor; /* offset in the partner's ring */
 	/* Intent: what is being enqueued, so that it can be finished or undone after a kill. */
 	uint64_t intent; /* 0 none, 1 recorded */
 	uint64_t place;  /* offset in the partner's RAM: its window may be taken back meanwhile */
@@ -110,7 +111,8 @@ struct hv_adapter {
 	uint32_t signal;
 	uint64_t queue, length;
 	uint32_t lock; /* own lock: REG, FREE, ENABLE, SIGNAL */
-	uint32_t owes_event;
+	uint32_t registrations; /* how many there were: an event is for the one that it was meant for */
+	uint32_t owes_event;	/* the partner's registration to be told of the end of ours; 0: none */
 	uint32_t prepare_suspend, suspend_ready;
 	uint64_t claimed; /* bit per port publication */
 	uint32_t faulted[HV_FAULTS];

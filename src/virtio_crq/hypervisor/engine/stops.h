@@ -16,7 +16,7 @@
 	X(send_low_stored)                                                                                            \
 	X(send_visible)                                                                                               \
 	X(send_cursor_moved)                                                                                          \
-	X(send_pending_set)                                                                                           \
+	X(send_before_signal)                                                                                         \
 	X(send_signalled)                                                                                             \
 	X(send_intent_cleared)                                                                                        \
 	X(send_withdrawn)                                                                                             \
@@ -34,7 +34,7 @@
 	X(free_event_sent)                                                                                            \
 	X(free_closed)                                                                                                \
 	X(signal_stored)                                                                                              \
-	X(signal_taken)
+	X(signal_found)
 
 #define HV_STOP_INDEX(name) STOP_##name,
 enum hv_stop { STOP_NONE, HV_STOPS(HV_STOP_INDEX) STOP_LIMIT };

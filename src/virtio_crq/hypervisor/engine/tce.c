@@ -29,7 +29,7 @@ int64_t hv_put_tces(struct hv_caller *caller, struct hv_adapter *adapter, uint64
 	uint64_t *entries = hv_tces(caller->state, adapter) + first;
 	int revokes = 0;
 
-	if (!hv_inside(adapter, ioba, count * TCE_PAGE) || ioba % TCE_PAGE)
+	if (count > adapter->window / TCE_PAGE || !hv_inside(adapter, ioba, count * TCE_PAGE) || ioba % TCE_PAGE)
 		return H_PARAMETER;
 	for (uint64_t index = 0; index < (one_value ? 1 : count); index++)
 		if (!hv_tce_valid(caller, tces[index]))
