@@ -14,6 +14,10 @@ BINDING = "virtio_crq.hypervisor.binding"
 SHARED = "virtio_crq.cythonruntime"
 # Sources of `binding_stops`: the same binding over an engine with its stop points compiled in.
 STOPS = Path("build/stops/virtio_crq/hypervisor")
+# What QEMU loads: the plugin over an engine of its own.
+PLUGIN = "virtio_crq.guests.qemuplugin"
+PLUGIN_SOURCES = sorted(str(path) for path in SOURCE.glob("virtio_crq/guests/plugin/*.c"))
+PLUGIN_ENGINE = Path("build/plugin")
 DIRECTIVES = {
     "language_level": "3",
     "annotation_typing": False,  # annotations are for people and mypy; C types stand in the .pxd
@@ -55,6 +59,22 @@ def stops_sources() -> list[str]:
     return [str(STOPS / "binding_stops.py"), *(str(STOPS / f"stops_{Path(source).name}") for source in ENGINE)]
 
 
+def plugin_extension() -> Extension:
+    """No Python in it; an extension is how a shared object gets beside the package."""
+    PLUGIN_ENGINE.mkdir(parents=True, exist_ok=True)
+    engine = [PLUGIN_ENGINE / f"plugin_{Path(source).name}" for source in ENGINE]
+    for path, source in zip(engine, ENGINE, strict=True):
+        refresh(path, f'#include "{Path(source).name}"\n')
+    headers_too = [*map(str, SOURCE.glob("virtio_crq/guests/plugin/*.h")), *headers(BINDING)]
+    return Extension(
+        PLUGIN,
+        [*PLUGIN_SOURCES, *map(str, engine)],
+        include_dirs=[f"src/virtio_crq/{part}" for part in ("platform", "hypervisor/engine", "guests/plugin")],
+        depends=headers_too,
+        extra_compile_args=["-O2", "-g0", "-fno-strict-aliasing", "-fvisibility=hidden", "-Wall", "-Wextra"],
+    )
+
+
 def refresh(path: Path, text: str) -> None:
     if not path.exists() or path.read_text() != text:
         path.write_text(text)
@@ -69,6 +89,7 @@ def extensions() -> list[Extension]:
         name = ".".join(path.relative_to(SOURCE).with_suffix("").parts)
         found.append(extension(name, [str(path), *(ENGINE if name == BINDING else [])], []))
     found.append(extension(f"{BINDING}_stops", stops_sources(), [("STOP_POINTS", "1")]))
+    found.append(plugin_extension())
     found.append(extension(SHARED, [f"src/{SHARED.replace('.', '/')}.c"], []))
     return found
 

@@ -46,7 +46,7 @@ def test_every_source_file_names_its_licence_at_its_top() -> None:
         if path.parts[-2] == "corpus":
             continue
         top = "\n".join(path.read_text().splitlines()[:3])
-        engine = "engine" in path.parts or path.name in {"seam.h"}
+        engine = bool({"engine", "plugin"} & set(path.relative_to(ROOT).parts)) or path.name in {"seam.h"}
         wanted = DUAL if engine and path.suffix in {".c", ".h"} else APACHE
         assert wanted in top, f"{ids(path)} does not say {wanted!r}"
         assert engine or "GPL" not in top, f"{ids(path)} is Apache-2.0 alone"

@@ -19,7 +19,6 @@ FIRMWARE = {"vof": "pseries,x-vof=on", "slof": "pseries"}
 CONSOLE, AGENT = 0x7100_0001, 0x7100_0002  # unit addresses of the terminals; the lowest is the kernel's console
 BELLS = 0x7200_0010  # of the terminals whose interrupts our adapters have: + the adapter's place in its partition
 ASK_SECONDS = 20.0
-_API = re.compile(r"(?:version|API)\D*(\d+)\D+(\d+)")
 
 
 def plugin_path() -> Path:

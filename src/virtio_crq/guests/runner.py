@@ -33,7 +33,7 @@ def run(order: dict[str, Any]) -> None:
     whole = memoryview(line({"ok": description}))
     while whole:
         whole = whole[os.write(control, whole) :]
-    os.execv(words[0], words)
+    os.execvp(words[0], words)
 
 
 if __name__ == "__main__":
