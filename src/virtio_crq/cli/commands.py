@@ -37,6 +37,7 @@ COMMANDS = (
     Command("bench", "bench:bench", "Measure, and count what one I/O costs."),
     Command("spec", "spec:spec", "List the clauses and the tests that cite them."),
     Command("demo", "demo:demo", "Carry a file system over CRQ, kill the server, check everything."),
+    Command("lab", "lab:lab", "Fetch and build what real guests need, into a cache."),
     Command("version", "version:version", "Show the version and whether the data plane is compiled."),
     # A role of a running machine; `up` starts it.
     Command("hypervisor", "hypervisor:run", "Run the hypervisor of a machine file.", hidden=True),

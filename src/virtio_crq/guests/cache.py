@@ -95,13 +95,13 @@ class Lab:
         if name not in KERNELS:
             raise UsageError(f"no kernel {name!r}: the lab has {', '.join(KERNELS)}")
         part = self._part(f"kernel-{name}", f"kernel {name}")
-        module = self._part(f"transport-{name}", f"module virtio_crq for kernel {name}")
+        transport = self._manifest.get(f"transport-{name}", {}).get("path", f"transport/{name}/virtio_crq.ko")
         return KernelParts(
             name,
             part["release"],
             self._path(part["vmlinux"]),
             self._path(part["modules"]),
-            self._path(module["path"]),
+            self.root / transport,
             tuple(Package(**row) for row in part["packages"]),
         )
 
