@@ -36,8 +36,9 @@ class Recorder:
     def opened(self) -> None:
         self.heard.append("opened")
 
-    def receive(self, message: Message) -> None:
+    def receive(self, message: Message) -> bool:
         self.heard.append(message)
+        return True
 
     def lost(self, reason: str) -> None:
         self.heard.append("lost: " + reason)

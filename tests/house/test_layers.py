@@ -25,7 +25,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "vios": {"message", "dataplane", "virtio", "platform"},
     "client": {"message", "dataplane", "virtio", "platform"},
     "guests": {"hypervisor", "papr", "platform"},
-    "conformance": {"message", "crq", "papr", "virtio"},
+    "conformance": {"message", "crq", "papr", "platform", "virtio"},
     "bench": {"client", "vios"},
 }
 MAY_IMPORT["cli"] = set(MAY_IMPORT)  # the only place that wires all of it together

@@ -78,8 +78,9 @@ class Intruder:
     def opened(self) -> None:
         self.opened_count += 1
 
-    def receive(self, message: Message) -> None:
+    def receive(self, message: Message) -> bool:
         self.inbox.append(message)
+        return True
 
     def lost(self, reason: str) -> None:
         self.losses.append(reason)

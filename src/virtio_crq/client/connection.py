@@ -41,6 +41,7 @@ class Connection:
         self.options = options
         self.state = State.AWAY
         self.devices: dict[int, Device] = {}
+        self.unusable: dict[int, VirtioCrqError] = {}  # devices of this session that said nothing one can build on
         self.refusals: Counter[str] = Counter()
         self.failure: Exception | None = None  # the session cannot be: another revision, a refused HELLO
         self.losses = 0
@@ -117,6 +118,7 @@ class Connection:
     def _ready(self, _terms: Terms) -> None:
         self.state = State.STARTING
         self.failure = None
+        self.unusable = {}
         self._returned = set()
         self._run(self._start_devices())
 
@@ -147,7 +149,9 @@ class Connection:
         for device in list(self.devices.values()):
             if isinstance(device, Disk) and not device.named and device.broken is None:
                 device.start_identify().when_done(partial(self._named, device))
-        if not self._unnamed():
+        if self.unusable and not self.devices:
+            self.failure = next(iter(self.unusable.values()))  # whoever waits for a device learns why there is none
+        elif not self._unnamed():
             self.state = State.UP
 
     def _start_device(self, number: int) -> Conversation[None]:
@@ -166,9 +170,11 @@ class Connection:
             raise
         except VirtioCrqError as error:
             if device is None:
-                raise
-            self.devices[number] = device
-            self._give_up(device, error)
+                self.refusals[_rule(error)] += 1
+                self.unusable[number] = error
+            else:
+                self.devices[number] = device
+                self._give_up(device, error)
 
     def _driver_for(self, description: conversations.DeviceDescription) -> Device | None:
         assert self._site is not None
@@ -226,7 +232,7 @@ class Connection:
     def _broke(self, device: Device) -> None:
         """The server must let go of a broken device's memory, too."""
         error = device.broken
-        self.refusals[getattr(error, "rule", "platform")] += 1
+        self.refusals[_rule(error)] += 1
         self._run(device.let_go())
 
     def _run(self, conversation: Conversation[None]) -> None:
@@ -238,7 +244,13 @@ class Connection:
         except PartnerLost:
             pass  # the next session starts anew
         except VirtioCrqError as error:
+            self.refusals[_rule(error)] += 1
             self.failure = error
 
     def close(self) -> None:
         self.endpoint.close()
+
+
+def _rule(error: Exception | None) -> str:
+    """The name under which an error is counted."""
+    return str(getattr(error, "rule", "platform"))

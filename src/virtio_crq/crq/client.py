@@ -126,9 +126,15 @@ class CrqClient(Connection):
         if framed.place is not None:
             message = self._fetch(framed)
         key = _answered(message)
-        if key in self._slots and self._slots[key][1] == message.token:
-            self._free_slots.append(self._slots.pop(key)[0])
-        self.front_end.receive(framing.untrimmed(message))
+        asked = self._slots.get(key) if key is not None else None
+        if key is not None and asked is not None and asked[1] == message.token:
+            del self._slots[key]
+            if self.front_end.receive(framing.untrimmed(message)):
+                self._free_slots.append(asked[0])
+            elif self.phase is Phase.INITIALIZED:
+                self._slots[key] = asked  # dropped: the request still waits for its answer
+        else:
+            self.front_end.receive(framing.untrimmed(message))
         while self._waiting and self._free_slots:
             self._send_in_slot(self._waiting.popleft(), self._free_slots.popleft())
 

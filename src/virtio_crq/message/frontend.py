@@ -137,8 +137,8 @@ class FrontEnd:
         for talk in talks:
             self._step(talk, error=PartnerLost(reason))
 
-    def receive(self, message: Message) -> None:
-        """Handle one control message; what does not fit the session is counted in `refused` and dropped."""
+    def receive(self, message: Message) -> bool:
+        """Handle one control message; what does not fit the session is counted in `refused` and dropped: False."""
         try:
             if self._machine.state is FrontState.GREETING:
                 self._greeting(message)
@@ -148,6 +148,8 @@ class FrontEnd:
                 self._dispatch(message, self._terms)
         except DeviceFault as fault:
             self.refused[fault.rule] += 1
+            return False
+        return True
 
     # HELLO ----------------------------------------------------------------------------------------------------------
 

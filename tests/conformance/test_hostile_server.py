@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The table of hostile acts against the user-space client: each ends as its clause says, and all else goes on."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from clientsubject import ClientSubject
+
+from virtio_crq.conformance.checkout import SPECIFICATION, find_checkout
+from virtio_crq.conformance.hostile.act import Act
+from virtio_crq.conformance.hostile.model import Disk
+from virtio_crq.conformance.hostile.server import HostileServer
+from virtio_crq.conformance.hostile.table import TABLE
+from virtio_crq.conformance.hostile.trial import Trial
+from virtio_crq.hypervisor.definition import AdapterDefinition, MachineDefinition, PartitionDefinition
+from virtio_crq.hypervisor.machine import Machine
+
+MEBIBYTE = 1 << 20
+DEFINITION = MachineDefinition(
+    "hostile",
+    partitions=[
+        PartitionDefinition("victim", 1, 16 * MEBIBYTE),
+        PartitionDefinition("mallory", 2, 16 * MEBIBYTE),
+        PartitionDefinition("honest", 3, 16 * MEBIBYTE),
+    ],
+    adapters=[AdapterDefinition("victim", "mallory", 2, 2), AdapterDefinition("victim", "honest", 3, 2)],
+)
+
+
+@pytest.fixture
+def trial() -> Iterator[Trial]:
+    machine = Machine(DEFINITION)
+    with machine.attach("victim") as victim, machine.attach("mallory") as mallory, machine.attach("honest") as honest:
+        subject = ClientSubject(victim)
+        with HostileServer(honest) as kind:
+            kind.plug(Disk(0), quietly=True)
+            with HostileServer(mallory) as server:
+                yield Trial(server, subject)
+                subject.close()
+    machine.close()
+
+
+@pytest.mark.clause("CRQ-F-19")
+@pytest.mark.parametrize(
+    "act", [pytest.param(act, marks=pytest.mark.clause(*act.clauses), id=str(act)) for act in TABLE]
+)
+def test_each_act_ends_as_its_clause_says(trial: Trial, act: Act) -> None:
+    trial.run(act)
+
+
+def test_every_clause_of_the_front_end_that_names_a_rule_has_a_row() -> None:
+    covered = {clause for act in TABLE for clause in act.clauses}
+    wanted = set()
+    for line in (find_checkout(Path(__file__).parent) / SPECIFICATION).read_text().splitlines():
+        found = re.match(r"- \*\*(CRQ-F-\d+)\*\* .*\(`", line)
+        if found and found[1] not in ELSEWHERE:
+            wanted.add(found[1])
+    assert wanted - covered == set()
+
+
+def test_every_rule_of_the_front_end_is_provoked() -> None:
+    provoked = {rule for act in TABLE for rule in act.rules}
+    text = (find_checkout(Path(__file__).parent) / SPECIFICATION).read_text()
+    lines = [line for line in text.splitlines() if line.startswith("- **CRQ-F-")]
+    named = {rule for line in lines for rule in re.findall(r"`([a-z0-9-]+)`", line.rpartition("(`")[1] and line)}
+    assert named - provoked == set(RULES_ELSEWHERE)
+
+
+# What no server can provoke from outside, with where it is tested instead.
+ELSEWHERE = {"CRQ-F-35": "a device type that may not be repeated (tests/message)"}
+RULES_ELSEWHERE = {
+    "resume-type": "of CRQ-F-35",
+    "ping-answer": "no front-end in use asks by PING (tests/message)",
+    "config-generation": "the user-space client reads its configuration in one message (tests/message)",
+}
