@@ -31,6 +31,7 @@ COMMANDS = (
     Command("down", "machine:down", "Stop a machine."),
     Command("start", "machine:start", "Start a server again, after it ended or was killed."),
     Command("show", "machine:show", "Show partitions, adapters, connections and counters."),
+    Command("boot", "boot:boot", "Boot a real Linux guest; its console is this terminal."),
     Command("vios", "vios:app", "The I/O server: its mappings and its figures."),
     Command("disk", "disk:app", "Copy a client's disk, or export it to other tools."),
     Command("trace", "trace:trace", "Show every hypercall and entry, as the engine saw it."),

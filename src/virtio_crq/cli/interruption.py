@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""SIGTERM ends a foreground command the way Ctrl-C does, so that both leave nothing behind."""
+"""SIGTERM, or a terminal that goes away, ends a foreground command as Ctrl-C does, so that all leave nothing behind."""
 
 import signal
 from collections.abc import Iterator
@@ -9,13 +9,17 @@ from types import FrameType
 
 @contextmanager
 def terminated_as_interrupted() -> Iterator[None]:
-    """Within it, SIGTERM is a KeyboardInterrupt."""
+    """Within it, SIGTERM and SIGHUP are a KeyboardInterrupt; nohup still keeps SIGHUP away."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    taken = [number for number, handler in before.items() if handler != signal.SIG_IGN]
+    for number in taken:
+        signal.signal(number, interrupt)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number in taken:
+            signal.signal(number, before[number])

@@ -56,7 +56,7 @@ def up(
         starting.enter_context(processes.starting())
         if answers(directory / ATTACH_SOCKET):
             raise UsageError(f"machine {machine.name} is up already; stop it with: virtio-crq down -m {machine.name}")
-        _clear(directory, processes)
+        clear(directory, processes)
         (directory / FILE_NOTE).write_text(str(machine.path.resolve()))
         try:
             started = [processes.start(role) for role in roles(machine, directory)]
@@ -73,7 +73,7 @@ def up(
             raise
 
 
-def _clear(directory: Path, processes: ProcessTable) -> None:
+def clear(directory: Path, processes: ProcessTable) -> None:
     """What a machine of this name left whose hypervisor was killed: servers that are no use, and logs."""
     processes.stop_all(HYPERVISOR)
     for log in directory.glob("*.log"):

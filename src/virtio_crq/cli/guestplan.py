@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a guest partition runs: the machine file's words, the command line's before them, and the lab's parts."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from virtio_crq.errors import UsageError
+from virtio_crq.guests.cache import KERNELS, Lab
+from virtio_crq.guests.guest import GuestPlan
+from virtio_crq.guests.initramfs import Initramfs, make_initramfs
+from virtio_crq.guests.modules import ModuleTree
+from virtio_crq.guests.qemu import FIRMWARE, Qemu
+from virtio_crq.hypervisor.machinefile import MachineFile, PartitionRow
+
+CONSOLE = "console=hvc0"  # the guest's first virtual terminal
+BUSYBOX = "usr/bin/busybox"
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What a person said on the command line; None where nothing was said."""
+
+    kernel: str | None = None
+    initrd: Path | None = None
+    append: str = ""
+    vcpus: int | None = None
+    firmware: str = "vof"
+
+
+def guest_partition(machine: MachineFile, name: str | None) -> PartitionRow:
+    """The partition that is meant: without a name the only guest."""
+    guests = machine.guests()
+    if name is not None:
+        row = machine.partition(name)
+        if not row.guest:
+            raise UsageError(f"{machine.path}: partition {name} is no guest; give it guest = true")
+        return row
+    if not guests:
+        raise UsageError(f"{machine.path}: no partition is a guest; give one guest = true")
+    if len(guests) > 1:
+        raise UsageError(f"{machine.path} has several guests; name one of {', '.join(row.name for row in guests)}")
+    return guests[0]
+
+
+def make_plan(machine: MachineFile, row: PartitionRow, wishes: Wishes, work: Path) -> GuestPlan:
+    """The plan of one run, refused in one line if it cannot run. An initramfs that has to be made goes into `work`."""
+    if wishes.firmware not in FIRMWARE:
+        raise UsageError(f"firmware {wishes.firmware!r} is not one of {', '.join(FIRMWARE)}")
+    said = wishes.kernel or row.kernel or KERNELS[0]
+    initrd = wishes.initrd or row.initrd
+    if said in KERNELS:
+        lab = Lab.open()
+        parts = lab.kernel(said)
+        kernel = parts.vmlinux
+        if initrd is None:
+            initrd = lab_initramfs(lab, said).write(work / "initramfs.gz")
+    else:
+        kernel = Path(said) if wishes.kernel else machine.path.parent / said
+        if not kernel.exists() and "/" not in said:
+            raise UsageError(f"no kernel {said!r}: neither a file nor one of the lab's, {', '.join(KERNELS)}")
+    plan = GuestPlan(
+        kernel=kernel,
+        initrd=initrd,
+        command_line=" ".join(word for word in (CONSOLE, row.command_line, wishes.append) if word),
+        vcpus=wishes.vcpus or row.vcpus,
+        firmware=wishes.firmware,
+    )
+    plan.check()
+    return plan
+
+
+def lab_initramfs(lab: Lab, kernel: str) -> Initramfs:
+    """For one of the lab's kernels, with our transport."""
+    parts = lab.kernel(kernel)
+    return make_initramfs(ModuleTree(parts.modules), lab.userland() / BUSYBOX, transport=parts.transport)
+
+
+def find_qemu(chosen: str | None) -> Qemu:
+    """The one that was chosen, or the host's own when it is fit, or the lab's."""
+    try:
+        lab = Lab.open().qemu().argv
+    except UsageError:
+        lab = None
+    return Qemu.find(chosen, lab)
