@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 cimport cython
 from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.string cimport memset
 
 cdef extern from "stops.h" nogil:
     const char *const *hv_stop_names()
@@ -24,8 +25,17 @@ cdef extern from "attachment.h" nogil:
     seam_port *hv_port_open(hv_attachment *attachment, uint64_t unit_address, int64_t *code)
     void hv_port_close(seam_port *port)
     int64_t hv_reap(hv_attachment *attachment)
+    int hv_obstructs(hv_header *state, uint32_t partition)
     int64_t hv_post_event(hv_attachment *attachment, uint64_t unit_address, uint64_t code)
     int hv_zero(int ram, uint64_t size)
+    struct hv_patience:
+        uint64_t alarm_ns
+        uint64_t limit_ns
+    struct hv_caller:
+        pass
+    int64_t hv_caller_open(hv_caller *caller, hv_attachment *attachment)
+    void hv_caller_close(hv_caller *caller)
+    int64_t hv_call_patiently(hv_caller *caller, uint64_t opcode, uint64_t *registers, const hv_patience *patience)
 
 cdef extern from "console.h" nogil:
     enum: SUM_LIMIT
@@ -102,6 +112,8 @@ cdef class Attachment:
     cdef hv_header *state(self) except NULL
     @cython.locals(code=int64_t)
     cpdef object open(self, uint64_t unit_address)
+    @cython.locals(caller=hv_caller, patience=hv_patience, registers=uint64_t[9], code=int64_t, number=uint64_t)
+    cpdef object call_as_guest(self, uint64_t opcode, object arguments, double alarm, double limit)
     @cython.locals(code=int64_t)
     cpdef object reap(self)
     @cython.locals(sums=uint64_t[17])

@@ -130,6 +130,26 @@ class Attachment:
             raise PlatformError("open", code, f"unit address {unit_address:#x}: {detail}")
         return binding_capsule(port)
 
+    def call_as_guest(self, opcode: int, arguments: object, alarm: float, limit: float) -> int:
+        """As a virtual processor of a guest calls: where a TCE call is busy, it waits; times in seconds."""
+        self.state()
+        for index in range(9):
+            registers[index] = arguments[index] if index < len(arguments) else 0
+        number = opcode
+        patience.alarm_ns = int(alarm * 1e9)
+        patience.limit_ns = int(limit * 1e9)
+        memset(cython.address(caller), 0, cython.sizeof(hv_caller))
+        if hv_caller_open(cython.address(caller), self.attachment):
+            raise PlatformError("call", -1, "all callers of this partition are taken")
+        with cython.nogil:
+            code = hv_call_patiently(cython.address(caller), number, registers, cython.address(patience))
+        hv_caller_close(cython.address(caller))
+        return code
+
+    def obstructs(self, partition: int) -> bool:
+        """Whether a guest has waited long for a call of that partition."""
+        return bool(hv_obstructs(self.state(), partition))
+
     def reap(self) -> int:
         self.state()
         with cython.nogil:

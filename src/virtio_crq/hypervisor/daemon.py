@@ -23,6 +23,7 @@ from virtio_crq.hypervisor.statedirectory import ATTACH_SOCKET
 from virtio_crq.hypervisor.view import counters_view, machine_view, trace_view
 
 LOCK_FILE = "hypervisor.lock"
+OBSTRUCTION_SECONDS = 1.0  # between looks for partitions that a guest waits for
 Request = Mapping[str, Any]
 
 
@@ -55,16 +56,23 @@ class Daemon:
             listener.listen(64)
             self._stop_on_signals()
             accepting = asyncio.create_task(self._accept(listener))
+            watching = asyncio.create_task(self._watch_for_guests())
             ready()
             await self._stop.wait()
-            for task in (accepting, *self._conversations):
+            for task in (accepting, watching, *self._conversations):
                 task.cancel()
-            await asyncio.gather(accepting, *self._conversations, return_exceptions=True)
+            await asyncio.gather(accepting, watching, *self._conversations, return_exceptions=True)
             await self.occupancy.close()
         finally:
             listener.close()
             path.unlink(missing_ok=True)
             os.close(lock)
+
+    async def _watch_for_guests(self) -> None:
+        """Only guests wait inside of calls; user-space partitions call again."""
+        while any(partition.guest for partition in self.machine.definition.partitions):
+            self.occupancy.power_off_obstructors()
+            await asyncio.sleep(OBSTRUCTION_SECONDS)
 
     def _stop_on_signals(self) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):

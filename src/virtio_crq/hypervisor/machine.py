@@ -199,6 +199,10 @@ class Machine:
             self._doorbells[end.index].silence()
         return True
 
+    def obstructors(self) -> list[str]:
+        """Partitions in whose calls a guest's virtual processor has been waiting for a second: stopped or starved."""
+        return [name for name, place in self._index.items() if self._any().obstructs(place)]
+
     def power_off(self, name: str) -> bool:
         """As `reap`, for a partition that stopped on purpose; its partners cannot tell the difference (LoPAR R1-13)."""
         return self.reap(name)

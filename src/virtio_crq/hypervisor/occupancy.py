@@ -3,8 +3,10 @@
 
 import asyncio
 import contextlib
+import logging
 import os
 import select
+import signal
 import socket
 import struct
 from collections.abc import Callable
@@ -13,6 +15,7 @@ from dataclasses import dataclass
 from virtio_crq.errors import UsageError
 from virtio_crq.hypervisor.machine import Machine
 
+_log = logging.getLogger(__name__)
 _CREDENTIALS = struct.Struct("3i")  # pid, uid, gid
 RETRY_SECONDS = 0.002  # a live partner's copy is at most that long in a dead partition's window
 
@@ -77,6 +80,14 @@ class Occupancy:
             self._end(name, self._machine.power_off)
         if name in self._cleaning:
             await asyncio.shield(self._cleaning[name])
+
+    def power_off_obstructors(self) -> None:
+        """End the processes in whose calls guests wait. On hardware no partition can stop its hypervisor in a call."""
+        for name in self._machine.obstructors():
+            if name in self._running:
+                _log.warning("partition %s, stopped in a call that a guest waits for, is powered off", name)
+                with contextlib.suppress(ProcessLookupError):
+                    signal.pidfd_send_signal(self._running[name].pidfd, signal.SIGKILL)
 
     def _died(self, name: str) -> None:
         if name in self._running:

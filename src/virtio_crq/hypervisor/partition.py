@@ -55,6 +55,10 @@ class EmulatedPartition:
         self._ports.add(port)
         return port
 
+    def call_as_guest(self, opcode: int, *arguments: int, alarm: float = 1.0, limit: float = 10.0) -> int:
+        """As a guest's virtual processor calls: a TCE call waits where it would answer H_Busy. Times in seconds."""
+        return self._attachment.call_as_guest(opcode, arguments, alarm, limit)
+
     def measure(self, unit_address: UnitAddress, what: str, rounds: int, length: int) -> float:
         """Nanoseconds per call on a port of its own: `c` copies, `p` maps and unmaps, `s` sends."""
         return binding.measure(self._attachment.open(unit_address), what, rounds, length)

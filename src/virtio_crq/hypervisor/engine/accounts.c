@@ -28,7 +28,7 @@ int64_t hv_fault(struct hv_caller *caller, struct hv_adapter *adapter, enum hv_c
 	return 0;
 }
 
-static uint64_t hv_now(void)
+uint64_t hv_now(void)
 {
 	struct timespec now;
 

@@ -70,12 +70,23 @@ void hv_caller_close(struct hv_caller *caller);
 /* One hypercall: R4..R12 in and out. */
 int64_t hv_call(struct hv_caller *caller, uint64_t opcode, uint64_t registers[SEAM_REGISTERS]);
 
+/* How long a TCE call waits where it would answer H_Busy: after `alarm_ns` the machine is told whose call is in the way,
+ * after `limit_ns` the answer is H_Busy. */
+struct hv_patience {
+	uint64_t alarm_ns, limit_ns;
+};
+/* For the virtual processors of guests, which do not call again. */
+extern const struct hv_patience hv_guest_patience;
+int64_t hv_call_patiently(struct hv_caller *caller, uint64_t opcode, uint64_t registers[SEAM_REGISTERS],
+			  const struct hv_patience *patience);
+
 /* An opened adapter behind the seam. Null with `code` set on failure. Keeps a reference to the attachment. */
 struct seam_port *hv_port_open(struct hv_attachment *attachment, uint64_t unit_address, int64_t *code);
 void hv_port_close(struct seam_port *port);
 
 /* For the machine itself, attached as the partition in question. */
 int64_t hv_reap(struct hv_attachment *attachment); /* H_BUSY: somebody's call is still inside; again */
+int hv_obstructs(struct hv_header *state, uint32_t partition); /* a guest has waited for its call long enough */
 int64_t hv_post_event(struct hv_attachment *attachment, uint64_t unit_address, uint64_t code);
 int hv_zero(int ram, uint64_t bytes);
 

@@ -97,6 +97,12 @@ static inline uint32_t hv_mode(const struct hv_caller *caller)
 	return __atomic_load_n(&caller->state->mode, __ATOMIC_RELAXED);
 }
 
+/* Makes a busy call again until it is not, or patience has ended. */
+typedef int64_t hv_attempt(struct hv_caller *caller, void *what);
+int64_t hv_be_patient(struct hv_caller *caller, const struct hv_adapter *adapter, hv_attempt *again, void *what,
+		      const struct hv_patience *patience);
+uint64_t hv_now(void);
+
 /* An injected fault of the profile: nonzero is the answer. */
 int64_t hv_fault(struct hv_caller *caller, struct hv_adapter *adapter, enum hv_call_index call);
 

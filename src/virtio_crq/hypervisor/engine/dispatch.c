@@ -147,7 +147,34 @@ static int64_t hv_dispatch(struct hv_caller *caller, uint64_t *registers, struct
 	}
 }
 
+/* A call as its caller made it, to be made again. */
+struct hv_again {
+	const uint64_t *in;
+	uint64_t *registers;
+	struct hv_result *result;
+};
+
+static int64_t hv_once_more(struct hv_caller *caller, void *what)
+{
+	struct hv_again *again = what;
+
+	memcpy(again->registers, again->in, SEAM_REGISTERS * sizeof *again->in);
+	return hv_dispatch(caller, again->registers, again->result);
+}
+
+static int hv_is_tce_call(enum hv_call_index call)
+{
+	return call == CALL_H_PUT_TCE || call == CALL_H_STUFF_TCE || call == CALL_H_PUT_TCE_INDIRECT;
+}
+
 int64_t hv_call(struct hv_caller *caller, uint64_t opcode, uint64_t registers[SEAM_REGISTERS])
+{
+	return hv_call_patiently(caller, opcode, registers, 0);
+}
+
+/* Counted and traced once, however often it is tried. */
+int64_t hv_call_patiently(struct hv_caller *caller, uint64_t opcode, uint64_t registers[SEAM_REGISTERS],
+			  const struct hv_patience *patience)
 {
 	struct hv_result result = { .call = hv_index(opcode) };
 	struct hv_counters *row;
@@ -158,6 +185,11 @@ int64_t hv_call(struct hv_caller *caller, uint64_t opcode, uint64_t registers[SE
 		return H_HARDWARE;
 	memcpy(in, registers, sizeof in);
 	code = hv_dispatch(caller, registers, &result);
+	if (code == H_BUSY && patience && hv_is_tce_call(result.call)) {
+		struct hv_again again = { in, registers, &result };
+
+		code = hv_be_patient(caller, result.adapter, hv_once_more, &again, patience);
+	}
 	row = hv_row(caller, result.adapter);
 	hv_count(&row->calls[result.call], 1);
 	if (result.copied) {

@@ -53,6 +53,21 @@ static void hv_recover(struct hv_caller *caller)
 }
 
 /* A caller in the dead partition's place. Older callers, should any still exist, are refused from here on. */
+/* Nobody waits any more who died; and the dead obstruct nothing. */
+static void hv_withdraw_alarms(struct hv_caller *caller)
+{
+	struct hv_partition *own = caller->own;
+
+	__atomic_store_n(&own->obstructs, 0, __ATOMIC_RELEASE);
+	for (uint32_t index = 0; index < own->adapters; index++) {
+		const struct hv_adapter *adapter = hv_adapter(caller->state, own->first_adapter + index);
+
+		if (adapter->partner != HV_NONE)
+			__atomic_store_n(&hv_partition(caller->state, hv_adapter(caller->state, adapter->partner)->partition)->obstructs, 0,
+					 __ATOMIC_RELEASE);
+	}
+}
+
 static int64_t hv_reaper(struct hv_caller *caller, struct hv_attachment *attachment)
 {
 	__atomic_add_fetch(&attachment->own->generation, 1, __ATOMIC_ACQ_REL);
@@ -63,6 +78,7 @@ static int64_t hv_reaper(struct hv_caller *caller, struct hv_attachment *attachm
 	caller->general = 1;
 	caller->counters = hv_counters(caller->state, caller->own->counters);
 	hv_recover(caller);
+	hv_withdraw_alarms(caller);
 	return hv_caller_open(caller, attachment);
 }
 
@@ -89,6 +105,11 @@ int64_t hv_reap(struct hv_attachment *attachment)
 	}
 	hv_caller_close(&caller);
 	return code;
+}
+
+int hv_obstructs(struct hv_header *state, uint32_t partition)
+{
+	return (int)__atomic_load_n(&hv_partition(state, partition)->obstructs, __ATOMIC_ACQUIRE);
 }
 
 /* As the platform itself sends events: from the partner's end, which `attachment` stands for; so `unit_address` is the

@@ -81,6 +81,7 @@ struct hv_partition {
 	uint64_t memory;
 	uint64_t uuid[2];
 	uint64_t publications, counters; /* indices of the first */
+	uint32_t obstructs;		 /* a partner waits for one of its calls, see patience.c */
 	uint32_t generation;		 /* of the partition: one more at each reap; callers of an older one are refused */
 	char name[HV_NAME];
 	uint64_t claimed HV_LINE; /* bit per general publication */
