@@ -45,10 +45,3 @@ struct hv_adapter *decide_drain(struct hv_attachment *attachment, uint64_t opcod
 		drain = registers[1] == VIOCTL_DISABLE_ALL_INTERRUPTS || registers[1] == VIOCTL_DISABLE_INTERRUPT;
 	return drain ? hv_find(attachment->state, attachment->own, registers[0]) : 0;
 }
-
-int decide_repeat(uint64_t opcode, int64_t code)
-{
-	if (code != H_BUSY)
-		return 0;
-	return opcode == OP_H_PUT_TCE || opcode == OP_H_STUFF_TCE || opcode == OP_H_PUT_TCE_INDIRECT;
-}

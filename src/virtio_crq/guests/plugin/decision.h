@@ -19,7 +19,4 @@ int decide_ours(struct hv_attachment *attachment, uint64_t opcode, const uint64_
 struct hv_adapter *decide_drain(struct hv_attachment *attachment, uint64_t opcode, const uint64_t registers[SEAM_REGISTERS],
 				int64_t code);
 
-/* Whether the call is to be repeated as long as the engine answers H_Busy: Linux knows no busy TCE call. */
-int decide_repeat(uint64_t opcode, int64_t code);
-
 #endif

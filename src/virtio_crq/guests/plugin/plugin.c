@@ -5,12 +5,10 @@
  * if we were not there. Some answers end with a call that QEMU makes for us, see decision.h.
  */
 #define _GNU_SOURCE
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "decision.h"
@@ -20,7 +18,6 @@
 
 #define SC_1 0x44000022u
 #define VCPU_LIMIT 64 /* general publications of a partition */
-#define REPEAT_NS 1000000000ull
 #define BIG 1ull /* in a callback's context, beside an instruction's address */
 
 QEMU_EXPORT int qemu_plugin_version = QEMU_API;
@@ -35,31 +32,6 @@ static __attribute__((noreturn)) void give_up(const char *why)
 	dprintf(given.control, "error %s\n", why);
 	fprintf(stderr, "virtio-crq: %s\n", why);
 	_exit(1);
-}
-
-static uint64_t now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000ull + (uint64_t)now.tv_nsec;
-}
-
-/* The engine's answer. Whoever a busy one waits for is in the middle of a copy, and needs no lock of this process. */
-static int64_t answer(struct vcpu *vcpu, uint64_t opcode, uint64_t *registers)
-{
-	int64_t code = hv_call(&vcpu->caller, opcode, registers);
-	uint64_t until = 0;
-
-	while (decide_repeat(opcode, code)) {
-		if (!until)
-			until = now_ns() + REPEAT_NS;
-		else if (now_ns() > until)
-			break;
-		sched_yield();
-		code = hv_call(&vcpu->caller, opcode, registers);
-	}
-	return code;
 }
 
 /* What was rung and has not reached the terminal yet goes too: QEMU's next call drains the terminal itself. */
@@ -83,7 +55,7 @@ static void on_call(unsigned int index, void *context)
 	if (!decide_ours(given.attachment, values[0], &values[1]))
 		return;
 	memcpy(old, values, sizeof old);
-	values[0] = (uint64_t)answer(vcpu, old[0], &values[1]);
+	values[0] = (uint64_t)hv_call_patiently(&vcpu->caller, old[0], &values[1], &hv_guest_patience);
 	drained = decide_drain(given.attachment, old[0], &old[1], (int64_t)values[0]);
 	if (drained) {
 		swallow(drained);
