@@ -7,6 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
+GUEST_SECONDS = 300  # of a test that boots a guest, unless it says otherwise; emulated processors on a shared host
+
 
 class _Warnings(logging.Handler):
     def __init__(self) -> None:
@@ -29,6 +31,37 @@ def no_unexpected_warnings(request: pytest.FixtureRequest) -> Iterator[None]:
         logging.getLogger().removeHandler(handler)
     surprises = [f"{r.name}: {r.getMessage()}" for r in handler.records if not r.name.startswith(expected or ("\0",))]
     assert not surprises, "logged without being expected:\n" + "\n".join(surprises)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--guests", action="store_true", help="also run what boots real guests; ./lab must have run")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Tests of guests are left out, or all run: without a lab that is an error and not a skip."""
+    guests = [item for item in items if item.get_closest_marker("guest")]
+    if not config.getoption("--guests"):
+        config.hook.pytest_deselected(items=guests)
+        items[:] = [item for item in items if item not in set(guests)]
+        return
+    require_lab()
+    for item in guests:
+        if not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(GUEST_SECONDS))
+
+
+def require_lab() -> None:
+    from virtio_crq.errors import UsageError
+    from virtio_crq.guests.cache import KERNELS, Lab
+
+    try:
+        lab = Lab.open()
+        lab.qemu(), lab.userland()
+        for name in KERNELS:
+            lab.kernel(name)
+    except UsageError as error:
+        raise pytest.UsageError(f"--guests: {error}") from None
 
 
 def pytest_report_header() -> str:

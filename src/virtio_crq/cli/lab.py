@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`virtio-crq lab`, run by ./lab: QEMU, kernels, our module for them and programs, into a cache outside the tree."""
 
+import shutil
 from pathlib import Path
 from typing import Annotated
 
@@ -8,59 +9,114 @@ import typer
 
 from virtio_crq.cli.interruption import terminated_as_interrupted
 from virtio_crq.cli.labreport import LabReport
-from virtio_crq.errors import UsageError
+from virtio_crq.errors import UsageError, VirtioCrqError
 from virtio_crq.guests.cache import KERNELS, lab_directory
-from virtio_crq.guests.lab.download import Downloads
 from virtio_crq.guests.lab.filling import Filling
+from virtio_crq.guests.lab.given import given_kernel, given_qemu, given_userland, host_qemu
 from virtio_crq.guests.lab.kernelpackages import kernel_part
+from virtio_crq.guests.lab.lint import CHECKPATCH, lint_build, lint_style
 from virtio_crq.guests.lab.manifest import locked
-from virtio_crq.guests.lab.part import Archive
-from virtio_crq.guests.lab.programs import QEMU, TOOLCHAIN, USERLAND
-from virtio_crq.guests.lab.suite import MIRROR, host_architecture, host_proxies
+from virtio_crq.guests.lab.programs import CROSS, QEMU, TOOLCHAIN, USERLAND
+from virtio_crq.guests.lab.suite import MIRROR
 from virtio_crq.guests.lab.transport import Toolchain, build_transport
 
 SOURCE = Path("linux/virtio_crq")
 
 
 def lab(
-    mirror: Annotated[
-        str, typer.Option("--mirror", metavar="URL", help="Debian's archive, or a mirror of it.")
-    ] = MIRROR,
+    qemu: Annotated[
+        str | None, typer.Option(metavar="PATH", help="A qemu-system-ppc64 of yours, plugin API 7.")
+    ] = None,
+    kernel: Annotated[
+        list[str] | None,
+        typer.Option(metavar="VERSION=DIRECTORY", help="A kernel of yours with modules and headers (repeatable)."),
+    ] = None,
+    userland: Annotated[
+        Path | None, typer.Option(metavar="DIRECTORY", help="A tree of ppc64le programs of yours.")
+    ] = None,
+    cross: Annotated[
+        str | None, typer.Option(metavar="PREFIX", help=f"Build with the host's compiler, such as {CROSS}gcc.")
+    ] = None,
+    mirror: Annotated[str, typer.Option("--mirror", metavar="URL", help="Debian's archive, or a mirror.")] = MIRROR,
     source: Annotated[
-        Path,
-        typer.Option("--source", metavar="DIRECTORY", help="Sources of the guest's module. Default linux/virtio_crq."),
+        Path, typer.Option("--source", metavar="DIRECTORY", help="The guest's module. Default linux/virtio_crq.")
     ] = SOURCE,
+    update: Annotated[bool, typer.Option("--update", help="Replace what the archive has in a newer version.")] = False,
+    lint: Annotated[
+        bool, typer.Option("--lint", help="Also run W=1, sparse and checkpatch over the module; findings fail.")
+    ] = False,
 ) -> None:
     """Fetch and build what real guests need: QEMU, three kernels, our module for them, programs.
 
-    It goes to $VIRTIO_CRQ_LAB, by default ~/.cache/virtio-crq/lab, and needs neither root nor a second run: what is
-    there stays. Interrupted, it continues.
+    It goes to $VIRTIO_CRQ_LAB, by default ~/.cache/virtio-crq/lab, and needs no root. What is there stays;
+    interrupted, it continues. Where there is no APT, or something of yours is wanted instead, give it by option:
+    the directory of a kernel holds what its packages do, or vmlinux, lib/modules/RELEASE and build.
 
     Examples:
       virtio-crq lab
+      virtio-crq lab --lint
+      virtio-crq lab --qemu /opt/qemu/bin/qemu-system-ppc64 --kernel 6.12=/srv/kernel
     """
     root = lab_directory()
     report = LabReport()
     with terminated_as_interrupted(), report, locked(root, report):
         try:
-            _fill(root, mirror, source, report)
+            filling = Filling.at(root, mirror, report)
+            _take(filling, qemu, kernel or [], userland)
+            tools = _fill(filling, update, cross)
+            if source.is_dir():
+                _build(filling, source, tools, report)
+                if lint:
+                    _lint(filling, source, tools, report)
+            else:
+                report.say(f"no {source} here, so no module is built: run ./lab in a clone, or name it by --source")
         except KeyboardInterrupt:
             report.say("stopped; run ./lab again, it continues here")
             raise SystemExit(130) from None
         except OSError as error:
             raise UsageError(f"{error}: see that {root} can be written and has room, then run ./lab again") from None
-
-
-def _fill(root: Path, mirror: str, source: Path, report: LabReport) -> None:
-    native = host_architecture()
-    archive = Archive(root / "apt", mirror, native, report)
-    filling = Filling(root, archive, Downloads(root / "debs", report, host_proxies()), report)
-    toolchain = root / "parts" / TOOLCHAIN.key
-    parts = [QEMU, TOOLCHAIN, *(kernel_part(name, toolchain) for name in KERNELS), USERLAND]
-    for part in parts:
-        filling.need(part)
-    filling.tidy()
-    for name in KERNELS:
-        if source.is_dir() and build_transport(root, filling.manifest, name, source, Toolchain(toolchain / "usr/bin")):
-            report.say(f"kernel {name}: module built")
     report.say(f"the lab in {root} is complete")
+
+
+def _take(filling: Filling, qemu: str | None, kernels: list[str], userland: Path | None) -> None:
+    """What a person gives stays given; of QEMU, the host's own is next."""
+    if qemu is not None:
+        filling.manifest.put(QEMU.key, given_qemu(qemu))
+    elif not filling.have(QEMU) and (facts := host_qemu()):
+        filling.manifest.put(QEMU.key, facts)
+    for text in kernels:
+        filling.manifest.put(*given_kernel(text))
+    if userland is not None:
+        filling.manifest.put(USERLAND.key, given_userland(userland))
+
+
+def _fill(filling: Filling, update: bool, cross: str | None) -> Toolchain:
+    if cross is None:
+        filling.need(TOOLCHAIN, update)
+    elif not shutil.which(f"{cross}gcc"):
+        raise UsageError(f"--cross {cross}: there is no {cross}gcc")
+    tree = filling.place(TOOLCHAIN)
+    for part in (QEMU, *(kernel_part(name, tree) for name in KERNELS), USERLAND):
+        filling.need(part, update)
+    filling.tidy()
+    return Toolchain(tree / "usr/bin") if cross is None else Toolchain(None, cross)
+
+
+def _build(filling: Filling, source: Path, tools: Toolchain, report: LabReport) -> None:
+    for name in KERNELS:
+        if build_transport(filling.root, filling.manifest, name, source, tools):
+            report.say(f"kernel {name}: module built")
+
+
+def _lint(filling: Filling, source: Path, tools: Toolchain, report: LabReport) -> None:
+    filling.need(CHECKPATCH)
+    filling.tidy()
+    found = lint_style(source, filling.root / filling.manifest.parts[CHECKPATCH.key]["path"])
+    for name in KERNELS:
+        headers = filling.root / filling.manifest.parts[f"kernel-{name}"]["build"]
+        found += [f"{name}: {line}" for line in lint_build(source, headers, filling.root / "lint" / name, tools)]
+    for line in found:
+        report.say(line)
+    if found:
+        raise VirtioCrqError(f"{len(found)} findings in {source}")
+    report.say(f"{source}: nothing found by W=1, sparse and checkpatch, for {', '.join(KERNELS)}")

@@ -5,7 +5,7 @@ import errno
 import hashlib
 import threading
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
 from http.client import HTTPException
@@ -33,12 +33,11 @@ class Gone(VirtioCrqError):
 class Downloads:
     """Packages in `folder`. A file there under its own name is whole; what is under way ends in `.part`."""
 
-    def __init__(self, folder: Path, report: Report, proxies: Mapping[str, str] | None = None) -> None:
+    def __init__(self, folder: Path, report: Report, proxies: Callable[[], Mapping[str, str]] = dict) -> None:
         self.folder = folder
         self._report = report
-        # An empty mapping would turn off the proxies of the environment.
-        handlers = [urllib.request.ProxyHandler(dict(proxies))] if proxies else []
-        self._opener = urllib.request.build_opener(*handlers)
+        self._proxies = proxies
+        self._opener = urllib.request.build_opener()
         self._stop = threading.Event()
 
     def path(self, deb: Deb) -> Path:
@@ -53,6 +52,8 @@ class Downloads:
         self._report.expect(sum(deb.size for deb in missing))
         self._report.received(sum(part.stat().st_size for deb in missing if (part := self._part(deb)).exists()))
         self._stop.clear()
+        if proxies := self._proxies():  # none must not turn off those of the environment
+            self._opener = urllib.request.build_opener(urllib.request.ProxyHandler(dict(proxies)))
         with ThreadPoolExecutor(AT_ONCE) as pool:
             futures = [pool.submit(self._one, deb) for deb in missing]
             try:

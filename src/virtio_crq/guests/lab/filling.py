@@ -12,8 +12,12 @@ from virtio_crq.guests.lab.download import Downloads, Gone
 from virtio_crq.guests.lab.manifest import Manifest, write_whole
 from virtio_crq.guests.lab.part import Archive, Part, Staged
 from virtio_crq.guests.lab.report import Report
+from virtio_crq.guests.lab.suite import host_proxies
 from virtio_crq.guests.lab.unpack import unpack
 
+# Origins of what did not come from the archive: a person gave it, or this host has it.
+GIVEN, HOST = "option", "host"
+NOT_FETCHED = (GIVEN, HOST)
 GROWTH = 6  # bytes on disk for a byte of packages, themselves included; measured: 4.4 for the kernels
 
 
@@ -27,20 +31,35 @@ class Filling:
         self._downloads = downloads
         self._report = report
 
+    @classmethod
+    def at(cls, root: Path, mirror: str, report: Report) -> "Filling":
+        return cls(root, Archive(root / "apt", mirror, report), Downloads(root / "debs", report, host_proxies), report)
+
     def have(self, part: Part) -> bool:
-        """Whether the part is here, in the place that its programs were made for."""
+        """Whether the part is here, in the place that its programs were made for, or is not the archive's."""
         facts = self.manifest.parts.get(part.key)
-        if not facts or not self._final(part).is_dir():
+        if not facts:
             return False
-        return bool(facts.get("place", str(self._final(part))) == str(self._final(part)))
+        if facts.get("origin") in NOT_FETCHED:
+            return True
+        place = str(self.place(part))
+        return self.place(part).is_dir() and bool(facts.get("place", place) == place)
 
-    def need(self, part: Part) -> None:
-        if not self.have(part):
-            self.make(part)
+    def need(self, part: Part, renew: bool = False) -> None:
+        """Have the part; `renew`: in the newest version that the archive has now."""
+        if not self.have(part) or (renew and self._is_outdated(part)):
+            self._make(part)
 
-    def make(self, part: Part) -> None:
+    def _is_outdated(self, part: Part) -> bool:
+        facts = self.manifest.parts[part.key]
+        if facts.get("origin") in NOT_FETCHED:
+            return False
+        self._plan_file(part).unlink(missing_ok=True)
+        wanted = sorted(deb.sha256 for deb in self._planned(part))
+        return wanted != sorted(row["sha256"] for row in facts["packages"])
+
+    def _make(self, part: Part) -> None:
         """Plan, fetch, unpack, finish, put in its place, record."""
-        self._report.say(f"{part.what}: choosing the packages")
         debs = self._planned(part)
         try:
             self._fetch(part, debs)
@@ -51,7 +70,7 @@ class Filling:
             debs = self._planned(part)
             self._fetch(part, debs)
         self._report.say(f"{part.what}: unpacking")
-        staged = Staged(self._final(part).with_name(f"{part.key}.new"), self._final(part), self.root)
+        staged = Staged(self.place(part).with_name(f"{part.key}.new"), self.place(part), self.root)
         unpack([self._downloads.path(deb) for deb in debs], staged.now, part.merged)
         facts = part.finish(staged)
         self.manifest.drop(part.key)
@@ -61,7 +80,8 @@ class Filling:
         self._plan_file(part).unlink(missing_ok=True)
 
     def tidy(self) -> None:
-        """What only an unfinished lab needs."""
+        """Remove what only an unfinished lab needs."""
+        self._archive.forget()
         for name in ("apt", "debs", "plans"):
             shutil.rmtree(self.root / name, ignore_errors=True)
 
@@ -81,6 +101,7 @@ class Filling:
         file = self._plan_file(part)
         if file.exists():
             return [Deb(**row) for row in json.loads(file.read_text())]
+        self._report.say(f"{part.what}: choosing the packages")
         debs = part.plan(self._archive)
         file.parent.mkdir(parents=True, exist_ok=True)
         write_whole(file, [asdict(deb) for deb in debs])
@@ -89,5 +110,5 @@ class Filling:
     def _plan_file(self, part: Part) -> Path:
         return self.root / "plans" / f"{part.key}.json"
 
-    def _final(self, part: Part) -> Path:
+    def place(self, part: Part) -> Path:
         return self.root / "parts" / part.key

@@ -3,24 +3,29 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from virtio_crq.errors import UsageError
 from virtio_crq.guests.lab.deb import Deb
 from virtio_crq.guests.lab.report import Report
-from virtio_crq.guests.lab.suite import KEYRING, Suite
+from virtio_crq.guests.lab.suite import KEYRING, Suite, host_architecture
 
 
 class Archive:
     """The suites of one mirror; the index of each is fetched once, when it is first asked for."""
 
-    def __init__(self, folder: Path, mirror: str, native: str, report: Report) -> None:
+    def __init__(self, folder: Path, mirror: str, report: Report) -> None:
         self.mirror = mirror
-        self.native = native
         self._folder = folder
         self._report = report
         self._fresh: dict[str, Suite] = {}
+
+    @cached_property
+    def native(self) -> str:
+        """The architecture whose programs run here; asked only when something is to be fetched."""
+        return host_architecture()
 
     def suite(self, name: str) -> Suite:
         if name not in self._fresh:

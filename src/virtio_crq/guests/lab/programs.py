@@ -1,16 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Programs: QEMU and a cross compiler for this host, busybox and fio for guests."""
 
-import re
-import subprocess
-from collections.abc import Sequence
 from typing import Any
 
-from virtio_crq.errors import UsageError, VirtioCrqError
+from virtio_crq.errors import VirtioCrqError
 from virtio_crq.guests.lab.deb import Deb
 from virtio_crq.guests.lab.part import Archive, Part, Staged
 from virtio_crq.guests.lab.suite import GUEST
 from virtio_crq.guests.lab.unpack import library_path, loader_of, make_runnable
+from virtio_crq.guests.qemu import Qemu as QemuBinary
 
 SUITE = "sid"  # the one whose QEMU has plugin API 7, and whose compiler builds the newest kernel
 EMULATOR = "usr/bin/qemu-system-ppc64"
@@ -29,17 +27,6 @@ USERLAND_PACKAGES = ("busybox-static", "fio", "e2fsprogs", "util-linux")
 USERLAND_PROGRAMS = ("busybox", "fio", "mke2fs", "e2fsck", "blkdiscard")
 
 
-def emulator_version(argv: Sequence[str]) -> str:
-    """What a qemu-system-ppc64 says of itself: `11.1.3`."""
-    asked = subprocess.run([*argv, "--version"], capture_output=True, text=True, check=False)
-    said = re.search(r"version (\d[\d.]*)", asked.stdout)
-    if asked.returncode or not said:
-        raise UsageError(
-            f"{argv[0]} does not run as QEMU here: {' '.join((asked.stderr or asked.stdout).split()[:30])}"
-        )
-    return said[1]
-
-
 def _qemu_plan(archive: Archive) -> list[Deb]:
     return archive.suite(SUITE).closure(QEMU_PACKAGES, archive.native)
 
@@ -48,7 +35,7 @@ def _qemu_finish(staged: Staged) -> dict[str, Any]:
     """QEMU runs by its own loader and libraries; `@LAB@` stands for the cache, which may be moved."""
     tree, share = staged.now, staged.now / "usr/share/qemu"
     argv = [str(loader_of(tree)), "--library-path", library_path(tree), str(tree / EMULATOR), "-L", str(share)]
-    version = emulator_version(argv)
+    version = QemuBinary.ask(argv).version
     placed = [word.replace(str(tree), "@LAB@/" + staged.name(tree)) for word in argv]
     return {"argv": placed, "share": placed[-1], "version": version, "origin": f"Debian {SUITE}"}
 

@@ -110,7 +110,9 @@ class Suite:
         return self.folder / f"apt-{native}.conf"
 
     def _run(self, native: str, *words: str) -> subprocess.CompletedProcess[str]:
-        environment = {**os.environ, "APT_CONFIG": str(self._configuration(native)), "LC_ALL": "C"}
+        configuration = self._configuration(native)
+        configuration.stat()  # without it APT would speak of the host's packages
+        environment = {**os.environ, "APT_CONFIG": str(configuration), "LC_ALL": "C"}
         return subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
 
 
