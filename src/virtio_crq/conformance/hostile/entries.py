@@ -63,10 +63,12 @@ def _message(name: str, rules: str, clauses: str, message: Message) -> None:
 _CONFIG = codec.EventConfig(0, 1)
 _message("answer-unasked", "response-stale", "CRQ-F-8", Message(codec.GET_DEVICE_STATUS, 0, bytes(4), response=True))
 _message("refusal-unasked", "response-stale", "CRQ-F-8", Message(codec.REFUSED, 0, pack("<HHI", 5, 0, 1)))
-_message("answer-unknown", "message-size message-unknown", "CRQ-F-10", Message(0x3F, 0, response=True))
-_message("event-unknown", "message-size message-unknown", "CRQ-F-10", Message(0x7D, 0, bytes(8)))
-_message("event-c0", "message-size message-unknown", "CRQ-F-10", Message(0xC0, 0, bytes(8)))
-_message("event-c2", "message-size message-unknown", "CRQ-F-10", Message(0xC2, 0, bytes(8)))
+_message(
+    "answer-unknown", "message-size message-unknown message-direction", "CRQ-F-10", Message(0x3F, 0, response=True)
+)
+_message("event-unknown", "message-size message-unknown message-direction", "CRQ-F-10", Message(0x7D, 0, bytes(8)))
+_message("event-c0", "message-size message-unknown message-direction", "CRQ-F-10", Message(0xC0, 0, bytes(8)))
+_message("event-c2", "message-size message-unknown message-direction", "CRQ-F-10", Message(0xC2, 0, bytes(8)))
 _message("event-config-short", "message-size", "CRQ-F-10", Message(codec.EVENT_CONFIG, 0, bytes(4)))
 _message("event-used-short", "message-size", "CRQ-F-10", Message(codec.EVENT_USED, 0, bytes(4)))
 _message("event-used-wide", "message-size", "CRQ-F-10", Message(codec.EVENT_USED, 0, pack("<II", 0, 0x10000)))
@@ -83,7 +85,7 @@ def _bus_message(name: str, rules: str, clauses: str, msg_id: int, payload: byte
 
 
 _bus_message("pong-unasked", "response-stale", "CRQ-F-8", codec.PING, bytes(4), response=True)
-_bus_message("bus-event-c1", "message-size message-unknown", "CRQ-F-10", 0xC1, bytes(8))
+_bus_message("bus-event-c1", "message-size message-unknown message-direction", "CRQ-F-10", 0xC1, bytes(8))
 _bus_message("request-devices", "message-direction", "CRQ-F-10", codec.GET_DEVICES, bytes(4))
 _bus_message("event-device-short", "message-size", "CRQ-F-10", codec.EVENT_DEVICE, bytes(2))
 _bus_message("device-state", "device-state", "CRQ-F-40", codec.EVENT_DEVICE, pack("<HH", 1, 77))

@@ -12,6 +12,7 @@ from virtio_crq.errors import UsageError
 
 # Nobody reads these in a lab.
 LEFT_OUT = ("usr/share/doc", "usr/share/man", "usr/share/locale", "usr/share/info", "usr/share/lintian")
+CHECKSUMS = "var/lib/dpkg/info"
 ELF_MAGIC = b"\x7fELF"
 AT_ONCE = 2
 
@@ -35,6 +36,10 @@ def _extract(package: Path, tree: Path) -> None:
         if "No space left" in done.stderr:
             raise UsageError(f"no room left for {tree}: free some, or set VIRTIO_CRQ_LAB to a roomier place")
         raise UsageError(f"{package} could not be unpacked ({said}): remove it and run ./lab again")
+    sums = subprocess.run(["dpkg-deb", "-I", str(package), "md5sums"], capture_output=True, check=False)
+    if not sums.returncode:  # kept where dpkg keeps it: who uses a file can show that it is still the package's
+        (tree / CHECKSUMS).mkdir(parents=True, exist_ok=True)
+        (tree / CHECKSUMS / f"{package.name.partition('_')[0]}.md5sums").write_bytes(sums.stdout)
 
 
 def loader_of(tree: Path) -> Path:

@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The machine of the guest suite: two servers, a place for a hostile one, a user-space client, and the guest."""
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from virtio_crq.cli.clientprocess import ClientProcess
+from virtio_crq.cli.guesthostile import play_hostile
+from virtio_crq.cli.machine import FILE_NOTE
+from virtio_crq.cli.processes import ProcessTable
+from virtio_crq.cli.roles import HYPERVISOR, command, roles
+from virtio_crq.errors import VirtioCrqError
+from virtio_crq.guests.guest import Guest, GuestPlan
+from virtio_crq.guests.qemu import Qemu
+from virtio_crq.guests.suite.scene import GUEST, SERVER, SPARE, Scene
+from virtio_crq.hypervisor.machinefile import read_machine_file
+from virtio_crq.hypervisor.statedirectory import make_state_directory
+
+MALLORY, BESIDE = "mallory", "beside"
+HOSTILE_SLOT = 3
+LIFETIME = 600.0  # seconds of the user-space client, at most
+DIE_SECONDS = 10.0
+
+MACHINE = f"""
+[machine]
+name = "{{name}}"
+
+[partition.{SERVER}]
+memory = "128M"
+
+[partition.{SPARE}]
+memory = "64M"
+
+[partition.{MALLORY}]
+memory = "64M"
+
+[partition.{BESIDE}]
+memory = "64M"
+
+[partition.{GUEST}]
+memory = "1G"
+guest = true
+
+[[adapter]]
+client = "{GUEST}"
+slot = 2
+server = "{SERVER}"
+
+[[adapter]]
+client = "{GUEST}"
+slot = {HOSTILE_SLOT}
+server = "{MALLORY}"
+
+[[adapter]]
+client = "{GUEST}"
+slot = 4
+server = "{SPARE}"
+boot = false
+
+[[adapter]]
+client = "{BESIDE}"
+slot = 2
+server = "{SERVER}"
+
+[[map]]
+client = "{GUEST}"
+server = "{SERVER}"
+target = "root"
+backing = "file:root.img"
+
+[[map]]
+client = "{GUEST}"
+server = "{SERVER}"
+target = "data"
+backing = "file:data.img"
+
+[[map]]
+client = "{GUEST}"
+server = "{SERVER}"
+target = "rng"
+backing = "entropy"
+device = "entropy"
+
+[[map]]
+client = "{GUEST}"
+server = "{SPARE}"
+target = "late"
+backing = "ram:32M"
+
+[[map]]
+client = "{BESIDE}"
+target = "scratch"
+backing = "ram:32M"
+"""
+
+
+class Beside:
+    """`guests.suite.scene.Neighbour`: the demo's client, which checks what it writes."""
+
+    def __init__(self, process: ClientProcess) -> None:
+        self._process = process
+
+    def progress(self) -> int:
+        self._process.answer()  # one may be old; the next says how it is now
+        return int(self._process.answer()["writes"])
+
+
+class GuestHouse:
+    """`guests.suite.scene.House` in directory `work`, which has the images; `close` leaves nothing of it."""
+
+    def __init__(self, work: Path, qemu: Qemu) -> None:
+        self.name = f"guests-{os.getpid()}"
+        self.work = work
+        self.directory = make_state_directory(self.name)
+        self._qemu = qemu
+        file = work / "machine.toml"
+        file.write_text(MACHINE.format(name=self.name))
+        self._roles = {role.name: role for role in roles(read_machine_file(file), self.directory)}
+        (self.directory / FILE_NOTE).write_text(str(file))
+        self._processes = ProcessTable(self.directory)
+        self.boots = 0
+
+    def open(self) -> None:
+        """Start all but the hostile server, whose place is kept free."""
+        for name in (HYPERVISOR, SERVER, SPARE):
+            self._processes.start(self._roles[name])
+
+    def boot(self, plan: GuestPlan) -> Guest:
+        self.boots += 1
+        return Guest.start(self.directory, GUEST, plan, self._qemu, self.work / f"console-{self.boots}.log")
+
+    def kill(self, server: str) -> None:
+        os.kill(self._processes.running()[server].pid, signal.SIGKILL)
+        deadline = time.monotonic() + DIE_SECONDS
+        while self.running(server):
+            if time.monotonic() > deadline:
+                raise VirtioCrqError(f"{server} does not die")
+            time.sleep(0.005)
+
+    def start(self, server: str) -> None:
+        if not self.running(server):
+            self._processes.start(self._roles[server])
+
+    def running(self, server: str) -> bool:
+        return server in self._processes.running()
+
+    def command(self, *arguments: str) -> str:
+        done = subprocess.run(command(*arguments, "--machine", self.name), capture_output=True, text=True)
+        if done.returncode:
+            raise VirtioCrqError(f"virtio-crq {' '.join(arguments[:3])}: {done.stderr.strip()}")
+        return done.stdout
+
+    @contextmanager
+    def neighbour(self) -> Iterator[Beside]:
+        client = ClientProcess("democlient", str(self.directory), BESIDE, lifetime=LIFETIME)
+        try:
+            client.answer()  # that its devices are up
+            client.order(do="write", disk="scratch")
+            yield Beside(client)
+            client.order(do="stop")
+            words = client.answer()
+            while "done" not in words:
+                words = client.answer()
+            if words["lost"]:
+                raise VirtioCrqError(f"{words['lost']} blocks of the user-space client are not what they were")
+            client.end()
+        finally:
+            client.close()
+
+    def hostile(self, scene: Scene) -> str:
+        return play_hostile(scene, self.directory, MALLORY, HOSTILE_SLOT)
+
+    def close(self) -> None:
+        self._processes.stop_all(HYPERVISOR)
+        shutil.rmtree(self.directory, ignore_errors=True)

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Checks of a server that dies under the guest: it comes back, or it does not."""
+
+import json
+from typing import Any
+
+from virtio_crq.guests.suite.check import Boot, CheckFailed, check
+from virtio_crq.guests.suite.disks import DATA, FIO, MOUNT
+from virtio_crq.guests.suite.scene import SERVER, Scene
+
+KILLS = 10
+LOAD_SECONDS = 300  # the load is ended before, when all kills are done
+REQUESTS_BETWEEN = 50  # so many I/Os are seen on the disk between two kills
+AWAY_SECONDS = 5
+BOUND_SECONDS = 30.0
+PARAMETER = "/sys/module/virtio_crq/parameters/away_seconds"
+
+
+@check("kills", "the server is killed with -9 and restarted ten times under verified I/O: a pause, no error")
+def kills(scene: Scene) -> str:
+    disk = scene.disk(DATA)
+    scene.run(f"mkfs.ext4 -q -F {disk} && mount {disk} {MOUNT}", 60)
+    load = (
+        f"{FIO} --directory={MOUNT} --rw=randwrite --size=8m --time_based --runtime={LOAD_SECONDS} "
+        "--verify_backlog=64 --output-format=json --output=/run/fio.json"
+    )
+    scene.run(f"({load}; echo $? >/run/fio.status) >/run/fio.said 2>&1 & echo $! >/run/fio.pid")
+    for _ in range(KILLS):
+        _progress(scene, disk)
+        scene.house.kill(SERVER)
+        scene.house.start(SERVER)
+    _progress(scene, disk)
+    scene.run("pkill -INT fio || kill -INT $(pidof fio)")
+    scene.until(lambda: scene.agent.run("test -s /run/fio.status").status == 0, "end of the load", 60)
+    said = scene.run("cat /run/fio.said /run/fio.status")
+    report: dict[str, Any] = json.loads(scene.agent.get("/run/fio.json"))
+    job = report["jobs"][0]
+    if job["error"] or job["total_err"]:
+        raise CheckFailed(f"fio: error {job['error']}, {job['total_err']} in all: {said.strip()}")
+    scene.run(f"umount {MOUNT}", 60)
+    scene.run(f"fsck.ext4 -fn {disk}", 60)
+    pause = max(job[way]["clat_ns"]["max"] for way in ("read", "write")) / 1e9
+    done = job["read"]["total_ios"] + job["write"]["total_ios"]
+    scene.facts["longest_pause_seconds"] = round(pause, 2)
+    return f"{KILLS} kills, {done} verified I/Os, none failed; longest pause {pause:.2f} s"
+
+
+def _progress(scene: Scene, disk: str) -> None:
+    """Until the disk has done some more."""
+    before = _completed(scene, disk)
+    scene.until(lambda: _completed(scene, disk) >= before + REQUESTS_BETWEEN, "progress of the load", 60)
+
+
+def _completed(scene: Scene, disk: str) -> int:
+    words = scene.run(f"cat /sys/block/{disk.removeprefix('/dev/')}/stat").split()
+    return int(words[0]) + int(words[4])  # reads and writes that ended
+
+
+@check("shutdown", "the guest shuts down in bounded time", ends_guest=True)
+def shutdown(scene: Scene) -> str:
+    return switch_off(scene)
+
+
+@check(
+    "away",
+    "the server is away for good: I/O errors in bounded time, and the guest can shut down",
+    Boot.MEMORY,
+    ends_guest=True,
+)
+def away(scene: Scene) -> str:
+    disk = scene.disk(DATA)
+    scene.run(f"echo {AWAY_SECONDS} >{PARAMETER}")
+    scene.house.kill(SERVER)
+    try:
+        read = f"dd if={disk} of=/dev/null bs=4k count=1 iflag=direct"
+        begun = scene.run("cut -d' ' -f1 /proc/uptime")
+        status = scene.agent.run(read, BOUND_SECONDS).status
+        seconds = float(scene.run("cut -d' ' -f1 /proc/uptime")) - float(begun)
+        if status == 0:
+            raise CheckFailed("a read succeeded although the server was gone")
+        ended = switch_off(scene)
+    finally:
+        scene.house.start(SERVER)
+    return f"I/O error after {seconds:.1f} s (away_seconds={AWAY_SECONDS}); {ended}"
+
+
+def switch_off(scene: Scene) -> str:
+    assert scene.guest is not None
+    guest = scene.guest
+    scene.agent.run("(sleep 0.2; poweroff) >/dev/null 2>&1 &")
+    ending = guest.wait(BOUND_SECONDS)
+    if ending is None or ending.why != "off":
+        raise CheckFailed(
+            f"the guest was asked to switch off; after {BOUND_SECONDS:.0f} s: {ending or 'it still runs'}"
+        )
+    return "switched off"

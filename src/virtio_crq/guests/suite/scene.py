@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a check meets: a guest that runs, its agent, and the house around it. A guest that is gone is booted again."""
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from virtio_crq.errors import VirtioCrqError
+from virtio_crq.guests.agent import Agent
+from virtio_crq.guests.cache import KernelParts
+from virtio_crq.guests.guest import Guest, GuestPlan
+from virtio_crq.guests.initramfs import Initramfs
+
+GUEST = "guest"
+SERVER, SPARE = "vios1", "vios2"  # root and data; the adapters that are added, and that go away for good
+BOOT_SECONDS = 60.0
+TROUBLE = r"Oops|BUG:|cut here|Kernel panic|soft lockup|self-detected stall|blocked for more than"
+
+
+class Neighbour(Protocol):
+    """A user-space client with verified I/O under way."""
+
+    def progress(self) -> int:
+        """How many requests were verified so far; an error when one was not."""
+        ...
+
+
+class House(Protocol):
+    """The machine around the guest. Servers by name."""
+
+    def boot(self, plan: GuestPlan) -> Guest: ...
+    def kill(self, server: str) -> None:
+        """kill -9, and wait until it is gone."""
+        ...
+
+    def start(self, server: str) -> None: ...
+    def running(self, server: str) -> bool: ...
+    def command(self, *arguments: str) -> str:
+        """What a command of ours prints, for this machine."""
+        ...
+
+    def neighbour(self) -> AbstractContextManager[Neighbour]: ...
+    def hostile(self, scene: "Scene") -> str:
+        """The table of hostile acts against the guest."""
+        ...
+
+
+@dataclass
+class Scene:
+    """`facts` go into the report as they are."""
+
+    house: House
+    kernel: KernelParts
+    initramfs: Initramfs
+    initrd: Path
+    vcpus: int = 2
+    firmware: str = "vof"
+    facts: dict[str, Any] = field(default_factory=dict)
+    patience: float = 30.0
+    guest: Guest | None = None
+    boot_seconds: float = 0.0
+    _agent: Agent | None = None
+    _root: bool = True
+
+    def need(self, root: bool) -> None:
+        """A guest with, or without, its root on a disk."""
+        if self.guest is not None and (not self.guest.running or self._root is not root):
+            self.leave()
+        if self.guest is None:
+            self._boot(root)
+
+    def _boot(self, root: bool) -> None:
+        words = "console=hvc0 panic=-1" + (" root=LABEL=guest-root" if root else "")
+        plan = GuestPlan(self.kernel.vmlinux, self.initrd, words, self.vcpus, self.firmware)
+        begun = time.monotonic()
+        self.guest = self.house.boot(plan)
+        self._root = root
+        self._agent = Agent(self.guest.agent, self.guest.console)
+        self._agent.wait(BOOT_SECONDS)
+        self.boot_seconds = time.monotonic() - begun
+        # From now on the console has only what the kernel has to say of itself.
+        self._agent.check("echo 1 > /proc/sys/kernel/printk; dmesg -n 7; true")
+
+    def leave(self) -> None:
+        """No guest any more."""
+        guest, self.guest, self._agent = self.guest, None, None
+        if guest is not None:
+            guest.close()
+
+    @property
+    def agent(self) -> Agent:
+        if self._agent is None:
+            raise VirtioCrqError("there is no guest")
+        return self._agent
+
+    def run(self, command: str, seconds: float = 30.0) -> str:
+        """What a command in the guest writes; one that fails is an error."""
+        return self.agent.check(command, seconds)
+
+    def lines(self, command: str, seconds: float = 30.0) -> list[str]:
+        return self.run(command, seconds).split("\n")[:-1]
+
+    def until(self, holds: Callable[[], bool], what: str, seconds: float | None = None) -> float:
+        """Seconds until something held; VirtioCrqError names it when it never does. Asks again and again."""
+        begun = time.monotonic()
+        limit = self.patience if seconds is None else seconds
+        while not holds():
+            if time.monotonic() - begun > limit:
+                raise VirtioCrqError(f"no {what} within {limit:.0f} s")
+            time.sleep(0.05)
+        return time.monotonic() - begun
+
+    def trouble(self) -> list[str]:
+        """What the guest's kernel said that no kernel should have to say."""
+        found = self.agent.run(f"dmesg | grep -E '{TROUBLE}' | tail -n 5")
+        return found.text.split("\n")[:-1]
+
+    def last_lines(self, count: int = 15) -> Sequence[str]:
+        return [] if self.guest is None else self.guest.console.last_lines(count)
+
+    def disk(self, name: str) -> str:
+        """The guest's device of the disk that the server calls `name`, as /dev/vdX; VirtioCrqError without one."""
+        found = self.find_disk(name)
+        if not found:
+            raise VirtioCrqError(f"the guest has no disk {name}: {self.run('grep -H . /sys/block/vd*/serial; true')}")
+        return found
+
+    def find_disk(self, name: str) -> str:
+        """As `disk`, empty without one."""
+        command = (
+            f'for d in /sys/block/vd*; do [ "$(cat $d/serial 2>/dev/null)" = {name} ] && echo /dev/${{d##*/}}; done'
+        )
+        return "".join(self.agent.run(command).text.split()[:1])

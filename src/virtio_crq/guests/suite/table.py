@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The whole suite, in the order in which it runs."""
+
+from virtio_crq.guests.suite import changes, disks, endurance, identity, memory
+from virtio_crq.guests.suite.check import CHECKS, Check
+
+__all__ = ["TABLE"]
+
+_SOURCES = (changes, disks, endurance, identity, memory)  # importing them fills the table
+# With root on a disk first, then from memory; what ends its guest ends each.
+ORDER = (
+    "boot",
+    "devices",
+    "filesystem",
+    "entropy",
+    "processors",
+    "hotplug",
+    "dlpar",
+    "beside",
+    "kills",
+    "shutdown",
+    "identical",
+    "reload",
+    "hostile",
+    "away",
+)
+TABLE: tuple[Check, ...] = tuple(sorted(CHECKS, key=lambda row: ORDER.index(row.name)))
