@@ -83,9 +83,9 @@ def _measured(plan: Plan, file: Path | None, console: Console) -> list[Row]:
         )
         image, path = None, SCRATCH
         if "file" in plan.backings:
-            path = file or _made(stack, progress)
+            path = file or made_image(stack, progress)
             image = stack.enter_context(pinned(path))
-            _tell_pin(image, console)
+            tell_pin(image, console)
         task = progress.add_task("", total=len(plan))
         done = 0
 
@@ -98,7 +98,7 @@ def _measured(plan: Plan, file: Path | None, console: Console) -> list[Row]:
         return list(measure(plan, image, machines.stage, tell))
 
 
-def _made(stack: ExitStack, progress: Progress) -> Path:
+def made_image(stack: ExitStack, progress: Progress) -> Path:
     """A file of our own, gone afterwards."""
     directory = Path(tempfile.mkdtemp(prefix="virtio-crq-bench-", dir=SCRATCH))
     stack.callback(shutil.rmtree, directory, ignore_errors=True)
@@ -111,7 +111,7 @@ def _made(stack: ExitStack, progress: Progress) -> Path:
     return path
 
 
-def _tell_pin(image: Image, console: Console) -> None:
+def tell_pin(image: Image, console: Console) -> None:
     if image.refusal:
         console.print(
             f"{image.path} could not be locked into memory ({image.refusal}); `resident` says what stayed. "

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from virtio_crq.cli.guestbench import bench
 from virtio_crq.cli.guesthouse import GuestHouse
 from virtio_crq.cli.guestplan import BUSYBOX, find_qemu
 from virtio_crq.cli.interruption import terminated_as_interrupted
@@ -35,9 +36,7 @@ MODULES = (*STANDARD, "rpadlpar_io")
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="What real guests have to show.")
 
 
-@app.callback()
-def _verbs() -> None:
-    """One verb is still a group."""
+app.command("bench")(bench)
 
 
 @app.command("test")

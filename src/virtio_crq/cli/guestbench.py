@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`virtio-crq guests bench`: three disks of one guest on the same pinned file, in one boot."""
+
+import json
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from virtio_crq.bench.image import pinned
+from virtio_crq.cli.bench import SCRATCH, WIDE, made_image, tell_pin
+from virtio_crq.cli.guestbenchreport import report
+from virtio_crq.cli.guestbenchstage import Bench, GuestStage
+from virtio_crq.cli.interruption import terminated_as_interrupted
+from virtio_crq.errors import UsageError
+from virtio_crq.guests.cache import KERNELS, Lab
+from virtio_crq.guests.comparison import Plan, compare, judged, ratios, summarize
+from virtio_crq.guests.fio import LOADS, chosen_loads
+from virtio_crq.guests.stockdisks import AIO, DISKS
+
+
+def bench(
+    kernel: Annotated[str, typer.Option(metavar="NAME", help="One of the lab's: 6.1, 6.12, 7.2.")] = KERNELS[0],
+    case: Annotated[list[str] | None, typer.Option(help="Only this load (repeatable).", metavar="NAME")] = None,
+    rounds: Annotated[int, typer.Option(metavar="N", min=1, help="How often each load is run on each disk.")] = 5,
+    seconds: Annotated[float, typer.Option(metavar="N", min=0.2, help="How long each run of fio takes.")] = 3.0,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write everything there.", metavar="FILE")] = None,
+    file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Measure on this file; writes are then left out.")
+    ] = None,
+    aio: Annotated[str, typer.Option(help="How QEMU's own disks read the file: io_uring or threads.")] = AIO[0],
+    firmware: Annotated[str, typer.Option(help="vof, or slof: slower to boot.")] = "vof",
+    qemu: Annotated[str | None, typer.Option(metavar="PATH", help="The qemu-system-ppc64 to use.")] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="End with status 1 when a bar is missed.")] = False,
+) -> None:
+    """Compare three disks of one guest: ibmvscsi, virtio-blk-pci, virtio-crq.
+
+    One boot of a stock kernel; the three disks are on the same file, held in memory, and take turns. fio runs in the
+    guest. The I/O server sleeps when it has nothing to do, as QEMU's own devices do.
+
+    Examples:
+      virtio-crq guests bench
+      virtio-crq guests bench --kernel 6.12 --case randread-4k-qd16 --rounds 9
+      virtio-crq guests bench --json disks.json
+    """
+    if aio not in AIO:
+        raise UsageError(f"aio {aio!r} is not one of {', '.join(AIO)}")
+    if json_file is not None and not json_file.absolute().parent.is_dir():
+        raise UsageError(f"{json_file}: no such directory")
+    loads = [load for load in chosen_loads(case or []) if not (file and load.write)]
+    if not loads:
+        raise UsageError("only loads that write were chosen, and those are not run on a file of yours")
+    plan = Plan(loads, [disk.name for disk in DISKS], rounds, seconds)
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=WIDE)
+    setting = Bench(Lab.open(), kernel, aio, firmware, qemu)
+    with terminated_as_interrupted():
+        try:
+            found = _measured(setting, plan, file, console)
+        except KeyboardInterrupt:
+            console.print("stopped; nothing is left behind")
+            raise SystemExit(130) from None
+    report(found, console)
+    if json_file is not None:
+        json_file.write_text(json.dumps(found, indent=1) + "\n")
+    if strict and not all(bar["met"] for bar in found["bars"]):
+        raise SystemExit(1)
+
+
+def _measured(setting: Bench, plan: Plan, file: Path | None, console: Console) -> dict[str, Any]:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with ExitStack() as stack:
+        progress = stack.enter_context(
+            Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+        )
+        path = file or made_image(stack, progress)
+        image = stack.enter_context(pinned(path))
+        tell_pin(image, console)
+        task = progress.add_task("the guest boots", total=len(plan))
+        work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="virtio-crq-guestbench-", dir=SCRATCH)))
+        stage: GuestStage = stack.enter_context(setting.stage(image, work))
+        done = 0
+
+        def tell(what: str) -> None:
+            nonlocal done
+            progress.update(task, description=what, completed=done)
+            done += 1
+
+        before = image.resident()
+        samples = compare(plan, stage, tell)
+        summaries = summarize(samples)
+        beside = ratios(summaries)
+        return {
+            "setting": {**stage.setting(), "rounds": plan.rounds, "seconds": plan.seconds},
+            "resident": {"before": round(before, 4), "after": round(image.resident(), 4)},
+            "commands": {load.name: load.command("DEVICE", plan.seconds) for load in LOADS if load in plan.loads},
+            "summary": [row.to_json() for row in summaries],
+            "ratios": beside,
+            "bars": judged(beside),
+            "samples": [row.to_json() for row in samples],
+        }
