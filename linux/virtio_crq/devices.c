@@ -1,0 +1,411 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The virtio devices of an adapter: found, added, broken, removed.
+ *
+ * A device is named by its number in adapter->devices, which holds one
+ * reference; each work that is queued holds one, and so does the virtio core
+ * while the device is registered.
+ */
+#include <linux/bitmap.h>
+#include <linux/slab.h>
+#include <uapi/linux/virtio_config.h>
+#include <uapi/linux/virtio_ids.h>
+
+#include "virtio_crq.h"
+
+#define VCRQ_NUMBERS	65536
+#define VCRQ_WINDOW	(8 * (VCRQ_MESSAGE_MIN - 14))	/* of GET_DEVICES */
+
+static void vcrq_free_device(struct kref *ref)
+{
+	struct vcrq_device *device = container_of(ref, struct vcrq_device, ref);
+
+	kfree(device->queue_sizes);
+	kfree(device->queues);
+	kfree(device->config);
+	kfree(device);
+}
+
+static void vcrq_put(struct vcrq_device *device)
+{
+	kref_put(&device->ref, vcrq_free_device);
+}
+
+/* Any context; the caller has a reference or found the device under RCU. */
+static void vcrq_queue_device_work(struct vcrq_device *device,
+				   struct work_struct *work)
+{
+	if (!kref_get_unless_zero(&device->ref))
+		return;
+	/* That somebody queued it already leaves one reference too many. */
+	if (!queue_work(device->adapter->device_queue, work))
+		vcrq_put(device);
+}
+
+/* Any context. */
+void vcrq_kick_device(struct vcrq_device *device)
+{
+	vcrq_queue_device_work(device, &device->work);
+}
+
+/* Any context: requests of a broken device are to end. */
+void vcrq_kick_broken(struct vcrq_device *device)
+{
+	vcrq_queue_device_work(device, &device->break_work);
+}
+
+/*
+ * Any context, not under a queue's lock.  This device alone stops: its driver
+ * sees DEVICE_NEEDS_RESET, and no I/O is done until it resets the device.
+ */
+void vcrq_break_device(struct vcrq_device *device, enum vcrq_rule rule,
+		       u32 first, u32 second)
+{
+	if (test_and_set_bit(VCRQ_DEV_BROKEN, &device->flags))
+		return;
+	vcrq_count(device->adapter, rule, first, second);
+	dev_warn(vcrq_dev(device->adapter), "device %u stopped: %s\n",
+		 device->number, vcrq_rule_name(rule));
+	vcrq_kick_broken(device);
+}
+
+/*
+ * Process context, device->setup is held.  The device is to let go of the
+ * driver's memory before its requests end and their buffers go elsewhere
+ * (CRQ-F-21).  Without a session it has, and what it maps is revoked by the
+ * DMA API before it is used again.
+ */
+static void vcrq_let_go(struct vcrq_device *device)
+{
+	u16 index;
+
+	for (index = 0; index < device->queue_max; index++)
+		if (device->queues[index])
+			WRITE_ONCE(device->queues[index]->session, 0);
+	if (device->session &&
+	    device->session == READ_ONCE(device->adapter->session))
+		vcrq_change_status(device, 0);
+	device->session = 0;
+}
+
+/* Process context: a device was broken, or its driver asks a broken one. */
+static void vcrq_break_work(struct work_struct *work)
+{
+	struct vcrq_device *device =
+		container_of(work, struct vcrq_device, break_work);
+	bool registered = test_bit(VCRQ_DEV_REGISTERED, &device->flags);
+	bool told = true;
+	u16 index;
+
+	mutex_lock(&device->setup);
+	if (test_bit(VCRQ_DEV_BROKEN, &device->flags) && registered) {
+		told = test_and_set_bit(VCRQ_DEV_TOLD, &device->flags);
+		if (!told)
+			vcrq_let_go(device);
+		/* Of other types' requests no driver learns that they failed. */
+		if (device->device_id != VIRTIO_ID_BLOCK)
+			virtio_break_device(&device->vdev);
+		for (index = 0; index < device->queue_max; index++)
+			if (device->queues[index] &&
+			    device->device_id == VIRTIO_ID_BLOCK)
+				vcrq_queue_fail(device->queues[index]);
+	}
+	mutex_unlock(&device->setup);
+	if (!told)
+		virtio_config_changed(&device->vdev);
+	vcrq_put(device);
+}
+
+/* Virtio core, when the last user of the virtio device has gone. */
+static void vcrq_release(struct device *dev)
+{
+	vcrq_put(to_vcrq(dev_to_virtio(dev)));
+}
+
+/* Process context.  Nothing finds the device any more when this returns. */
+static void vcrq_forget(struct vcrq_device *device)
+{
+	struct vcrq_adapter *adapter = device->adapter;
+
+	mutex_lock(&adapter->listing);
+	xa_erase(&adapter->devices, device->number);
+	WRITE_ONCE(adapter->device_count, adapter->device_count - 1);
+	mutex_unlock(&adapter->listing);
+	synchronize_rcu();
+	vcrq_release_window(device);
+	vcrq_put(device);
+}
+
+/* Process context: its number may stand for another device by now. */
+static void vcrq_remove(struct vcrq_device *device)
+{
+	struct vcrq_adapter *adapter = device->adapter;
+
+	if (test_bit(VCRQ_DEV_REGISTERED, &device->flags)) {
+		vcrq_break_device(device, VCRQ_RULE_DEVICE_REMOVED,
+				  device->number, 0);
+		unregister_virtio_device(&device->vdev);
+	}
+	vcrq_forget(device);
+	set_bit(VCRQ_RESCAN, &adapter->flags);
+	queue_work(adapter->session_queue, &adapter->session_work);
+}
+
+/* Process context.  An error that another session may heal leaves it waiting. */
+static void vcrq_add(struct vcrq_device *device)
+{
+	struct vcrq_adapter *adapter = device->adapter;
+	int error;
+
+	if (READ_ONCE(adapter->phase) != VCRQ_ACTIVE)
+		return;
+	error = vcrq_describe(device);
+	if (error) {
+		dev_warn(vcrq_dev(adapter), "device %u not used: %d\n",
+			 device->number, error);
+		return;
+	}
+	device->vdev.dev.parent = vcrq_dev(adapter);
+	device->vdev.dev.release = vcrq_release;
+	device->vdev.config = &vcrq_config_ops;
+	kref_get(&device->ref);
+	/* Its driver probes in here, and is announced to. */
+	set_bit(VCRQ_DEV_REGISTERED, &device->flags);
+	error = register_virtio_device(&device->vdev);
+	if (!error)
+		return;
+	clear_bit(VCRQ_DEV_REGISTERED, &device->flags);
+	dev_err(vcrq_dev(adapter), "device %u not registered: %d\n",
+		device->number, error);
+	put_device(&device->vdev.dev);
+	vcrq_forget(device);
+}
+
+/* Process context: what the device is to become.  Waits for drivers. */
+static void vcrq_device_work(struct work_struct *work)
+{
+	struct vcrq_device *device =
+		container_of(work, struct vcrq_device, work);
+	struct vcrq_adapter *adapter = device->adapter;
+
+	if (test_bit(VCRQ_REMOVING, &adapter->flags) ||
+	    xa_load(&adapter->devices, device->number) != device)
+		goto out;
+	if (test_bit(VCRQ_DEV_GONE, &device->flags)) {
+		vcrq_remove(device);
+		goto out;
+	}
+	if (!test_bit(VCRQ_DEV_REGISTERED, &device->flags)) {
+		vcrq_add(device);
+		goto out;
+	}
+	if (test_and_clear_bit(VCRQ_DEV_CONFIG_STALE, &device->flags)) {
+		mutex_lock(&device->setup);
+		vcrq_read_config(device);
+		mutex_unlock(&device->setup);
+		virtio_config_changed(&device->vdev);
+	}
+	if (READ_ONCE(adapter->phase) == VCRQ_ACTIVE &&
+	    test_and_clear_bit(VCRQ_DEV_NEEDS_DRIVER, &device->flags) &&
+	    !device->vdev.dev.driver &&
+	    device_attach(&device->vdev.dev) < 0)
+		dev_warn(&device->vdev.dev, "its driver would not come back\n");
+out:
+	vcrq_put(device);
+}
+
+/* Session work. */
+static int vcrq_new_device(struct vcrq_adapter *adapter, u16 number)
+{
+	struct vcrq_device *device;
+	int error;
+
+	if (adapter->device_count >= VCRQ_DEVICES_MAX) {
+		vcrq_count(adapter, VCRQ_RULE_DEVICES_COUNT, number,
+			   VCRQ_DEVICES_MAX);
+		return -ENOSPC;
+	}
+	device = kzalloc(sizeof(*device), GFP_KERNEL);
+	if (!device)
+		return -ENOMEM;
+	kref_init(&device->ref);
+	device->adapter = adapter;
+	device->number = number;
+	mutex_init(&device->ask);
+	mutex_init(&device->setup);
+	spin_lock_init(&device->config_lock);
+	INIT_WORK(&device->work, vcrq_device_work);
+	INIT_WORK(&device->break_work, vcrq_break_work);
+	error = xa_err(xa_store(&adapter->devices, number, device, GFP_KERNEL));
+	if (error) {
+		vcrq_put(device);
+		return error;
+	}
+	WRITE_ONCE(adapter->device_count, adapter->device_count + 1);
+	return 0;
+}
+
+/* One window of device numbers; where the next begins, 0 for none, or an error. */
+static int vcrq_list_window(struct vcrq_adapter *adapter, u32 offset,
+			    unsigned long *present)
+{
+	u8 buffer[VCRQ_MESSAGE_MIN - VCRQ_MESSAGE_HEADER];
+	const struct vcrq_devices *answer = (const void *)buffer;
+	const u8 *bitmap = buffer + sizeof(*answer);
+	u32 asked = min_t(u32, VCRQ_WINDOW, VCRQ_NUMBERS - offset);
+	struct vcrq_get_devices ask = {
+		.offset = cpu_to_le16(offset),
+		.count = cpu_to_le16(asked),
+	};
+	struct vcrq_exchange exchange = {
+		.msg_id = VCRQ_GET_DEVICES,
+		.bus = true,
+		.ask = &ask,
+		.ask_length = sizeof(ask),
+		.answer = buffer,
+		.answer_max = sizeof(buffer),
+		.answer_min = sizeof(*answer),
+	};
+	u32 count, next, bit;
+	int length;
+
+	length = vcrq_ask(adapter, &exchange);
+	if (length < 0)
+		return length;
+	count = le16_to_cpu(answer->count);
+	next = le16_to_cpu(answer->next_offset);
+	if (le16_to_cpu(answer->offset) != offset || count > asked ||
+	    count != 8 * (length - sizeof(*answer)) ||
+	    (next && (next % 8 || next < offset + max_t(u32, 8, count)))) {
+		vcrq_count(adapter, VCRQ_RULE_DEVICES_WINDOW, offset, next);
+		return -EPROTO;
+	}
+	for (bit = 0; bit < count; bit++)
+		if (bitmap[bit / 8] >> bit % 8 & 1)
+			__set_bit(offset + bit, present);
+	return next;
+}
+
+/* Session work, adapter->listing is held: what is new, and what did not come back. */
+static void vcrq_compare(struct vcrq_adapter *adapter, unsigned long *present)
+{
+	struct vcrq_device *device;
+	unsigned long number;
+
+	xa_for_each(&adapter->devices, number, device) {
+		if (test_bit(number, present))
+			continue;
+		vcrq_break_device(device, VCRQ_RULE_DEVICE_MISSING, number, 0);
+		set_bit(VCRQ_DEV_GONE, &device->flags);
+	}
+	for_each_set_bit(number, present, VCRQ_NUMBERS)
+		if (!xa_load(&adapter->devices, number) &&
+		    vcrq_new_device(adapter, number))
+			break;
+}
+
+/* Session work. */
+int vcrq_list_devices(struct vcrq_adapter *adapter)
+{
+	unsigned long *present;
+	int next = 0;
+
+	present = bitmap_zalloc(VCRQ_NUMBERS, GFP_KERNEL);
+	if (!present)
+		return -ENOMEM;
+	do {
+		next = vcrq_list_window(adapter, next, present);
+	} while (next > 0);
+	if (!next) {
+		mutex_lock(&adapter->listing);
+		vcrq_compare(adapter, present);
+		mutex_unlock(&adapter->listing);
+	}
+	bitmap_free(present);
+	return next;
+}
+
+/* Interrupts off. */
+void vcrq_device_event(struct vcrq_adapter *adapter, u16 number, u16 state)
+{
+	struct vcrq_device *device;
+
+	if (state != VCRQ_DEVICE_READY && state != VCRQ_DEVICE_REMOVED) {
+		vcrq_count(adapter, VCRQ_RULE_DEVICE_STATE, number, state);
+		return;
+	}
+	rcu_read_lock();
+	device = xa_load(&adapter->devices, number);
+	if (device && state == VCRQ_DEVICE_REMOVED) {
+		vcrq_break_device(device, VCRQ_RULE_DEVICE_REMOVED, number, 0);
+		set_bit(VCRQ_DEV_GONE, &device->flags);
+		vcrq_kick_device(device);
+	}
+	rcu_read_unlock();
+	if (state == VCRQ_DEVICE_READY) {
+		set_bit(VCRQ_RESCAN, &adapter->flags);
+		queue_work(adapter->session_queue, &adapter->session_work);
+	}
+}
+
+/* Interrupts off. */
+void vcrq_config_event(struct vcrq_adapter *adapter, u16 number, u32 status)
+{
+	struct vcrq_device *device;
+
+	rcu_read_lock();
+	device = xa_load(&adapter->devices, number);
+	if (!device) {
+		vcrq_count(adapter, VCRQ_RULE_DEVICE_UNKNOWN, number, 0);
+	} else if (status & VIRTIO_CONFIG_S_NEEDS_RESET) {
+		vcrq_break_device(device, VCRQ_RULE_DEVICE_NEEDS_RESET, number,
+				  status);
+	} else {
+		set_bit(VCRQ_DEV_CONFIG_STALE, &device->flags);
+		vcrq_kick_device(device);
+	}
+	rcu_read_unlock();
+}
+
+/* Any context: nobody answers, and nobody will. */
+void vcrq_break_all(struct vcrq_adapter *adapter)
+{
+	struct vcrq_device *device;
+	unsigned long number;
+
+	rcu_read_lock();
+	xa_for_each(&adapter->devices, number, device)
+		if (READ_ONCE(device->status) & VIRTIO_CONFIG_S_DRIVER_OK)
+			vcrq_break_device(device, VCRQ_RULE_PARTNER_AWAY,
+					  number, vcrq_away_seconds);
+	rcu_read_unlock();
+}
+
+/* Process context: the partner was away for longer than drivers shall wait. */
+void vcrq_away_work(struct work_struct *work)
+{
+	struct vcrq_adapter *adapter =
+		container_of(work, struct vcrq_adapter, away_work.work);
+
+	if (READ_ONCE(adapter->phase) != VCRQ_ACTIVE)
+		vcrq_break_all(adapter);
+}
+
+/*
+ * Process context, the adapter goes.  No other work adds or removes any more.
+ * Drivers take their leave of the devices while the session lasts.
+ */
+void vcrq_remove_devices(struct vcrq_adapter *adapter)
+{
+	struct vcrq_device *device;
+	unsigned long number;
+
+	xa_for_each(&adapter->devices, number, device) {
+		if (test_bit(VCRQ_DEV_REGISTERED, &device->flags)) {
+			if (READ_ONCE(adapter->phase) != VCRQ_ACTIVE)
+				vcrq_break_all(adapter);
+			unregister_virtio_device(&device->vdev);
+		}
+		vcrq_forget(device);
+	}
+}

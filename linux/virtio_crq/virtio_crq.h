@@ -1,0 +1,370 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The front-end of virtio over CRQ: what its files share.
+ *
+ * Three things nest: an adapter (one CRQ, one session), its virtio devices,
+ * their queues.  Who may touch what:
+ *
+ * adapter->lock	phase, session, requests under way.  Interrupts off.
+ * queue->lock		everything of the queue.  Interrupts off; taken inside
+ *			a driver's own lock, so no callback is made under it.
+ * device->ask		one request per device is outstanding (CRQ-F-9).
+ * DRAINING		whoever holds this bit of adapter->flags takes entries
+ *			out of the ring and calls drivers' callbacks.
+ *
+ * adapter->session_work runs alone on its queue: registers, greets, lists and
+ * resumes, and never waits for a driver.  device->work adds and removes the
+ * virtio device and may wait for its driver as long as that takes.
+ */
+#ifndef VIRTIO_CRQ_H
+#define VIRTIO_CRQ_H
+
+#include <linux/completion.h>
+#include <linux/interrupt.h>
+#include <linux/kref.h>
+#include <linux/mutex.h>
+#include <linux/semaphore.h>
+#include <linux/spinlock.h>
+#include <linux/virtio.h>
+#include <linux/virtio_ring.h>
+#include <linux/workqueue.h>
+#include <linux/xarray.h>
+#include <asm/vio.h>
+
+#include "compat.h"
+#include "wire.h"
+
+#define VCRQ_RING_BYTES		SZ_16K
+#define VCRQ_RING_ENTRIES	(VCRQ_RING_BYTES / 16)
+#define VCRQ_SLOT_BYTES		SZ_4K
+#define VCRQ_HELLO_SLOT		0
+#define VCRQ_SLOTS		16
+#define VCRQ_DEVICES_MAX	128
+#define VCRQ_QUEUES_MAX		64	/* of one device */
+#define VCRQ_QUEUE_SIZE_MAX	1024
+#define VCRQ_CONFIG_MAX		1024	/* bytes of configuration kept per device */
+#define VCRQ_IOMMU_PAGE		SZ_4K
+#define VCRQ_REQUEST_SECONDS	30
+
+/* Rules that a device side can break, in the words of the specification. */
+enum vcrq_rule {
+	VCRQ_RULE_FRAME,
+	VCRQ_RULE_FRAME_HEADER,
+	VCRQ_RULE_INIT_CODE,
+	VCRQ_RULE_INIT_STALE,
+	VCRQ_RULE_WELCOME,
+	VCRQ_RULE_HELLO_REVISION,
+	VCRQ_RULE_HELLO_REFUSED,
+	VCRQ_RULE_SESSION_NONE,
+	VCRQ_RULE_SESSION_STALE,
+	VCRQ_RULE_RESPONSE_STALE,
+	VCRQ_RULE_MESSAGE_SIZE,
+	VCRQ_RULE_MESSAGE_DIRECTION,
+	VCRQ_RULE_MESSAGE_UNKNOWN,
+	VCRQ_RULE_DEVICES_WINDOW,
+	VCRQ_RULE_DEVICES_COUNT,
+	VCRQ_RULE_DEVICE_STATE,
+	VCRQ_RULE_DEVICE_UNKNOWN,
+	VCRQ_RULE_FEATURE_BLOCK,
+	VCRQ_RULE_FEATURES_MANDATORY,
+	VCRQ_RULE_QUEUE_COUNT,
+	VCRQ_RULE_QUEUE_SIZE,
+	VCRQ_RULE_CONFIG_ANSWER,
+	VCRQ_RULE_CONFIG_GENERATION,
+	VCRQ_RULE_STATUS_ANSWER,
+	VCRQ_RULE_ANNOUNCEMENT_QUEUE,
+	VCRQ_RULE_CREDIT_OVERRUN,
+	VCRQ_RULE_CREDIT_UNOWED,
+	VCRQ_RULE_USED_AHEAD,
+	VCRQ_RULE_USED_UNKNOWN,
+	VCRQ_RULE_USED_LENGTH,
+	VCRQ_RULE_USED_LENGTH_SHORT,
+	VCRQ_RULE_ENTROPY_EMPTY,
+	VCRQ_RULE_PARTNER_STALLED,
+	VCRQ_RULE_REQUEST_TIMEOUT,
+	VCRQ_RULE_RESUME_REFUSED,
+	VCRQ_RULE_RESUME_TYPE,
+	VCRQ_RULE_RESUME_IDENTITY,
+	VCRQ_RULE_DEVICE_NEEDS_RESET,
+	VCRQ_RULE_DEVICE_REMOVED,
+	VCRQ_RULE_DEVICE_MISSING,
+	VCRQ_RULE_PARTNER_AWAY,
+	VCRQ_RULE_HEAD_RANGE,
+	VCRQ_RULES
+};
+
+enum vcrq_phase {
+	VCRQ_CLOSED,		/* no CRQ is registered */
+	VCRQ_REGISTERED,	/* the partner is away, or has not been heard */
+	VCRQ_INITIALIZED,	/* HELLO may travel */
+	VCRQ_ACTIVE,		/* there is a session */
+	VCRQ_UNUSABLE,		/* HELLO was turned away; wait for another partner */
+	VCRQ_RESETTING,		/* to be freed and registered again */
+	VCRQ_ENABLING,		/* suspended: H_ENABLE_CRQ is due */
+};
+
+enum vcrq_flag {
+	VCRQ_DRAINING,
+	VCRQ_REMOVING,
+	VCRQ_RESCAN,		/* what devices there are is to be asked again */
+};
+
+union vcrq_entry {
+	struct vcrq_command command;
+	__be64 word[2];
+	u8 byte[16];
+};
+
+struct vcrq_adapter {
+	struct vio_dev *vio;
+	unsigned long flags;
+	spinlock_t lock;
+	enum vcrq_phase phase;
+	u32 session;		/* 0: none */
+	u32 lost_session;
+	u64 called;		/* number of our 0xC001 that is not answered yet */
+	u64 next_call;
+	u8 sequence;
+	u16 ring_entries;	/* the smaller of both rings */
+	u32 max_message;
+
+	union vcrq_entry *ring;
+	dma_addr_t ring_dma;
+	unsigned int cursor;
+	void *area;
+	dma_addr_t area_dma;
+	unsigned long free_slots;
+	struct semaphore slots;
+	struct list_head requests;
+
+	struct mutex listing;	/* devices, against forgetting one */
+	struct xarray devices;
+	unsigned int device_count;
+	unsigned int queue_count;	/* enabled queues; lock */
+
+	u32 liobn;
+	u64 window;		/* bytes */
+	u64 window_left;	/* not promised to any queue yet; lock */
+
+	struct workqueue_struct *session_queue;
+	struct workqueue_struct *device_queue;
+	struct work_struct session_work;
+	struct work_struct drain_work;
+	struct delayed_work away_work;
+	struct delayed_work retry_work;
+	atomic_t counts[VCRQ_RULES];
+};
+
+struct vcrq_head {
+	u64 issued;		/* order of all heads that this queue ever took */
+	u32 writable;		/* bytes the device may write; U32_MAX: not known */
+	bool in_flight;
+	bool reads;		/* the chain has more than a status to write */
+};
+
+/*
+ * A queue has two rings.  The driver's is private to this partition; only its
+ * descriptor table is shown to the device, read-only.  The device's own avail
+ * and used ring are another piece of memory.  The transport copies heads from
+ * the one to the other before it announces them, and used entries back after
+ * it has held them against what is in flight.  So nothing that a server writes
+ * at whatever moment reaches the virtio core unchecked (CRQ-F-28).
+ */
+struct vcrq_queue {
+	spinlock_t lock;
+	struct vcrq_device *device;
+	struct virtqueue *vq;
+	u16 index;
+	u16 size;
+	bool enabled;
+	bool event_idx;
+
+	void *pages;
+	size_t pages_bytes;
+	struct vring ring;	/* the driver's, in pages */
+	dma_addr_t desc_dma;
+
+	void *shared;
+	size_t shared_bytes;
+	dma_addr_t shared_dma;
+	__le16 *avail;		/* flags, index, ring[size], used_event */
+	__le16 *used;		/* flags, index, then size entries, avail_event */
+
+	struct vcrq_head *heads;
+	u64 issued;
+	u16 in_flight;
+	u16 taken;		/* heads copied from the driver's avail ring */
+	u16 announced;		/* position of the last EVENT_AVAIL */
+	u16 told;		/* position of the last EVENT_USED */
+	u16 last_used;
+	u32 session;		/* in which the queue may announce; 0: none */
+	bool credit;		/* EVENT_AVAIL may be sent */
+	bool owed;		/* the device's credit is here */
+	bool pending;		/* an announcement is due */
+	bool unasked;		/* avail_event is the wish of a server that is gone */
+};
+
+enum vcrq_device_flag {
+	VCRQ_DEV_BROKEN,	/* needs a reset: no I/O until its driver resets it */
+	VCRQ_DEV_TOLD,		/* the driver was told so */
+	VCRQ_DEV_GONE,		/* removed, or another one stands in its place */
+	VCRQ_DEV_REGISTERED,
+	VCRQ_DEV_CONFIG_STALE,
+	VCRQ_DEV_NEEDS_DRIVER,	/* its session was lost while its driver probed */
+};
+
+struct vcrq_device {
+	struct virtio_device vdev;
+	struct kref ref;
+	struct vcrq_adapter *adapter;
+	u16 number;
+	unsigned long flags;
+	struct mutex ask;
+	struct mutex setup;	/* bring-up by the driver against resume by us */
+	struct work_struct work;
+	struct work_struct break_work;
+
+	u32 device_id;
+	u8 identity[VCRQ_IDENTITY_SIZE];
+	u64 offered[2];
+	u64 negotiated[2];
+	u32 session;		/* in which the device was reset or resumed; 0: none */
+	u8 status;
+
+	u16 queue_max;
+	u16 *queue_sizes;	/* after the limits of the window */
+	u64 window_share;
+	struct vcrq_queue **queues;	/* queue_max; NULL: not made */
+
+	u32 config_bytes;
+	u32 generation;
+	u8 *config;		/* as the driver sees it */
+	spinlock_t config_lock;
+	u32 seg_limit;		/* of a block device; 0: none */
+};
+
+#define to_vcrq(_vdev) container_of(_vdev, struct vcrq_device, vdev)
+
+struct vcrq_request {
+	struct list_head list;
+	struct completion done;
+	bool bus;
+	u16 device;
+	u8 msg_id;
+	u8 sequence;
+	int slot;		/* -1: the answer comes inline */
+	int result;
+	u16 length;
+	bool inlined;
+	u8 answer[VCRQ_INLINE_MAX];
+};
+
+/* What to ask, and where the answer goes. */
+struct vcrq_exchange {
+	u8 msg_id;
+	bool bus;
+	u16 device;
+	const void *ask;
+	u16 ask_length;
+	void *answer;
+	u16 answer_max;
+	u16 answer_min;		/* a shorter answer breaks message-size */
+};
+
+static inline struct device *vcrq_dev(struct vcrq_adapter *adapter)
+{
+	return &adapter->vio->dev;
+}
+
+/* main.c */
+extern unsigned int vcrq_away_seconds;
+extern bool vcrq_indirect;
+
+/* rules.c */
+const char *vcrq_rule_name(enum vcrq_rule rule);
+void vcrq_count(struct vcrq_adapter *adapter, enum vcrq_rule rule, u32 first,
+		u32 second);
+extern const struct attribute_group *vcrq_groups[];
+
+/* crq.c */
+int vcrq_register(struct vcrq_adapter *adapter);
+int vcrq_enable(struct vcrq_adapter *adapter);
+void vcrq_free(struct vcrq_adapter *adapter);
+long vcrq_send(struct vcrq_adapter *adapter, u64 high, u64 low);
+long vcrq_send_entry(struct vcrq_adapter *adapter,
+		     const union vcrq_entry *entry);
+irqreturn_t vcrq_interrupt(int irq, void *data);
+void vcrq_drain_work(struct work_struct *work);
+
+/* session.c */
+void vcrq_call_out(struct vcrq_adapter *adapter);
+void vcrq_take_entry(struct vcrq_adapter *adapter,
+		     const union vcrq_entry *entry);
+void vcrq_end_session(struct vcrq_adapter *adapter, enum vcrq_rule rule,
+		      u32 first, u32 second);
+void vcrq_session_work(struct work_struct *work);
+void vcrq_retry_work(struct work_struct *work);
+
+/* request.c */
+int vcrq_ask(struct vcrq_adapter *adapter, struct vcrq_exchange *exchange);
+int vcrq_ask_device(struct vcrq_device *device, u8 msg_id, const void *ask,
+		    u16 ask_length, void *answer, u16 answer_length);
+int vcrq_greet(struct vcrq_adapter *adapter);
+void vcrq_answered(struct vcrq_adapter *adapter,
+		   const union vcrq_entry *entry);
+void vcrq_refused(struct vcrq_adapter *adapter, const union vcrq_entry *entry);
+void vcrq_abandon_requests(struct vcrq_adapter *adapter);
+
+/* devices.c */
+int vcrq_list_devices(struct vcrq_adapter *adapter);
+void vcrq_remove_devices(struct vcrq_adapter *adapter);
+void vcrq_device_event(struct vcrq_adapter *adapter, u16 number, u16 state);
+void vcrq_config_event(struct vcrq_adapter *adapter, u16 number, u32 status);
+void vcrq_break_device(struct vcrq_device *device, enum vcrq_rule rule,
+		       u32 first, u32 second);
+void vcrq_kick_device(struct vcrq_device *device);
+void vcrq_kick_broken(struct vcrq_device *device);
+void vcrq_break_all(struct vcrq_adapter *adapter);
+void vcrq_away_work(struct work_struct *work);
+
+/* describe.c */
+int vcrq_describe(struct vcrq_device *device);
+int vcrq_read_config(struct vcrq_device *device);
+
+/* resume.c */
+void vcrq_resume_devices(struct vcrq_adapter *adapter);
+
+/* config.c */
+extern const struct virtio_config_ops vcrq_config_ops;
+int vcrq_change_status(struct vcrq_device *device, u8 status);
+
+/* queues.c */
+int vcrq_find_vqs_by_info(struct virtio_device *vdev, unsigned int nvqs,
+			  struct virtqueue *vqs[],
+			  struct virtqueue_info vqs_info[],
+			  struct irq_affinity *affinity);
+void vcrq_del_vqs(struct virtio_device *vdev);
+int vcrq_enable_queue(struct vcrq_queue *queue);
+void vcrq_queue_place(struct vcrq_queue *queue, struct vcrq_resume_vqueue *ask);
+void vcrq_forget_queues(struct vcrq_device *device);
+
+/* ring.c */
+bool vcrq_notify(struct virtqueue *vq);
+bool vcrq_announced(struct vcrq_adapter *adapter, u64 high, u64 low,
+		    u32 session);
+void vcrq_queue_reset(struct vcrq_queue *queue);
+void vcrq_queue_live(struct vcrq_queue *queue, u32 session, u16 announced,
+		     bool unasked);
+u16 vcrq_queue_suspend(struct vcrq_queue *queue, __le16 *heads, u16 max,
+		       u16 *avail_position, u16 *used_position);
+bool vcrq_queue_reap(struct vcrq_queue *queue);
+void vcrq_queue_fail(struct vcrq_queue *queue);
+
+/* limits.c */
+int vcrq_read_window(struct vcrq_adapter *adapter);
+void vcrq_limit_device(struct vcrq_device *device);
+void vcrq_limit_config(struct vcrq_device *device);
+void vcrq_release_window(struct vcrq_device *device);
+unsigned long vcrq_desired_dma(struct vio_dev *vio);
+
+#endif /* VIRTIO_CRQ_H */
