@@ -82,6 +82,8 @@ class Downloads:
                 self._report.received(-part.stat().st_size)
                 part.unlink()
             except (OSError, HTTPException) as error:
+                if isinstance(error, HTTPError):
+                    error.close()
                 self._complain(deb, error, may_retry=tries_left > 0)
         raise UsageError(
             f"{deb.url} does not have the bytes that Debian's index promises: the mirror is being updated or broken; "

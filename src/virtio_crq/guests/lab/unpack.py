@@ -47,7 +47,7 @@ def loader_of(tree: Path) -> Path:
     for pattern in ("usr/lib64/ld-linux*.so.*", "usr/lib/ld-linux*.so.*", "usr/lib64/ld64.so.*"):
         for found in sorted(tree.glob(pattern)):
             return found
-    raise UsageError(f"{tree} has no dynamic loader: run ./lab --again")
+    raise UsageError(f"{tree} has no dynamic loader: remove it and run ./lab again")
 
 
 def library_path(tree: Path) -> str:
