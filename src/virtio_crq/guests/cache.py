@@ -6,12 +6,15 @@
     lab.kernel("6.1").vmlinux       # the package's own, an ELF file that QEMU's -kernel takes
     lab.userland() / "usr/bin/fio"  # programs for the guest, ppc64le
 
-This module reads only: nothing is fetched or built behind anybody's back. What is not there is one UsageError that
+Nothing is fetched behind anybody's back. What is not there is one UsageError that
 says how to get it.
 """
 
+import hashlib
 import json
 import os
+import subprocess
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +23,7 @@ from virtio_crq.errors import UsageError
 
 KERNELS = ("6.1", "6.12", "7.2")
 MANIFEST = "manifest.json"
+COMPILER = "powerpc64le-linux-gnu-gcc"
 
 
 @dataclass(frozen=True)
@@ -95,19 +99,51 @@ class Lab:
         if name not in KERNELS:
             raise UsageError(f"no kernel {name!r}: the lab has {', '.join(KERNELS)}")
         part = self._part(f"kernel-{name}", f"kernel {name}")
-        transport = self._manifest.get(f"transport-{name}", {}).get("path", f"transport/{name}/virtio_crq.ko")
+        made = self._manifest.get(f"transport-{name}")
+        transport = self._path(made["path"]) if made else self.root / f"transport/{name}/virtio_crq.ko"
         return KernelParts(
             name,
             part["release"],
             self._path(part["vmlinux"]),
             self._path(part["modules"]),
-            self.root / transport,
+            transport,
             tuple(Package(**row) for row in part["packages"]),
         )
 
     def userland(self) -> Path:
         """A tree of ppc64le programs: busybox (static), fio, mke2fs, e2fsck, blkdiscard with their libraries."""
         return self._path(self._part("userland", "programs for guests")["path"])
+
+    def headers(self, name: str) -> Path:
+        """Where modules for a kernel are built: `make -C` it."""
+        return self._path(self._part(f"kernel-{name}", f"kernel {name}")["build"])
+
+    def toolchain(self) -> Path:
+        """A tree whose usr/bin has make, sparse and a cross compiler for ppc64le, all of which run on this host."""
+        return self._path(self._part("toolchain", "compiler")["path"])
+
+    def checkpatch(self) -> Path:
+        return self._path(self._part("checkpatch", "checkpatch, which ./lab --lint fetches,")["path"])
+
+    def compile(self, source: Path) -> Path:
+        """A static program for guests from one C file, kept in the cache for as long as the file stays the same."""
+        text = source.read_bytes()
+        program = self.root / "programs" / hashlib.sha256(text).hexdigest()[:16] / source.stem
+        if program.exists():
+            return program
+        program.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=program.parent) as work:
+            made = Path(work) / source.stem
+            compiler = self.toolchain() / "usr/bin" / COMPILER
+            done = subprocess.run(
+                [compiler, "-static", "-O2", "-Wall", "-Werror", "-o", made, source],
+                capture_output=True, text=True, check=False,
+            )  # fmt: skip
+            if done.returncode:
+                wrong = [line for line in done.stderr.splitlines() if "error" in line] or done.stderr.splitlines()
+                raise UsageError(f"{source.name} does not compile: {'; '.join(wrong[:3])}")
+            made.replace(program)
+        return program
 
     def _part(self, key: str, what: str) -> Any:
         try:

@@ -20,6 +20,7 @@ AT_ONCE = 2
 def unpack(packages: Sequence[Path], tree: Path, merged: bool = True) -> None:
     """Unpack into `tree`, which is emptied before. `merged`: bin, lib and sbin are links into usr."""
     shutil.rmtree(tree, ignore_errors=True)
+    tree.mkdir(parents=True)
     for name in ("bin", "lib", "lib64", "sbin") if merged else ():
         (tree / "usr" / name).mkdir(parents=True, exist_ok=True)
         (tree / name).symlink_to(f"usr/{name}")
