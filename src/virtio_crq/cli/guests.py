@@ -15,6 +15,7 @@ from rich.console import Console
 
 from virtio_crq.cli.guestbench import bench
 from virtio_crq.cli.guesthouse import GuestHouse
+from virtio_crq.cli.guestimage import image
 from virtio_crq.cli.guestplan import BUSYBOX, find_qemu
 from virtio_crq.cli.interruption import terminated_as_interrupted
 from virtio_crq.errors import UsageError
@@ -37,6 +38,7 @@ app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="What real g
 
 
 app.command("bench")(bench)
+app.command("image")(image)
 
 
 @app.command("test")

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A small root file system for guests: the lab's programs, the agent, and a session as its first process."""
+"""A small root file system for guests: the lab's programs, the agent, and a session as its first process.
+
+Its shell is busybox', which prefers its own applets: who wants e2fsprogs' mke2fs says mkfs.ext4 or /usr/sbin/mke2fs.
+"""
 
 import os
 import shutil

@@ -18,7 +18,7 @@ finish() {
     trap '' TERM USR1 USR2
     sync
     umount -a -r 2>/dev/null
-    "$1" -f
+    /bin/busybox "$1" -f # by its path: without /proc the shell finds no applet of its own
 }
 trap 'finish reboot' TERM
 trap 'finish halt' USR1
