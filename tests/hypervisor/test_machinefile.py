@@ -161,3 +161,66 @@ def test_an_unreadable_file_is_one_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.toml")), ids=lambda path: path.name)
 def test_the_examples_are_good(path: Path) -> None:
     read_machine_file(path).definition().validate()
+
+
+GUEST = """\
+[machine]
+name = "lab"
+[partition.vios1]
+memory = "64MiB"
+[partition.web1]
+memory = "512MiB"
+guest = true
+vcpus = 2
+kernel = "6.1"
+initrd = "boot/initrd.img"
+command_line = "quiet"
+[[adapter]]
+client = "web1"
+slot = 2
+server = "vios1"
+boot = false
+"""
+
+
+def test_a_guest_is_read_whole() -> None:
+    machine = parse_machine_file(GUEST, Path("files/m.toml"))
+    (guest,) = machine.guests()
+    assert (guest.name, guest.vcpus, guest.kernel, guest.command_line) == ("web1", 2, "6.1", "quiet")
+    assert guest.initrd == Path("files/boot/initrd.img")
+    assert [row.boot for row in machine.adapters] == [False]
+    definition = machine.definition()
+    assert [row.guest for row in definition.partitions] == [False, True]
+    assert [row.boot for row in definition.adapters] == [False]
+
+
+def test_a_guest_that_serves_gets_no_server_of_ours() -> None:
+    machine = parsed(GUEST.replace("[partition.vios1]\n", "[partition.vios1]\nguest = true\n").replace("64M", "256M"))
+    assert machine.servers() == ()
+    assert [row.name for row in machine.guests()] == ["vios1", "web1"]
+
+
+GUEST_MISTAKES = [
+    ("no guest", "guest = true", "number = 3", "m.toml:16: boot is for guests, and web1 is none"),
+    ("kernel", "[partition.web1]", "vcpus = 1\n[partition.web1]", "m.toml:5: vcpus is for guests; say guest = true"),
+    ("blocks", "512MiB", "300MiB", "m.toml:6: memory '300MiB' of a guest is not a multiple of 256 MiB"),
+    ("too little", "512MiB", "64MiB", "m.toml:6: memory '64MiB' of a guest is not a multiple of 256 MiB"),
+    ("vcpus", "vcpus = 2", "vcpus = 0", "m.toml:8: vcpus 0 is not in 1 to 16"),
+    ("many", "vcpus = 2", "vcpus = 17", "m.toml:8: vcpus 17 is not in 1 to 16"),
+    ("our server", '"64MiB"', '"256MiB"\nguest = true\nworkers = 2', "m.toml:6: workers is for our I/O server, but"),
+    ("late", "[partition.web1]", "[partition.x]\nmemory='4MiB'\n[partition.web1]",
+     "m.toml:18: boot is for guests, and x is none"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right", "message"), [row[1:] for row in GUEST_MISTAKES], ids=[row[0] for row in GUEST_MISTAKES]
+)
+def test_a_mistake_about_a_guest_is_told_with_its_line(wrong: str, right: str, message: str) -> None:
+    text = GUEST.replace(wrong, right)
+    if "[partition.x]" in right:
+        text = text.replace('client = "web1"', 'client = "x"')
+    with pytest.raises(UsageError) as refused:
+        parsed(text)
+    assert message in str(refused.value)
+    assert "\n" not in str(refused.value)
