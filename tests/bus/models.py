@@ -20,6 +20,7 @@ class NotingDevice:
     features: Features = OFFERED
     queue_sizes: tuple[int, ...] = (128, 64)
     config: bytearray = field(default_factory=lambda: bytearray(range(100)))
+    early_config: range = range(0)
     slow: bool = False
     running: bool = False
     queues: dict[int, tuple[QueueSetup, QueueResume | None]] = field(default_factory=dict)

@@ -40,6 +40,7 @@ class Model:
     features: Features = FEATURES
     queue_sizes: tuple[int, ...] = (64,)
     config: bytes = b""
+    early_config: range = range(0)
     hold: bool = False
     twist: Callable[[int, int], tuple[int, int]] | None = None
     served: int = 0

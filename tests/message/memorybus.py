@@ -46,6 +46,7 @@ class RecordingDevice:
     features: Features = OFFERED
     queue_sizes: tuple[int, ...] = (256, 64)
     config: bytearray = field(default_factory=lambda: bytearray(range(64)))
+    early_config: range = range(0)
     slow: bool = False
     pending: bool = False
     negotiated: int | None = None

@@ -7,12 +7,12 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from intruder import DATA, HEADERS, PAGE, QUEUE_SIZE, TABLE, Descriptor, Intruder
+from intruder import DATA, HEADERS, PAGE, QUEUE_SIZE, SPARE, TABLE, Descriptor, Intruder
 
 from virtio_crq.crq import framing
 from virtio_crq.message import codec
 from virtio_crq.message.message import Message, token
-from virtio_crq.virtio import status
+from virtio_crq.virtio import console, status
 from virtio_crq.virtio.deviceid import DeviceId
 from virtio_crq.virtio.features import FEATURE_BLOCKS, INDIRECT_DESC, MANDATORY, RING_RESET, feature_set, to_blocks
 
@@ -33,6 +33,8 @@ class Act:
     do: Callable[[Intruder], None]
     name: str = ""
     features: int = MANDATORY | feature_set(RING_RESET)
+    device: int = 0
+    queue: int = 0
 
     def __str__(self) -> str:
         return f"{self.rule}{'-' + self.name if self.name else ''}"
@@ -494,6 +496,94 @@ _positions_row("count", avail_position=3, num_heads=1, heads=(0,))
 _positions_row("range", avail_position=1, num_heads=1, heads=(QUEUE_SIZE,))
 _positions_row("repeated", avail_position=2, num_heads=2, heads=(1, 1))
 _positions_row("backwards", used_position=1)
+
+
+# --- a console ---
+
+CONSOLE = 2  # its device number
+PORTS = 2
+WITH_PORTS = MANDATORY | feature_set(RING_RESET, console.MULTIPORT)
+
+
+def _console_row(
+    rule: str, clause: str, queue: int, chain: Callable[[Intruder], list[Descriptor]], name: str = ""
+) -> None:
+    def bad_buffer(it: Intruder) -> None:
+        it.describe(*chain(it))
+        it.make_available(0)
+        it.announce(device=CONSOLE, queue=queue)
+
+    ACTS.append(Act(rule, (clause,), RUNNING, STOPPED, bad_buffer, name, WITH_PORTS, CONSOLE, queue))
+
+
+def _both(it: Intruder) -> list[Descriptor]:
+    return [Descriptor(it.base + DATA, 8, NEXT, 1), Descriptor(it.base + DATA, 64, WRITE)]
+
+
+_console_row("console-readable", "CRQ-D-108", console.RECEIVE, _both)
+_console_row("console-readable", "CRQ-D-108", console.CONTROL_RECEIVE, _both, "control")
+_console_row("console-writable", "CRQ-D-108", console.TRANSMIT, _both)
+_console_row("console-writable", "CRQ-D-108", console.CONTROL_TRANSMIT, _both, "control")
+_console_row("console-readable", "CRQ-D-108", console.receive_queue(1), _both, "second-port")
+
+
+def _control(port: int, event: int, length: int = 8) -> Callable[[Intruder], list[Descriptor]]:
+    def message(it: Intruder) -> list[Descriptor]:
+        it.port.write(it.memory + DATA, console.Control(port, event, 1).encode())
+        return [Descriptor(it.base + DATA, length)]
+
+    return message
+
+
+_console_row("control-short", "CRQ-D-109", console.CONTROL_TRANSMIT, _control(0, console.Event.DEVICE_READY, 7))
+_console_row("control-event", "CRQ-D-109", console.CONTROL_TRANSMIT, _control(0, console.Event.PORT_ADD), "direction")
+_console_row("control-event", "CRQ-D-109", console.CONTROL_TRANSMIT, _control(0, 999), "unknown")
+_console_row("control-port", "CRQ-D-109", console.CONTROL_TRANSMIT, _control(PORTS, console.Event.PORT_READY), "next")
+_console_row("control-port", "CRQ-D-109", console.CONTROL_TRANSMIT, _control(1 << 31, console.Event.PORT_OPEN), "far")
+_console_row(
+    "copy-refused",
+    "CRQ-D-43",
+    console.TRANSMIT,
+    lambda it: [Descriptor(it.window - PAGE, 8)],
+    "console-output",
+)
+
+
+def _small_buffer(it: Intruder) -> None:
+    """Four bytes for the messages that DEVICE_READY asks for."""
+    table, available, used = (SPARE + page * PAGE for page in range(3))
+    it.port.write(it.memory + SPARE, bytes(3 * PAGE))
+    mail = console.CONTROL_RECEIVE
+    areas = {"descriptors": it.base + table, "driver_area": it.base + available, "device_area": it.base + used}
+    it.ask(it.queue(index=mail, **areas), CONSOLE)
+    it.port.store64(it.memory + table, it.base + DATA)
+    it.port.store32(it.memory + table + 8, 4)
+    it.port.store16(it.memory + table + 12, WRITE)
+    it.port.release16(it.memory + available + 2, 1)
+    it.announce(1, device=CONSOLE, queue=mail)
+    it.describe(*_control(0, console.Event.DEVICE_READY)(it))
+    it.make_available(0)
+    it.announce(device=CONSOLE, queue=console.CONTROL_TRANSMIT)
+
+
+ACTS.append(
+    Act(
+        *("control-room", ("CRQ-D-109",), RUNNING, STOPPED, _small_buffer, "", WITH_PORTS),
+        *(CONSOLE, console.CONTROL_TRANSMIT),
+    )
+)
+
+
+@act("config-read-only", "CRQ-D-107", name="console")
+def resize_from_the_driver(it: Intruder) -> None:
+    it.negotiate(CONSOLE)
+    refused(it.ask(codec.SetConfig(0, 0, 4, b"\xff" * 4), CONSOLE, may_refuse=True))
+
+
+@act("", "CRQ-D-107", name="emergency")
+def emergency_write_before_anything(it: Intruder) -> None:
+    it.set_status(0, CONSOLE)
+    it.ask(codec.SetConfig(0, console.CONFIG_EMERGENCY_OFFSET, 4, b"!\0\0\0"), CONSOLE)
 
 
 # --- floods ---

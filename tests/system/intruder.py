@@ -27,6 +27,7 @@ from virtio_crq.virtio.features import MANDATORY, RING_RESET, feature_set, to_bl
 PAGE = 4096
 QUEUE_SIZE = 16
 TABLE, AVAILABLE, USED, HEADERS, DATA = (page * PAGE for page in range(5))
+SPARE = 8 * PAGE  # room for another ring
 MAPPED = 16 * PAGE  # from `base`: rings, headers, data; what follows is never mapped
 PATIENCE = 3.0
 
@@ -230,13 +231,13 @@ class Intruder:
         } | changes
         return codec.SetVqueue(**fields)
 
-    def bring_up(self, device: int = 0, features: int = MANDATORY | feature_set(RING_RESET)) -> None:
+    def bring_up(self, device: int = 0, features: int = MANDATORY | feature_set(RING_RESET), queue: int = 0) -> None:
         """Up to DRIVER_OK with empty rings."""
         self.port.write(self.memory + TABLE, bytes(3 * PAGE))
         self.position = self.owed = 0
         self.may_announce = True
         self.negotiate(device, features)
-        self.ask(self.queue(), device)
+        self.ask(self.queue(index=queue), device)
         up = status.ACKNOWLEDGE | status.DRIVER | status.FEATURES_OK | status.DRIVER_OK
         assert self.set_status(up, device) == up
 
@@ -300,6 +301,15 @@ class Intruder:
             self.announce()
             self.until(lambda before=before: self.used() != before, "completion")  # type: ignore[misc]
             self.until(lambda: self.may_announce, "credit")
+
+    def transmit(self, device: int, queue: int) -> None:
+        """A well-behaved piece of console output."""
+        before = self.used()
+        self.port.write(self.memory + DATA, b"here again\n")
+        self.describe(Descriptor(self.base + DATA, 11))
+        self.make_available(0)
+        self.announce(device=device, queue=queue)
+        self.until(lambda: self.used() != before, "completion")
 
     def close(self) -> None:
         self.end.close()

@@ -16,7 +16,7 @@ from runningmachine import RunningMachine
 
 from virtio_crq.hypervisor.attachment import attach
 from virtio_crq.vios.control import ask, socket_path
-from virtio_crq.virtio import status
+from virtio_crq.virtio import console, status
 
 MACHINE = """
 [machine]
@@ -48,6 +48,12 @@ backing = "file:mallory.img"
 client = "mallory"
 target = "second"
 backing = "ram:1M"
+[[map]]
+client = "mallory"
+target = "tty"
+device = "console"
+backing = "log:mallory.log"
+ports = ["agent=log:agent.log"]
 """
 SET_UP, UNDER_LOAD, AFTER_RESTART = "set-up", "under load", "after a restart"
 OTHER_DEVICE = 1
@@ -136,8 +142,12 @@ def prepare(intruder: Intruder, act: Act, phase: str) -> None:
         return
     intruder.hello()
     if act.stage == RUNNING:
-        intruder.bring_up(features=act.features)
         if phase == UNDER_LOAD:
+            intruder.bring_up()
+            intruder.serve_reads(8)
+            intruder.set_status(0)
+        intruder.bring_up(act.device, act.features, act.queue)
+        if phase == UNDER_LOAD and act.device == 0:
             intruder.serve_reads(8)
     elif phase == UNDER_LOAD:
         intruder.bring_up(features=act.features)
@@ -163,11 +173,15 @@ def test_each_act_ends_as_its_clause_says(scene: tuple[str, Scene], act: Act) ->
         if act.ends == LOST:
             intruder.until(lambda: intruder.losses, "loss of the connection")
         elif act.ends == STOPPED:
-            intruder.until(lambda: intruder.status() & status.DEVICE_NEEDS_RESET, "DEVICE_NEEDS_RESET")
+            intruder.until(lambda: intruder.status(act.device) & status.DEVICE_NEEDS_RESET, "DEVICE_NEEDS_RESET")
             intruder.inbox.clear()
             intruder.remap()
-            intruder.bring_up()  # a reset heals it
-            intruder.serve_reads(1)
+            if act.device:
+                intruder.bring_up(act.device, queue=console.TRANSMIT)  # a reset heals it
+                intruder.transmit(act.device, console.TRANSMIT)
+            else:
+                intruder.bring_up()
+                intruder.serve_reads(1)
         elif act.ends == IGNORED and act.stage in (SESSION, RUNNING) and act.rule:
             intruder.bring_up(OTHER_DEVICE)  # the connection stands, and so does every other device
         stage.victim.must_advance()

@@ -12,7 +12,8 @@ import pytest
 from runningmachine import RunningMachine
 
 from virtio_crq.cli.clientpartition import connects
-from virtio_crq.cli.serving import map_entry, places
+from virtio_crq.cli.mapentry import map_entry
+from virtio_crq.cli.serving import places
 from virtio_crq.client.client import Client
 from virtio_crq.errors import PartnerLost, VirtioCrqError
 from virtio_crq.hypervisor.machine import Machine

@@ -22,7 +22,7 @@ def test_entries_keep_the_order_of_the_file_per_client() -> None:
     ("entries", "text"),
     [
         ([MapEntry("a", "x", "null:1M"), MapEntry("a", "x", "ram:1M", where="m.toml:9")], "m.toml:9: map a/x: .*twice"),
-        ([MapEntry("a", "x", "null:1M", device="tape")], "'tape' is not one of block, entropy"),
+        ([MapEntry("a", "x", "null:1M", device="tape")], "'tape' is not one of block, entropy, console"),
         ([MapEntry("a", "x", "", device="entropy", readonly=True)], "cannot be read-only"),
         ([MapEntry("a", "x" * 21, "null:1M")], "at most 20 bytes"),
         ([MapEntry("a", "x/y", "null:1M")], "no '/'"),

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from virtio_crq.client.device import Device
+from virtio_crq.client.device import REQUEST_QUEUE, Device
 from virtio_crq.crq.framing import announcement, parse
 from virtio_crq.errors import DriverFault
 from virtio_crq.message import codec
@@ -62,8 +62,7 @@ class Rings:
 
 def rings_of(device: Device) -> Rings:
     """Of a device that is up."""
-    assert device.setup is not None
-    setup = device.setup
+    _, setup = device.queues[REQUEST_QUEUE]
     return Rings(int(setup.size), setup.descriptors, setup.driver_area, setup.device_area)
 
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from virtio_crq.cli.interruption import terminated_as_interrupted
+from virtio_crq.cli.mapentry import map_entry
 from virtio_crq.cli.processes import ProcessTable, Running
 from virtio_crq.cli.roles import HYPERVISOR, roles
 from virtio_crq.cli.room import check_room
@@ -26,7 +27,8 @@ from virtio_crq.hypervisor.statedirectory import (
     state_directory,
 )
 from virtio_crq.vios.backing import parse_backing
-from virtio_crq.vios.mapping import BLOCK, MapEntry, by_client
+from virtio_crq.vios.consolebacking import parse_ports
+from virtio_crq.vios.mapping import BLOCK, CONSOLE, by_client
 
 FILE_NOTE = "machine-file"  # in the state directory: which file the machine was made from
 RETURN_SECONDS = 0.5  # between looks for a server that was started again by hand
@@ -147,17 +149,16 @@ def show(machine: MachineOption = None, as_json: JsonOption = False) -> None:
 def check_maps(machine: MachineFile) -> None:
     """Refuse mappings that the server would refuse, before anything is started."""
     for server in machine.servers():
-        entries = [
-            MapEntry(row.client, row.target, row.backing, row.readonly, row.device, row.where)
-            for row in machine.maps_of(server.name)
-        ]
+        entries = [map_entry(row) for row in machine.maps_of(server.name)]
         by_client(entries)
         for entry in entries:
-            if entry.device == BLOCK:
-                try:
+            try:
+                if entry.device == BLOCK:
                     parse_backing(entry.backing, machine.path.parent)
-                except UsageError as error:
-                    raise entry.refuse(str(error)) from None
+                elif entry.device == CONSOLE:
+                    parse_ports(entry.backing, entry.ports, machine.path.parent)
+            except UsageError as error:
+                raise entry.refuse(str(error)) from None
 
 
 def _wires(view: dict[str, Any]) -> list[tuple[object, ...]]:

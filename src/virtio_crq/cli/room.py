@@ -2,7 +2,9 @@
 """Whether the windows and the memory of a machine file hold what its mappings need, before anything is started."""
 
 from virtio_crq.cli.clientpartition import MOST_DEVICES
+from virtio_crq.cli.mapentry import map_entry
 from virtio_crq.client.disk import smallest_disk
+from virtio_crq.client.lane import Lane
 from virtio_crq.client.memory import PAGE, whole_pages
 from virtio_crq.crq.client import CrqClient
 from virtio_crq.crq.ring import ring_size
@@ -10,8 +12,8 @@ from virtio_crq.dataplane import driverring, entropydriver
 from virtio_crq.dataplane.ring import footprint
 from virtio_crq.errors import UsageError
 from virtio_crq.hypervisor.machinefile import AdapterRow, MachineFile
-from virtio_crq.vios import blockdevice, entropydevice
-from virtio_crq.vios.mapping import ENTROPY
+from virtio_crq.vios import blockdevice, consoledevice, entropydevice
+from virtio_crq.vios.mapping import BLOCK, CONSOLE, ENTROPY
 from virtio_crq.virtio.block import ID_BYTES
 
 MIB = 1 << 20
@@ -22,29 +24,37 @@ SERVER_DATA = 1 << 18  # bytes for the data of all requests that are served at a
 def check_room(machine: MachineFile) -> None:
     """Refuse an adapter whose ends cannot hold the rings and one request of each device."""
     for row in machine.adapters:
-        kinds = [entry.device for entry in machine.maps_of(row.server) if entry.client == row.client]
-        entropies = kinds.count(ENTROPY)
-        disks = len(kinds) - entropies
-        needs = ((row.client, client_needs(disks, entropies)), (row.server, server_needs(disks, entropies)))
+        entries = [map_entry(entry) for entry in machine.maps_of(row.server) if entry.client == row.client]
+        kinds = [entry.device for entry in entries]
+        counts = kinds.count(BLOCK), kinds.count(ENTROPY)
+        queues = sum(entry.queues for entry in entries if entry.device == CONSOLE)
+        needs = ((row.client, client_needs(*counts, queues)), (row.server, server_needs(*counts, queues)))
         for name, needed in needs:
             _check(machine, row, name, needed, f"the {len(kinds)} devices of {row.client}")
 
 
-def client_needs(disks: int, entropies: int) -> int:
+def client_needs(disks: int, entropies: int, console_queues: int = 0) -> int:
     """Bytes of the client's window and of its memory: its ring, its message area, a queue and a request for each."""
     queue = whole_pages(driverring.footprint(entropydevice.QUEUE_SIZE)[2])
     source = queue + entropydriver.footprint(entropydevice.QUEUE_SIZE)[1]
     room = CrqClient.room(MOST_DEVICES, MOST_DEVICES)
-    return room + disks * smallest_disk(blockdevice.QUEUE_SIZE) + entropies * source
+    return (
+        room
+        + disks * smallest_disk(blockdevice.QUEUE_SIZE)
+        + entropies * source
+        + console_queues * (PAGE + Lane.footprint())
+    )
 
 
-def server_needs(disks: int, entropies: int) -> int:
+def server_needs(disks: int, entropies: int, console_queues: int = 0) -> int:
     """The same of the server: its ring, its page, what it stages for each queue, and room for data."""
     size = blockdevice.QUEUE_SIZE
     disk = whole_pages(footprint(size)[-1]) + whole_pages(size * REQUEST + ID_BYTES)
     source = whole_pages(footprint(entropydevice.QUEUE_SIZE)[-1]) + PAGE * entropydevice.QUEUE_SIZE
-    count = disks + entropies
-    return ring_size(count, count) + PAGE + disks * disk + entropies * source + SERVER_DATA
+    lane = whole_pages(footprint(consoledevice.TRANSMIT_SIZE)[-1]) + PAGE
+    count = disks + entropies + console_queues
+    ring = ring_size(count, count)
+    return ring + PAGE + disks * disk + entropies * source + console_queues * lane + SERVER_DATA
 
 
 def _check(machine: MachineFile, row: AdapterRow, name: str, needed: int, what: str) -> None:

@@ -5,18 +5,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from virtio_crq.cli.mapentry import map_entry
 from virtio_crq.crq.server import CrqServer
 from virtio_crq.dataplane.link import Link
 from virtio_crq.errors import UsageError
 from virtio_crq.hypervisor.attachment import attach
 from virtio_crq.hypervisor.definition import unit_address
-from virtio_crq.hypervisor.machinefile import AdapterRow, MachineFile, MapRow
+from virtio_crq.hypervisor.machinefile import AdapterRow, MachineFile
 from virtio_crq.message.backend import BackEnd
 from virtio_crq.message.bus import Bus
 from virtio_crq.papr.devicetree import max_copy, parse
 from virtio_crq.platform.partition import AdapterNode, Arena, BusAddress, Partition
 from virtio_crq.vios.adapter import AdapterPlace, Connect, Connection, MakeLink, OnControl
-from virtio_crq.vios.mapping import MapEntry
 from virtio_crq.vios.ringdevice import OnFault
 from virtio_crq.vios.server import Server, Settings
 
@@ -45,6 +45,8 @@ def open_server(
                 polling=polling,
                 fetch=fetch,
                 record=state / f"vios-{name}.write-through",
+                ports=state / f"vios-{name}.open-ports",
+                links=state,
             ),
         )
         try:
@@ -53,10 +55,6 @@ def open_server(
             server.close()
     finally:
         partition.close()
-
-
-def map_entry(row: MapRow) -> MapEntry:
-    return MapEntry(row.client, row.target, row.backing, row.readonly, row.device, row.where)
 
 
 def places(machine: MachineFile, name: str, partition: Partition) -> list[tuple[AdapterPlace, Connect]]:

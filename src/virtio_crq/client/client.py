@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import Any
 
 from virtio_crq.client.connection import Connect, Connection, State
+from virtio_crq.client.console import Console
 from virtio_crq.client.device import Options
 from virtio_crq.client.disk import Disk
 from virtio_crq.client.entropy import Entropy
@@ -86,6 +87,13 @@ class Client:
             if isinstance(device, Entropy):
                 return device
         raise UsageError("this client has no entropy device")
+
+    def console(self) -> Console:
+        """The first console."""
+        for device in self._devices():
+            if isinstance(device, Console):
+                return device
+        raise UsageError("this client has no console")
 
     def _devices(self) -> list[Any]:
         return [device for connection in self.connections for device in connection.devices.values()]

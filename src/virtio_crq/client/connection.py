@@ -11,6 +11,7 @@ from collections.abc import Callable
 from enum import Enum
 from functools import partial
 
+from virtio_crq.client.console import Console
 from virtio_crq.client.device import Device, Options, Site
 from virtio_crq.client.disk import Disk
 from virtio_crq.client.entropy import Entropy
@@ -88,9 +89,7 @@ class Connection:
 
     def _eager(self, device: Device) -> bool:
         """Its ring could not announce, or the platform was busy: try at each turn."""
-        ring = device.ring
-        blocked = ring is not None and bool(ring.pending and ring.credit)
-        return blocked or device.busy
+        return device.blocked or device.busy
 
     def _serve(self, device: Device) -> None:
         before = device.broken
@@ -104,12 +103,12 @@ class Connection:
 
     def _announced(self, kind: int, device: int, queue: int, position: int, credit: int) -> None:
         known = self.devices.get(device)
-        if known is None or queue != 0 or known.ring is None or kind not in (USED, CREDIT):
+        if known is None or queue not in known.queues or kind not in (USED, CREDIT):
             self.refusals["announcement-queue"] += 1
             return
         self._dirty.add(device)
         try:
-            known.announced(kind, position, credit)
+            known.announced(kind, queue, position, credit)
         except DeviceFault as fault:
             # CRQ-F-19: the connection cannot be trusted, the data can: all devices are resumed in the next session.
             self.refusals[fault.rule] += 1
@@ -120,7 +119,7 @@ class Connection:
         self.failure = None
         self.unusable = {}
         self._returned = set()
-        self._run(self._start_devices())
+        self.run(self._start_devices())
 
     def _failed(self, error: Exception) -> None:
         self.failure = error
@@ -182,6 +181,8 @@ class Connection:
             return Disk(self._site, description, self._submitted, self._wait)
         if description.device_id == DeviceId.ENTROPY:
             return Entropy(self._site, description, self._submitted, self._wait)
+        if description.device_id == DeviceId.CONSOLE:
+            return Console(self._site, description, self._submitted, self._wait)
         return None
 
     def _unnamed(self) -> list[Disk]:
@@ -208,7 +209,7 @@ class Connection:
             if number in self._rereading:
                 self._rereading[number] = True  # once more after the reading under way, however often it changed
             else:
-                self._run(self._reread(device))
+                self.run(self._reread(device))
 
     def _reread(self, device: Device) -> Conversation[None]:
         try:
@@ -233,9 +234,10 @@ class Connection:
         """The server must let go of a broken device's memory, too."""
         error = device.broken
         self.refusals[_rule(error)] += 1
-        self._run(device.let_go())
+        self.run(device.let_go())
 
-    def _run(self, conversation: Conversation[None]) -> None:
+    def run(self, conversation: Conversation[None]) -> None:
+        """Have a conversation with the server; what it raises is in `failure`."""
         self._front_end.start(conversation).when_done(self._ran)
 
     def _ran(self, outcome: Outcome[None]) -> None:

@@ -4,7 +4,7 @@
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from virtio_crq.client.memory import Memory
+from virtio_crq.client.memory import Area, Memory, whole_pages
 from virtio_crq.dataplane.driverring import DriverRing, footprint
 from virtio_crq.errors import DeviceFault, PartnerLost, PlatformError, VirtioCrqError
 from virtio_crq.message import conversations
@@ -43,7 +43,7 @@ class Site:
 
 
 class Device:
-    """Common to all device types: one request queue, negotiation, announcements, suspend and resume.
+    """Common to all device types: queues, negotiation, announcements, suspend and resume. Most have one queue.
 
     `broken` is the end: whatever was and will be asked of the device fails with it, and its ring is never used again.
     """
@@ -57,21 +57,30 @@ class Device:
         self.description = description
         self.features = 0
         self.broken: VirtioCrqError | None = None
-        self.ring: DriverRing | None = None
-        self.setup: QueueSetup | None = None
+        self.ring: DriverRing | None = None  # of the first queue
+        self.queues: dict[int, tuple[DriverRing, QueueSetup]] = {}
         self._letting_go = False
 
     def bring_up(self) -> Conversation[None]:
         """From reset to DRIVER_OK (virtio 1.4 §3.1.1)."""
+        yield from self.negotiate()
+        self.ring, setup = self.build_queue(REQUEST_QUEUE)
+        self.build(self.ring)
+        self.queues[REQUEST_QUEUE] = self.ring, setup
+        yield from self.start()
+
+    def negotiate(self) -> Conversation[None]:
+        """From reset to FEATURES_OK, with the configuration read."""
         options = self.site.options
         wanted = self.wanted | bits.MANDATORY | bits.feature_set(bits.RING_RESET)
         wanted |= bits.feature_set(bits.INDIRECT_DESC) if options.indirect else 0
         wanted |= bits.feature_set(bits.EVENT_IDX) if options.event_idx else 0
         self.features = yield from conversations.negotiate(self.number, wanted)
         yield from self.configure()
-        self.ring, self.setup = self._build_ring()
-        self.build(self.ring)
-        yield from conversations.start_queues(self.number, {REQUEST_QUEUE: self.setup})
+
+    def start(self) -> Conversation[None]:
+        """Enable the queues and say DRIVER_OK."""
+        yield from conversations.start_queues(self.number, {index: setup for index, (_, setup) in self.queues.items()})
 
     def configure(self) -> Conversation[None]:
         """Read the configuration; between FEATURES_OK and the queues."""
@@ -80,48 +89,57 @@ class Device:
     def build(self, ring: DriverRing) -> None:
         """Make the driver over its ring."""
 
-    def _build_ring(self) -> tuple[DriverRing, QueueSetup]:
-        offered = self.description.queue_sizes[REQUEST_QUEUE] if self.description.queue_sizes else 0
-        if offered < 1:
-            raise DeviceFault("queue-missing", f"device {self.number} offers no request queue")
-        options = self.site.options
-        size = 1 << (min(offered, 4 * options.depth).bit_length() - 1)
+    def build_queue(self, index: int) -> tuple[DriverRing, QueueSetup]:
+        """An empty ring for one of the device's queues, mapped."""
+        offered = self.description.queue_sizes
+        if index >= len(offered):
+            raise DeviceFault("queue-missing", f"device {self.number} offers no queue {index}")
+        size = 1 << (min(offered[index], 4 * self.site.options.depth).bit_length() - 1)
         available, used, length = footprint(size)
-        area = self.site.memory.take(length, length, f"the queue of device {self.number}")
+        area = self.mapped(length, f"a queue of device {self.number}")
+        indirect = bits.has(self.features, bits.INDIRECT_DESC)
+        event_idx = bits.has(self.features, bits.EVENT_IDX)
+        ring = DriverRing(self.site.port, area.offset, size, indirect, event_idx, self.number, index)
+        return ring, QueueSetup(QueueSize(size), area.bus, area.bus + available, area.bus + used)
+
+    def mapped(self, length: int, purpose: str) -> Area:
+        """Memory that the device may read and write from now on."""
+        area = self.site.memory.take(length, length, purpose)
         for _try in range(BUSY_TRIES):
-            code = self.site.port.map(area.bus, area.offset, (length + 4095) // 4096 * 4096, RING_ACCESS)
+            code = self.site.port.map(area.bus, area.offset, whole_pages(length), RING_ACCESS)
             if code <= 0:
                 break
         if code:
-            raise PlatformError("map", code, f"the queue of device {self.number}")
-        indirect = bits.has(self.features, bits.INDIRECT_DESC)
-        event_idx = bits.has(self.features, bits.EVENT_IDX)
-        ring = DriverRing(self.site.port, area.offset, size, indirect, event_idx, self.number, REQUEST_QUEUE)
-        return ring, QueueSetup(QueueSize(size), area.bus, area.bus + available, area.bus + used)
+            raise PlatformError("map", code, purpose)
+        return area
 
-    def announced(self, kind: int, position: int, credit: int) -> None:
-        """An announcement for the request queue came. DeviceFault when it breaks the rules of announcements."""
-        if self.ring is None or self.broken is not None:
+    def announced(self, kind: int, queue: int, position: int, credit: int) -> None:
+        """An announcement for one of the queues came. DeviceFault when it breaks the rules of announcements."""
+        if queue not in self.queues or self.broken is not None:
             return
+        ring, _ = self.queues[queue]
         if kind == USED:
-            self.ring.used_told(position, credit)
+            ring.used_told(position, credit)
         else:
-            self.ring.credit_returned()
+            ring.credit_returned()
 
     def serve(self) -> None:
         """Complete what has ended, start what waits, announce what is due."""
         if self.broken is not None and self._letting_go:
             self._letting_go = not self.take_back()
-        if self.ring is None or self.broken is not None:
+        if not self.queues or self.broken is not None:
             return
+        rings = [ring for ring, _ in self.queues.values()]
         try:
             while True:
                 self.reap()
                 self.fill()
-                self.ring.publish()
-                if not self.ring.rearm():
+                for ring in rings:
+                    ring.publish()
+                if not sum(ring.rearm() for ring in rings):
                     break
-            self.ring.settle(self.site.channel)
+            for ring in rings:
+                ring.settle(self.site.channel)
         except (DeviceFault, PlatformError) as fault:
             self.break_off(fault)
 
@@ -131,30 +149,35 @@ class Device:
 
     def suspend(self) -> None:
         """The server is gone. Requests in flight stay; what it had completed is taken now."""
-        if self.ring is None or self.broken is not None:
+        if not self.queues or self.broken is not None:
             return
         try:
             self.reap()
-            self.ring.suspend()
+            for ring, _ in self.queues.values():
+                ring.suspend()
         except (DeviceFault, PlatformError) as fault:
             self.break_off(fault)
 
     def resume(self) -> Conversation[None]:
-        """The server is back: the same device must take over the queue and the requests in flight."""
-        if self.ring is None or self.setup is None or self.broken is not None:
+        """The server is back: the same device must take over the queues and the requests in flight."""
+        if not self.queues or self.broken is not None:
             return
-        position, used, heads = self.ring.suspend()
-        state = QueueResume(RingPosition(position), RingPosition(used), tuple(DescriptorIndex(head) for head in heads))
         yield from conversations.resume(
-            self.number,
-            self.description.device_id,
-            self.identity,
-            self.features,
-            {REQUEST_QUEUE: (self.setup, state)},
+            self.number, self.description.device_id, self.identity, self.features, self._standing()
         )
-        self.ring.resume()
+        for ring, _ in self.queues.values():
+            ring.resume()
         yield from self.config_changed()
         self.serve()
+
+    def _standing(self) -> dict[int, tuple[QueueSetup, QueueResume]]:
+        """How far each queue had come."""
+        found = {}
+        for index, (ring, setup) in self.queues.items():
+            position, used, heads = ring.suspend()
+            in_flight = tuple(DescriptorIndex(head) for head in heads)
+            found[index] = setup, QueueResume(RingPosition(position), RingPosition(used), in_flight)
+        return found
 
     def config_changed(self) -> Conversation[None]:
         """The configuration may be another one."""
@@ -174,8 +197,9 @@ class Device:
         # Without a session the server has reset it already: what remains is done here (CRQ-F-25).
         with suppress(PartnerLost):
             yield from conversations.reset_device(self.number)
-        if self.ring is not None:
-            self.ring.reset()
+        if self.queues:
+            for ring, _ in self.queues.values():
+                ring.reset()
             self.forget()
             self._letting_go = True
             self.serve()
@@ -186,6 +210,11 @@ class Device:
     def take_back(self) -> bool:
         """Unmap what is left; False when the platform was too busy for some of it."""
         return True
+
+    @property
+    def blocked(self) -> bool:
+        """A ring could not announce what is due."""
+        return any(ring.pending and ring.credit for ring, _ in self.queues.values())
 
     @property
     def busy(self) -> bool:

@@ -303,16 +303,17 @@ class DriverRing:
     def suspend(self) -> tuple[int, int, list[int]]:
         """The device is gone: (available position, used position, heads in flight) for its return.
 
-        Call it after the last `collect()`: what the device had completed is not asked for again.
+        Call it after the last `collect()`: what the device had completed is not asked for again. What was not announced
+        yet is not in flight: the device has never seen it, and hears of it by an announcement (CRQ-F-44).
         """
         self.publish()
-        self.announced = self.published
         self.pending = 0
         self.credit = 0
         self.owed = 0
         self.seen = self.last_used
         self.told = self.last_used
-        return int(self.published), int(self.last_used), self.heads()
+        unseen = (self.published - self.announced) & MASK
+        return int(self.announced), int(self.last_used), self.heads()[: self.in_flight - unseen]
 
     def resume(self) -> None:
         """The device is back and took over what `suspend` told; requests made meanwhile are due."""

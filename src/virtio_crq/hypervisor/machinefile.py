@@ -4,7 +4,7 @@
 [machine]           name, profile, weak_copies, prices         the console's view
 [partition.NAME]    memory, number; guest, vcpus, kernel, initrd, command_line for a real kernel
 [[adapter]]         client, slot, server, server_slot, window, node, boot
-[[map]]             client, target, backing, readonly, device, server         the I/O server's view
+[[map]]             client, target, backing, readonly, device, ports, server  the I/O server's view
 """
 
 import difflib
@@ -41,7 +41,7 @@ LAST_PARTITION = (1 << 20) - 1
 
 _SIZE = re.compile(r"(\d+)\s*(K|M|G)?i?B?")
 _UNITS = {"": 1, "K": 1 << 10, "M": MIB, "G": GIB}
-_TYPES = {str: "a string", int: "a whole number", bool: "true or false", dict: "a table", list: "an array of tables"}
+_TYPES = {str: "a string", int: "a whole number", bool: "true or false", dict: "a table", list: "an array"}
 _KEYS: dict[str, dict[str, type]] = {
     "machine": {"name": str, "profile": str, "weak_copies": int, "prices": dict},
     "prices": {"call_ns": int, "kib_ns": int},
@@ -66,7 +66,15 @@ _KEYS: dict[str, dict[str, type]] = {
         "node": str,
         "boot": bool,
     },
-    "map": {"client": str, "target": str, "backing": str, "readonly": bool, "device": str, "server": str},
+    "map": {
+        "client": str,
+        "target": str,
+        "backing": str,
+        "readonly": bool,
+        "device": str,
+        "server": str,
+        "ports": list,
+    },
 }
 _TOP: dict[str, type] = {"machine": dict, "partition": dict, "adapter": list, "map": list}
 _REQUIRED = {
@@ -118,6 +126,7 @@ class MapRow:
     device: str
     server: str
     where: str
+    ports: tuple[str, ...] = ()  # of a console, beyond its first
 
 
 @dataclass(frozen=True)
@@ -347,10 +356,16 @@ class _Reader:
             rows.append(
                 MapRow(
                     *(client, target, table["backing"], table.get("readonly", False), table.get("device", "block")),
-                    *(server, where),
+                    *(server, where, self._ports(table.get("ports", []), index)),
                 )
             )
         return tuple(rows)
+
+    def _ports(self, ports: list[Any], index: int) -> tuple[str, ...]:
+        for port in ports:
+            if not isinstance(port, str):
+                raise self.refuse(f'ports are strings such as "agent=socket:PATH", not {port!r}', "map", index, "ports")
+        return tuple(ports)
 
     def _server_of(self, table: dict[str, Any], adapters: tuple[AdapterRow, ...], index: int) -> str:
         client = table["client"]

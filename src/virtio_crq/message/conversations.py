@@ -9,7 +9,7 @@ from virtio_crq.message.codec import CONFIG_PIECE, MAX_MESSAGE_MIN, ResumeOutcom
 from virtio_crq.message.device import QueueResume, QueueSetup
 from virtio_crq.message.frontend import Conversation
 from virtio_crq.virtio import status as bits
-from virtio_crq.virtio.deviceid import REPEATABLE, device_name
+from virtio_crq.virtio.deviceid import RESUMABLE, device_name
 from virtio_crq.virtio.features import FEATURE_BLOCKS, MANDATORY, from_blocks, to_blocks
 from virtio_crq.virtio.splitring import valid_size
 from virtio_crq.virtio.status import describe as describe_status
@@ -170,9 +170,9 @@ def resume(
 
     the driver then has to see DEVICE_NEEDS_RESET and nothing may be replayed (CRQ-F-34).
     """
-    if device_id not in REPEATABLE:
+    if device_id not in RESUMABLE:
         raise DeviceFault(
-            "resume-type", f"requests to a {device_name(device_id)} device may not be repeated (CRQ-F-35)"
+            "resume-type", f"nothing says what becomes of requests to a {device_name(device_id)} device (CRQ-F-35)"
         )
     blocks = to_blocks(features)
     resumed: codec.DeviceResumed = yield device, codec.ResumeDevice(device_id, len(blocks), identity, blocks)

@@ -126,7 +126,10 @@ class ServedDevice:
         return codec.Config(self.generation, request.offset, request.length, data)
 
     def set_config(self, request: codec.SetConfig) -> Body:
-        if self.machine.state in (State.RESET, State.ACKNOWLEDGED):
+        early = self.model.early_config
+        written = range(request.offset, request.offset + request.length)
+        always = bool(early) and written.start in early and written.stop <= early.stop
+        if self.machine.state in (State.RESET, State.ACKNOWLEDGED) and not always:
             raise DriverFault("config-state", f"SET_CONFIG while {self.machine.state.value}")
         self._check_config_range(request.offset, request.length)
         # A generation that is not current is no reason to reject: drivers assume that writes succeed (CRQ-D-55).

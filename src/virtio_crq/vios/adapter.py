@@ -12,6 +12,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from virtio_crq.dataplane.link import Link
@@ -20,17 +21,18 @@ from virtio_crq.message.backend import BackEnd
 from virtio_crq.message.bus import Bus
 from virtio_crq.vios.backing import Backing
 from virtio_crq.vios.blockdevice import BlockDevice
+from virtio_crq.vios.consoledevice import ConsoleDevice
 from virtio_crq.vios.entropydevice import EntropyDevice
-from virtio_crq.vios.lsmap import AdapterView, TargetView
+from virtio_crq.vios.lsmap import AdapterView, PortView, TargetView
 from virtio_crq.vios.mapping import MapEntry
 from virtio_crq.vios.ringdevice import OnFault
-from virtio_crq.virtio import block, status
+from virtio_crq.virtio import block, console, status
 from virtio_crq.virtio.deviceid import DeviceId
 from virtio_crq.virtio.features import NAMES, bits_of
 
 CLOSED, WAITING, OPEN, FAILED = "closed", "waiting for client", "open", "failed"
 log = logging.getLogger("virtio_crq.vios")
-ServedDevice = BlockDevice | EntropyDevice
+ServedDevice = BlockDevice | EntropyDevice | ConsoleDevice
 
 
 class Connection(Protocol):
@@ -71,7 +73,7 @@ class AdapterPlace:
 
 @dataclass(frozen=True)
 class Target:
-    """A map entry with the device made for it, and its backing unless it is an entropy device."""
+    """A map entry with the device made for it, and the backing of a block device."""
 
     entry: MapEntry
     device: ServedDevice
@@ -99,6 +101,7 @@ class Adapter:
         self._link.on_failure = self._fail
         for number, target in enumerate(targets):
             target.device.bind(number, self._link, self._connection.window, self._on_fault, fetch)
+            target.device.on_config = partial(self._config_changed, number)
 
     def start(self, worker: Worker) -> None:
         """Be reachable from now on, served by `worker`."""
@@ -178,6 +181,9 @@ class Adapter:
         else:
             self._back_end.count(device, rule)
 
+    def _config_changed(self, number: int) -> None:
+        self._back_end.config_changed(number)
+
     def _rescan(self) -> list[str]:
         changed = []
         for number, target in enumerate(self.targets):
@@ -193,7 +199,7 @@ class Adapter:
         negotiated = self._back_end.driver_features(number)
         return TargetView(
             target=target.entry.target,
-            backing=str(target.backing.spec) if target.backing else "kernel generator",
+            backing=_backing(target),
             device=target.entry.device,
             size=target.backing.size if target.backing else 0,
             readonly=target.entry.readonly,
@@ -204,6 +210,8 @@ class Adapter:
             queues=device.queues(),
             counters=device.counters(),
             refused=dict(self._back_end.refused_by(number)),
+            ports=_ports(device) if isinstance(device, ConsoleDevice) else (),
+            number=number,
         )
 
 
@@ -212,6 +220,23 @@ def _copy(counts: Mapping[str, int]) -> Counter[str]:
     return Counter(dict(counts))
 
 
+def _backing(target: Target) -> str:
+    if target.backing:
+        return str(target.backing.spec)
+    return target.entry.backing if isinstance(target.device, ConsoleDevice) else "kernel generator"
+
+
+def _ports(device: ConsoleDevice) -> tuple[PortView, ...]:
+    return tuple(
+        PortView(name, terminal.kind, terminal.path, terminal.connected, terminal.size)
+        for name, terminal in zip(device.names, device.terminals, strict=True)
+    )
+
+
 def _feature_names(device_id: DeviceId, features: int) -> tuple[str, ...]:
-    own: Mapping[int, str] = block.FEATURE_NAMES if device_id == DeviceId.BLOCK else {}
+    names: Mapping[int, Mapping[int, str]] = {
+        DeviceId.BLOCK: block.FEATURE_NAMES,
+        DeviceId.CONSOLE: console.FEATURE_NAMES,
+    }
+    own = names.get(device_id, {})
     return tuple(own.get(bit) or NAMES.get(bit) or f"bit {bit}" for bit in bits_of(features))

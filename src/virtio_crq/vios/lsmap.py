@@ -21,6 +21,17 @@ class QueueView:
 
 
 @dataclass(frozen=True)
+class PortView:
+    """One port of a console: where people find it, and whether somebody is there. Port 0 has no name."""
+
+    name: str
+    kind: str
+    path: str
+    connected: bool
+    size: tuple[int, int]  # columns and rows; zeroes when nobody said
+
+
+@dataclass(frozen=True)
 class TargetView:
     """One virtual target device (VTD)."""
 
@@ -36,6 +47,8 @@ class TargetView:
     queues: Sequence[QueueView] = ()
     counters: Mapping[str, int] = field(default_factory=dict)
     refused: Mapping[str, int] = field(default_factory=dict)
+    ports: Sequence[PortView] = ()
+    number: int = 0
 
 
 @dataclass(frozen=True)
@@ -95,6 +108,11 @@ def _target_pairs(target: Mapping[str, Any]) -> list[tuple[str, str]]:
     if target["write_cache"]:
         pairs.append(("Write cache", target["write_cache"]))
     pairs.append(("Features", " ".join(target["features"]) or "not negotiated"))
+    for index, port in enumerate(target.get("ports", ())):
+        there = "attached" if port["connected"] else "nobody attached"
+        size = "{} columns, {} rows".format(*port["size"]) if any(port["size"]) else ""
+        words = [port["name"], f"{port['kind']} {port['path']}", there, size]
+        pairs.append((f"Port {index}", ", ".join(word for word in words if word)))
     for queue in target["queues"]:
         state = "" if queue["enabled"] else ", off"
         text = f"size {queue['size']}, in flight {queue['in_flight']}, requests {queue['requests']}{state}"

@@ -6,13 +6,17 @@ from dataclasses import dataclass
 from typing import NewType
 
 from virtio_crq.errors import UsageError
+from virtio_crq.virtio.console import queue_count
 
 BLOCK = "block"
 ENTROPY = "entropy"
-DEVICE_TYPES = (BLOCK, ENTROPY)
-# Every device's queue has its credits in both rings (2 entries, and 1 for the device, and 16: CRQ-F-18), and the
-# ring of our client is one page: 256 entries.
+CONSOLE = "console"
+DEVICE_TYPES = (BLOCK, ENTROPY, CONSOLE)
+# Every queue has its credits in both rings (2 entries, and 1 for each device, and 16: CRQ-F-18), and the ring of our
+# client is one page: 256 entries.
 MOST_TARGETS = 64
+MOST_ENTRIES = 256
+SPARE_ENTRIES = 16
 LONGEST_TARGET = 20  # a disk tells its name by GET_ID, which has 20 bytes (virtio 1.4 §5.2.6)
 
 DeviceNumber = NewType("DeviceNumber", int)
@@ -28,6 +32,12 @@ class MapEntry:
     readonly: bool = False
     device: str = BLOCK
     where: str = ""
+    ports: tuple[str, ...] = ()  # of a console, beyond its first: NAME=BACKING
+
+    @property
+    def queues(self) -> int:
+        """How many queues the device has."""
+        return queue_count(1 + len(self.ports)) if self.device == CONSOLE else 1
 
     def refuse(self, why: str) -> UsageError:
         """The one-line error for this entry."""
@@ -54,6 +64,9 @@ def by_client(entries: Iterable[MapEntry]) -> Mapping[str, ClientMap]:
         mine.append(entry)
         if len(mine) > MOST_TARGETS:
             raise entry.refuse(f"a client has at most {MOST_TARGETS} targets")
+        queues = sum(other.queues for other in mine)
+        if 2 * queues + len(mine) + SPARE_ENTRIES > MOST_ENTRIES:
+            raise entry.refuse(f"{queues} queues are more than a client's ring has room for; give consoles fewer ports")
     return {client: ClientMap(client, tuple(mine)) for client, mine in grouped.items()}
 
 
@@ -66,3 +79,7 @@ def _check(entry: MapEntry) -> None:
         raise entry.refuse(f"device {entry.device!r} is not one of {', '.join(DEVICE_TYPES)}")
     if entry.device == ENTROPY and entry.readonly:
         raise entry.refuse("an entropy device cannot be read-only")
+    if entry.device == CONSOLE and entry.readonly:
+        raise entry.refuse("a console cannot be read-only")
+    if entry.device != CONSOLE and entry.ports:
+        raise entry.refuse("only a console has ports")

@@ -54,6 +54,7 @@ class RingDevice:
 
     device_id: int
     vendor_id = VENDOR
+    early_config = range(0)
 
     def __init__(self, identity: bytes, features: Features, services: Sequence[Service], queue_size: int) -> None:
         self.identity = identity
@@ -66,6 +67,7 @@ class RingDevice:
         self._host: QueueHost | None = None
         self._window = 0
         self._on_fault: OnFault = lambda device, queue, rule, detail: None
+        self.on_config: Callable[[], None] = lambda: None  # to be called when the configuration changed by itself
         self._driving = False
         self._enabled: dict[QueueIndex, tuple[QueueSetup, QueueResume | None]] = {}
         self._open: set[QueueIndex] = set()

@@ -22,11 +22,15 @@ from virtio_crq.vios.backing import (
 )
 from virtio_crq.vios.blockdevice import BlockDevice
 from virtio_crq.vios.cacherecord import CacheRecord
+from virtio_crq.vios.consolebacking import open_terminals, parse_ports
+from virtio_crq.vios.consoledevice import ConsoleDevice
 from virtio_crq.vios.control import Command, ControlSocket
 from virtio_crq.vios.entropydevice import EntropyDevice
 from virtio_crq.vios.lock import Clock, SystemClock
 from virtio_crq.vios.lsmap import to_json
-from virtio_crq.vios.mapping import ENTROPY, MapEntry, by_client
+from virtio_crq.vios.mapping import BLOCK, CONSOLE, MapEntry, by_client
+from virtio_crq.vios.namerecord import NameRecord
+from virtio_crq.vios.watch import Watch
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,8 @@ class Settings:
     polling: int | None = 50
     fetch: str = "batched"
     record: Path | None = None  # where to remember which drivers turned their write cache off
+    ports: Path | None = None  # where to remember which ports of consoles drivers opened
+    links: Path | None = None  # where the stable names of ptys stand
 
 
 class Server:
@@ -54,7 +60,10 @@ class Server:
         entries = list(entries)
         _refuse_strangers(entries, {place.client for place, _ in adapters})
         self._record = CacheRecord(settings.record)
-        self._backings: list[Backing] = []
+        self._ports = NameRecord(settings.ports)
+        self._settings = settings
+        self._watch = Watch()
+        self._backings: list[Backing | ConsoleDevice] = []
         self._workers: list[Worker] = []
         self._end: Callable[[], object] = lambda: None
         self.adapters: list[Adapter] = []
@@ -107,11 +116,12 @@ class Server:
             worker.stop()
         for backing in self._backings:
             backing.close()
+        self._watch.close()
         self.adapters, self._workers, self._backings = [], [], []
 
     def _make_targets(self, entries: Sequence[MapEntry], base: Path, clock: Clock) -> Mapping[str, tuple[Target, ...]]:
         grouped = by_client(entries)
-        specs = {id(entry): _parse(entry, base) for entry in entries if entry.device != ENTROPY}
+        specs = {id(entry): _parse(entry, base) for entry in entries if entry.device == BLOCK}
         refuse_shared_images([(specs[id(entry)], entry.readonly) for entry in entries if id(entry) in specs])
         return {
             client: tuple(self._make_target(entry, specs.get(id(entry)), clock) for entry in mine.entries)
@@ -120,6 +130,8 @@ class Server:
 
     def _make_target(self, entry: MapEntry, spec: BackingSpec | None, clock: Clock) -> Target:
         name = f"{entry.client}/{entry.target}"
+        if entry.device == CONSOLE:
+            return Target(entry, self._make_console(entry, name), None)
         if spec is None:
             return Target(entry, EntropyDevice(hashlib.sha256(name.encode()).digest()[:IDENTITY_BYTES]), None)
         try:
@@ -129,6 +141,18 @@ class Server:
         self._backings.append(backing)
         device = BlockDevice(name, backing.identity(name), backing.store, readonly=entry.readonly, record=self._record)
         return Target(entry, device, backing)
+
+    def _make_console(self, entry: MapEntry, name: str) -> ConsoleDevice:
+        try:
+            specs = parse_ports(entry.backing, entry.ports, self._settings.base)
+            terminals = open_terminals(specs, self._settings.links, f"{entry.client}:{entry.target}", self._watch)
+        except UsageError as error:
+            raise entry.refuse(str(error)) from error
+        said = "\0".join([name, *map(str, specs)])
+        identity = hashlib.sha256(said.encode()).digest()[:IDENTITY_BYTES]
+        device = ConsoleDevice(name, identity, [spec.name for spec in specs], terminals, self._ports)
+        self._backings.append(device)
+        return device
 
     def _lsmap(self, request: Mapping[str, Any]) -> Any:
         return to_json([adapter.view() for adapter in self.adapters])

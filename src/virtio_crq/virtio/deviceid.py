@@ -17,8 +17,9 @@ class DeviceId(IntEnum):
     FS = 26
 
 
-# Types whose requests may be done twice without anybody noticing: what a transport may replay after a loss.
-REPEATABLE = frozenset({DeviceId.BLOCK, DeviceId.ENTROPY})
+# Types that a transport may resume after a loss. Block and entropy requests may be done twice without anybody noticing;
+# what a console was putting out is not put out again, and what it was to take in had not come.
+RESUMABLE = frozenset({DeviceId.BLOCK, DeviceId.ENTROPY, DeviceId.CONSOLE})
 
 
 def device_name(device_id: int) -> str:

@@ -82,6 +82,10 @@ class Model:
     # -- what the transport asks
 
     @property
+    def early_config(self) -> range:
+        return range(0)
+
+    @property
     def config_size(self) -> int:
         return len(self.config)
 
