@@ -30,6 +30,7 @@ def root(tmp_path: Path) -> Path:
             "modules": "kernel/modules",
             "packages": [PACKAGE],
         },
+        "kernel-7.2": {"release": "7.2.9", "vmlinux": "kernel/vmlinux", "modules": "kernel/modules", "packages": []},
         "transport-6.1": {"path": "module/virtio_crq.ko"},
         "userland": {"path": "programs"},
     }
@@ -44,7 +45,7 @@ def test_a_lab_says_where_everything_is(root: Path) -> None:
     assert (kernel.vmlinux, kernel.modules) == (root / "kernel/vmlinux", root / "kernel/modules")
     assert kernel.transport == root / "module/virtio_crq.ko"
     assert kernel.packages[0].version == "6.1.176-1"
-    assert lab.kernels() == ("6.1",)
+    assert lab.kernels() == ("6.1", "7.2")
     assert lab.userland() == root / "programs"
 
 
@@ -61,6 +62,8 @@ def test_what_is_missing_is_one_line_that_says_what_to_do(root: Path) -> None:
         Lab.open(root).kernel("6.12")
     with pytest.raises(UsageError, match=r"no kernel '5\.10': the lab has 6\.1, 6\.12, 7\.2"):
         Lab.open(root).kernel("5.10")
+    with pytest.raises(UsageError, match=r"no module virtio_crq for kernel 7\.2: run \./lab again"):
+        Lab.open(root).kernel("7.2")
     (root / "module/virtio_crq.ko").unlink()
     with pytest.raises(UsageError, match=r"virtio_crq\.ko is gone: run \./lab again"):
         Lab.open(root).kernel("6.1")

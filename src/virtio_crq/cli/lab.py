@@ -57,6 +57,8 @@ def lab(
       virtio-crq lab --lint
       virtio-crq lab --qemu /opt/qemu/bin/qemu-system-ppc64 --kernel 6.12=/srv/kernel
     """
+    if not (source / "Kbuild").is_file():
+        raise UsageError(f"no module in {source}: run this in a clone of the project, or name its folder by --source")
     root = lab_directory()
     report = LabReport()
     with terminated_as_interrupted(), report, locked(root, report):
@@ -64,12 +66,9 @@ def lab(
             filling = Filling.at(root, mirror, report)
             _take(filling, qemu, kernel or [], userland)
             tools = _fill(filling, update, cross)
-            if source.is_dir():
-                _build(filling, source, tools, report)
-                if lint:
-                    _lint(filling, source, tools, report)
-            else:
-                report.say(f"no {source} here, so no module is built: run ./lab in a clone, or name it by --source")
+            _build(filling, source, tools, report)
+            if lint:
+                _lint(filling, source, tools, report)
         except KeyboardInterrupt:
             report.say("stopped; run ./lab again, it continues here")
             raise SystemExit(130) from None

@@ -99,14 +99,13 @@ class Lab:
         if name not in KERNELS:
             raise UsageError(f"no kernel {name!r}: the lab has {', '.join(KERNELS)}")
         part = self._part(f"kernel-{name}", f"kernel {name}")
-        made = self._manifest.get(f"transport-{name}")
-        transport = self._path(made["path"]) if made else self.root / f"transport/{name}/virtio_crq.ko"
+        module = self._part(f"transport-{name}", f"module virtio_crq for kernel {name}")
         return KernelParts(
             name,
             part["release"],
             self._path(part["vmlinux"]),
             self._path(part["modules"]),
-            transport,
+            self._path(module["path"]),
             tuple(Package(**row) for row in part["packages"]),
         )
 

@@ -8,7 +8,7 @@ import pytest
 from fakearchive import FakeArchive, Told
 
 from virtio_crq.errors import UsageError
-from virtio_crq.guests.cache import KERNELS, Lab
+from virtio_crq.guests.cache import KERNELS, KernelParts, Lab
 from virtio_crq.guests.lab import kernelpackages
 from virtio_crq.guests.lab import part as parts
 from virtio_crq.guests.lab import suite as suites
@@ -57,12 +57,18 @@ def add_kernel(archive: FakeArchive, suite: str, release: str = RELEASE, version
         archive.add(kbuild, files, version=version, architecture=architecture, suite=suite)
 
 
+def filled(filling: Filling) -> KernelParts:
+    (filling.root / "virtio_crq.ko").write_text("")
+    filling.manifest.put("transport-6.12", {"path": "virtio_crq.ko"})
+    return Lab.open(filling.root).kernel("6.12")
+
+
 def test_a_kernel_is_its_image_headers_and_build_programs_of_this_host(
     archive: FakeArchive, filling: Filling, tmp_path: Path
 ) -> None:
     add_kernel(archive, "trixie")
     filling.need(kernel_part("6.12", tmp_path))
-    kernel = Lab.open(filling.root).kernel("6.12")
+    kernel = filled(filling)
     assert kernel.release == RELEASE
     assert kernel.vmlinux.read_text() == "ELF"
     assert (kernel.modules / "kernel/virtio.ko.xz").read_text() == "module"
@@ -88,7 +94,7 @@ def test_the_newest_of_the_series_is_taken(archive: FakeArchive, filling: Fillin
     add_kernel(archive, "trixie", "6.12.10+deb13-powerpc64le", "6.12.10-1")
     add_kernel(archive, "trixie", "6.13.1+deb13-powerpc64le", "6.13.1-1")
     filling.need(kernel_part("6.12", tmp_path))
-    assert Lab.open(filling.root).kernel("6.12").release == "6.12.10+deb13-powerpc64le"
+    assert filled(filling).release == "6.12.10+deb13-powerpc64le"
 
 
 @pytest.mark.parametrize("why", ["not there", "without it"])
@@ -99,7 +105,7 @@ def test_a_suite_without_the_series_gives_way_to_the_next(
         archive.add("bash", suite="trixie")
     add_kernel(archive, "bookworm-backports")
     filling.need(kernel_part("6.12", tmp_path))
-    assert Lab.open(filling.root).kernel("6.12").release == RELEASE
+    assert filled(filling).release == RELEASE
 
 
 def test_a_series_that_debian_no_longer_has_can_be_given(

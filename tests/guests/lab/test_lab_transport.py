@@ -66,6 +66,7 @@ def toolchain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Toolchain:
     tools.mkdir()
     (tools / "make").write_text(MAKE)
     (tools / "make").chmod(0o755)
+    (tools / "powerpc64le-linux-gnu-strip").symlink_to("/bin/true")
     monkeypatch.setenv("COUNT", str(tmp_path / "runs"))
     return Toolchain(tools)
 
@@ -133,6 +134,8 @@ def test_checkpatch_finds_what_is_not_the_kernels_style(source: Path) -> None:
     checkpatch = Lab.open().checkpatch()
     (source / "virtio_crq.c").write_text(STYLED)
     (source / "Makefile").write_text("# SPDX-License-Identifier: GPL-2.0-only\nobj-m := virtio_crq.o\n")
+    asked = "#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 18, 0)\nstatic __be32 old;\n#endif\n\nstatic __be32 wire;"
+    (source / "virtio_crq.h").write_text("/* SPDX-License-Identifier: GPL-2.0-only */\n" + asked + "\n")
     assert lint_style(source, checkpatch) == []
     (source / "virtio_crq.c").write_text(UNSTYLED)
     assert "TRAILING_WHITESPACE" in " ".join(lint_style(source, checkpatch))

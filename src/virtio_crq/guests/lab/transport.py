@@ -41,6 +41,11 @@ class Toolchain:
         except FileNotFoundError:
             raise UsageError("there is no make: install it, or run ./lab, which brings one") from None
 
+    def strip(self, module: Path) -> None:
+        """Leave the debugger's part out: twenty times the module itself, and a guest unpacks all of it at boot."""
+        words = [f"{self.prefix}strip", "--strip-debug", str(module)]
+        subprocess.run(words, env=self.environment(), capture_output=True, check=True)
+
 
 def source_files(source: Path) -> list[Path]:
     """What a build depends on; what an earlier build left among the sources is not."""
@@ -86,6 +91,7 @@ def build_transport(root: Path, manifest: Manifest, name: str, source: Path, too
         raise VirtioCrqError(
             f"{MODULE} could not be built for kernel {name}: {first_errors(done.stdout + done.stderr)}"
         )
+    toolchain.strip(module)
     final = root / "transport" / name
     shutil.rmtree(final, ignore_errors=True)
     final.mkdir()
