@@ -18,8 +18,8 @@ from virtio_crq.guests.suite.scene import Scene
 from virtio_crq.hypervisor.attachment import attach
 from virtio_crq.hypervisor.definition import unit_address
 
-PATIENCE = 20.0
-MOST_FAILURES = 5  # more say nothing new, and each takes its time
+PATIENCE = 10.0
+MOST_FAILURES = 12  # more say nothing new, and each takes its time
 PLACE = "/run/hostile"
 
 

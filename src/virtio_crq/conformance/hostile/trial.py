@@ -68,7 +68,7 @@ class Trial:
         self._numbers = itertools.count(first)
         self._other = next(self._numbers) + 1000  # plugged in first, but asked after the device of the act
         self._spare: dict[Kind, int] = {}  # devices that no act has spoilt yet
-        server.plug(Disk(self._other), quietly=True)
+        server.plug(Disk(self._other))
 
     def run(self, act: Act) -> None:
         """TrialFailed when something is missing. What the act spoilt is replaced for the next."""
@@ -88,12 +88,12 @@ class Trial:
             number = next(self._numbers)
             with self.server.lock:
                 act.do(self.server, number)
-                self.server.plug(_model(act.kind, number), quietly=not self.connected)
+                self.server.plug(_model(act.kind, number))
             self._connect()
             return number
         if act.kind not in self._spare:
             self._spare[act.kind] = next(self._numbers)
-            self.server.plug(_model(act.kind, self._spare[act.kind]), quietly=not self.connected)
+            self.server.plug(_model(act.kind, self._spare[act.kind]))
         self._connect()
         number = self._spare[act.kind]
         self.subject.until(lambda: self.subject.up(number), f"device {number}")
