@@ -131,7 +131,7 @@ static u64 vcrq_high(struct vcrq_queue *queue, u32 word, u8 credit)
 {
 	u16 number = queue->device->number;
 
-	return (u64)word << 32 | (number & 0xff) << 24 |
+	return (u64)word << 32 | (u64)(number & 0xff) << 24 |
 	       (number & 0xff00) << 8 | (queue->session & 0xff) << 8 | credit;
 }
 
