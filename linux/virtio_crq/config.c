@@ -119,15 +119,21 @@ int vcrq_change_status(struct vcrq_device *device, u8 status)
 	return le32_to_cpu(answer) & 0xff;
 }
 
-/* device->setup is held.  DRIVER_OK was answered: kicks may travel. */
-static void vcrq_start_queues(struct vcrq_device *device)
+/* device->setup is held.  Before DRIVER_OK is asked for, or after the answer. */
+static void vcrq_run_queues(struct vcrq_device *device, bool answered)
 {
+	struct vcrq_queue *queue;
 	u16 index;
 
-	for (index = 0; index < device->queue_max; index++)
-		if (device->queues[index] && device->queues[index]->enabled)
-			vcrq_queue_live(device->queues[index], device->session,
-					0, false);
+	for (index = 0; index < device->queue_max; index++) {
+		queue = device->queues[index];
+		if (!queue || !queue->enabled)
+			continue;
+		if (answered)
+			vcrq_queue_start(queue);
+		else
+			vcrq_queue_open(queue, device->session, 0, false);
+	}
 }
 
 /*
@@ -144,6 +150,11 @@ static void vcrq_set_status(struct virtio_device *vdev, u8 status)
 	now = -ENOTCONN;
 	if (!test_bit(VCRQ_DEV_BROKEN, &device->flags) && device->session &&
 	    device->session == READ_ONCE(device->adapter->session))
+		now = 0;
+	if (!now && status & VIRTIO_CONFIG_S_DRIVER_OK &&
+	    !(device->status & VIRTIO_CONFIG_S_DRIVER_OK))
+		vcrq_run_queues(device, false);
+	if (!now)
 		now = vcrq_change_status(device, status);
 	if (now >= 0) {
 		WRITE_ONCE(device->status, now & ~VIRTIO_CONFIG_S_NEEDS_RESET);
@@ -152,7 +163,7 @@ static void vcrq_set_status(struct virtio_device *vdev, u8 status)
 			vcrq_break_device(device, VCRQ_RULE_DEVICE_NEEDS_RESET,
 					  device->number, now);
 		else if (status & VIRTIO_CONFIG_S_DRIVER_OK)
-			vcrq_start_queues(device);
+			vcrq_run_queues(device, true);
 	} else if (status & VIRTIO_CONFIG_S_DRIVER_OK || !status ||
 		   status & VIRTIO_CONFIG_S_FAILED) {
 		WRITE_ONCE(device->status, status);
@@ -330,10 +341,11 @@ static int vcrq_enable_vq_after_reset(struct virtqueue *vq)
 	if (!vq->reset)
 		return -EBUSY;
 	mutex_lock(&device->setup);
+	vcrq_queue_open(queue, device->session, 0, false);
 	error = vcrq_enable_queue(queue);
 	if (!error) {
 		vq->reset = false;
-		vcrq_queue_live(queue, device->session, 0, false);
+		vcrq_queue_start(queue);
 	}
 	mutex_unlock(&device->setup);
 	return error;

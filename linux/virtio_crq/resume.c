@@ -83,14 +83,16 @@ static int vcrq_resume_queues(struct vcrq_device *device, u32 session)
 			   VIRTIO_CONFIG_S_DRIVER |
 			   VIRTIO_CONFIG_S_FEATURES_OK |
 			   VIRTIO_CONFIG_S_DRIVER_OK;
-	u16 announced[VCRQ_QUEUES_MAX], index;
+	u16 announced, index;
 	struct vcrq_queue *queue;
 	int error = 0, now;
 
 	for (index = 0; index < device->queue_max && !error; index++) {
 		queue = device->queues[index];
 		if (queue && queue->enabled)
-			error = vcrq_resume_queue(queue, &announced[index]);
+			error = vcrq_resume_queue(queue, &announced);
+		if (queue && queue->enabled && !error)
+			vcrq_queue_open(queue, session, announced, true);
 	}
 	if (error)
 		return error;
@@ -106,7 +108,7 @@ static int vcrq_resume_queues(struct vcrq_device *device, u32 session)
 	for (index = 0; index < device->queue_max; index++) {
 		queue = device->queues[index];
 		if (queue && queue->enabled)
-			vcrq_queue_live(queue, session, announced[index], true);
+			vcrq_queue_start(queue);
 	}
 	return 0;
 }

@@ -151,7 +151,7 @@ static bool vcrq_settle(struct vcrq_queue *queue, bool drained)
 	struct vcrq_adapter *adapter = queue->device->adapter;
 	long rc = H_SUCCESS;
 
-	if (!queue->session || queue->session != READ_ONCE(adapter->session))
+	if (!queue->started || queue->session != READ_ONCE(adapter->session))
 		return true;
 	if (queue->pending && queue->credit) {
 		rc = vcrq_send(adapter,
@@ -435,8 +435,11 @@ bool vcrq_announced(struct vcrq_adapter *adapter, u64 high, u64 low,
 	return true;
 }
 
-/* Process context: from here on the queue announces in this session. */
-void vcrq_queue_live(struct vcrq_queue *queue, u32 session, u16 announced,
+/*
+ * Process context, before DRIVER_OK is asked for: from here on what the device
+ * announces in this session counts.  It may do so before its answer is read.
+ */
+void vcrq_queue_open(struct vcrq_queue *queue, u32 session, u16 announced,
 		     bool unasked)
 {
 	unsigned long flags;
@@ -447,11 +450,24 @@ void vcrq_queue_live(struct vcrq_queue *queue, u32 session, u16 announced,
 	queue->announced = announced;
 	queue->told = queue->last_used;
 	queue->unasked = unasked;
+	queue->started = false;
 	WRITE_ONCE(queue->session, session);
+	spin_unlock_irqrestore(&queue->lock, flags);
+}
+
+/*
+ * Process context, DRIVER_OK was answered: the queue announces.  What came
+ * since the position that it was resumed with is due (CRQ-F-43).
+ */
+void vcrq_queue_start(struct vcrq_queue *queue)
+{
+	unsigned long flags;
+
+	spin_lock_irqsave(&queue->lock, flags);
+	queue->started = true;
 	vcrq_take(queue);
-	/* CRQ-F-43: what came since the position that was resumed with. */
-	queue->pending = queue->taken != announced;
-	vcrq_settle(queue, false);
+	queue->pending = queue->taken != queue->announced;
+	vcrq_settle(queue, true);
 	spin_unlock_irqrestore(&queue->lock, flags);
 }
 
@@ -464,6 +480,7 @@ void vcrq_queue_reset(struct vcrq_queue *queue)
 	memset(queue->heads, 0, queue->size * sizeof(*queue->heads));
 	memset(queue->shared, 0, queue->shared_bytes);
 	queue->session = 0;
+	queue->started = false;
 	queue->enabled = false;
 	queue->taken = 0;
 	queue->announced = 0;

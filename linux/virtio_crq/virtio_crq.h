@@ -197,7 +197,8 @@ struct vcrq_queue {
 	u16 announced;		/* position of the last EVENT_AVAIL */
 	u16 told;		/* position of the last EVENT_USED */
 	u16 last_used;
-	u32 session;		/* in which the queue may announce; 0: none */
+	u32 session;		/* in which announcements count; 0: none */
+	bool started;		/* DRIVER_OK was answered: it may announce */
 	bool credit;		/* EVENT_AVAIL may be sent */
 	bool owed;		/* the device's credit is here */
 	bool pending;		/* an announcement is due */
@@ -353,7 +354,8 @@ bool vcrq_notify(struct virtqueue *vq);
 bool vcrq_announced(struct vcrq_adapter *adapter, u64 high, u64 low,
 		    u32 session);
 void vcrq_queue_reset(struct vcrq_queue *queue);
-void vcrq_queue_live(struct vcrq_queue *queue, u32 session, u16 announced,
+void vcrq_queue_start(struct vcrq_queue *queue);
+void vcrq_queue_open(struct vcrq_queue *queue, u32 session, u16 announced,
 		     bool unasked);
 u16 vcrq_queue_suspend(struct vcrq_queue *queue, __le16 *heads, u16 max,
 		       u16 *avail_position, u16 *used_position);
