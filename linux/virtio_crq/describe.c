@@ -112,8 +112,22 @@ static int vcrq_read_piece(struct vcrq_device *device, u32 offset, u32 length,
 }
 
 /*
- * Process context.  All pieces have to carry one generation (CRQ-F-26).  What
- * the driver is shown changes at once, under the lock.
+ * device->config_lock is held.  Shows the driver a new configuration; whether
+ * it differs from the one before.
+ */
+static int vcrq_show_config(struct vcrq_device *device, u8 *fresh)
+{
+	vcrq_limit_config(device, fresh);
+	if (!memcmp(device->config, fresh, device->config_bytes))
+		return 0;
+	memcpy(device->config, fresh, device->config_bytes);
+	device->generation++;
+	return 1;
+}
+
+/*
+ * Process context.  All pieces have to carry one generation (CRQ-F-26).  1 when
+ * the driver is to be told that something changed, 0 when not, or an error.
  */
 int vcrq_read_config(struct vcrq_device *device)
 {
@@ -150,9 +164,7 @@ int vcrq_read_config(struct vcrq_device *device)
 		goto out;
 	}
 	spin_lock_irqsave(&device->config_lock, flags);
-	memcpy(device->config, fresh, device->config_bytes);
-	vcrq_limit_config(device);
-	device->generation++;
+	error = vcrq_show_config(device, fresh);
 	spin_unlock_irqrestore(&device->config_lock, flags);
 out:
 	kfree(fresh);
@@ -209,9 +221,9 @@ int vcrq_describe(struct vcrq_device *device)
 	error = vcrq_read_queues(device);
 	if (!error)
 		error = vcrq_read_config(device);
-	if (error)
+	if (error < 0)
 		return error;
 	vcrq_limit_device(device);
-	vcrq_limit_config(device);
+	vcrq_limit_config(device, device->config);
 	return 0;
 }

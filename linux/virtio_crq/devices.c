@@ -187,6 +187,7 @@ static void vcrq_device_work(struct work_struct *work)
 	struct vcrq_device *device =
 		container_of(work, struct vcrq_device, work);
 	struct vcrq_adapter *adapter = device->adapter;
+	bool changed;
 
 	if (test_bit(VCRQ_REMOVING, &adapter->flags) ||
 	    xa_load(&adapter->devices, device->number) != device)
@@ -201,9 +202,10 @@ static void vcrq_device_work(struct work_struct *work)
 	}
 	if (test_and_clear_bit(VCRQ_DEV_CONFIG_STALE, &device->flags)) {
 		mutex_lock(&device->setup);
-		vcrq_read_config(device);
+		changed = vcrq_read_config(device) > 0;
 		mutex_unlock(&device->setup);
-		virtio_config_changed(&device->vdev);
+		if (changed)
+			virtio_config_changed(&device->vdev);
 	}
 	if (READ_ONCE(adapter->phase) == VCRQ_ACTIVE &&
 	    test_and_clear_bit(VCRQ_DEV_NEEDS_DRIVER, &device->flags) &&

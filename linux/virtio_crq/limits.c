@@ -141,10 +141,10 @@ void vcrq_release_window(struct vcrq_device *device)
 	spin_unlock_irqrestore(&adapter->lock, flags);
 }
 
-/* Process context: the configuration as the driver is to see it. */
-void vcrq_limit_config(struct vcrq_device *device)
+/* Any context: a device's configuration becomes what the driver is to see. */
+void vcrq_limit_config(struct vcrq_device *device, u8 *bytes)
 {
-	struct virtio_blk_config *config = (void *)device->config;
+	struct virtio_blk_config *config = (void *)bytes;
 	__le32 *segments;
 
 	if (device->device_id != VIRTIO_ID_BLOCK || !device->seg_limit ||

@@ -365,7 +365,7 @@ void vcrq_queue_fail(struct vcrq_queue *queue);
 /* limits.c */
 int vcrq_read_window(struct vcrq_adapter *adapter);
 void vcrq_limit_device(struct vcrq_device *device);
-void vcrq_limit_config(struct vcrq_device *device);
+void vcrq_limit_config(struct vcrq_device *device, u8 *bytes);
 void vcrq_release_window(struct vcrq_device *device);
 unsigned long vcrq_desired_dma(struct vio_dev *vio);
 
