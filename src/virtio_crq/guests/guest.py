@@ -23,6 +23,7 @@ from virtio_crq.guests.terminal import Terminal
 from virtio_crq.guests.treeservice import TreeService
 from virtio_crq.platform.partition import UnitAddress
 
+PANIC_LINES = 200  # back to where a kernel says that it panics, with all that it prints of itself afterwards
 ATTACH_SECONDS = 40.0  # the hypervisor may still be cleaning up after the partition's last process
 
 
@@ -154,11 +155,15 @@ class Guest:
         if self._trees.trouble:
             return Ending("killed", self._trees.trouble)
         if self._monitor.reason:
-            lines = self.console.last_lines() if self._monitor.reason == "panic" else []
-            return Ending(self._monitor.reason, "\n".join(lines))
+            return Ending(self._monitor.reason, self._panic() if self._monitor.reason == "panic" else "")
         said = _said(self._errors)
         cause = f"signal {signal.Signals(-status).name}" if status < 0 else f"status {status}"
         return Ending("killed", said or cause)
+
+    def _panic(self) -> str:
+        """The kernel's own word for it; its registers say little to people."""
+        lines = self.console.last_lines(PANIC_LINES)
+        return next((line for line in lines if "Kernel panic" in line), lines[-1] if lines else "")
 
     def kill(self) -> Ending:
         """End it as by pulling a plug; its partners hear that the partition failed (0xFF01)."""

@@ -19,12 +19,16 @@ SLOT_TYPE = "SLOT"  # ibm,drc-types of a virtual slot
 NEVER_POWERED = 0xFFFF_FFFF  # ibm,drc-power-domains: not there
 DRC_BASE = 0x3000_0000  # type nibble 3: virtual I/O (LoPAR, "DRC index")
 ROOM = 1 << 16
+SMALLEST = 40  # bytes: the header alone
 
 
 def present(blob: bytes, description: Mapping[str, Any]) -> bytes:
     """The tree with our adapters in it. Refused when it would not fit where the old one was."""
-    tree = libfdt.Fdt(bytearray(blob))
+    # libfdt believes the header's word for the size; a guest wrote it.
+    if len(blob) < SMALLEST or int.from_bytes(blob[4:8], "big") != len(blob):
+        raise PlatformError("device tree", 0, f"{len(blob)} bytes are not a whole tree")
     try:
+        tree = libfdt.Fdt(bytearray(blob))
         tree.resize(tree.totalsize() + ROOM)
         _root(tree, description)
         _functions(tree)
