@@ -17,6 +17,7 @@ from virtio_crq.cli.guestbench import bench
 from virtio_crq.cli.guesthouse import GuestHouse
 from virtio_crq.cli.guestimage import image
 from virtio_crq.cli.guestplan import BUSYBOX, find_qemu
+from virtio_crq.cli.guestwitness import witness
 from virtio_crq.cli.interruption import terminated_as_interrupted
 from virtio_crq.errors import UsageError
 from virtio_crq.guests.cache import KERNELS, Lab
@@ -39,6 +40,7 @@ app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="What real g
 
 app.command("bench")(bench)
 app.command("image")(image)
+app.command("witness")(witness)
 
 
 @app.command("test")
