@@ -3,7 +3,11 @@
 
 import fcntl
 import json
+import os
+import select
 import shutil
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -98,6 +102,21 @@ def test_a_run_interrupted_while_it_unpacks_leaves_nothing_that_counts(bench: Be
     shutil.rmtree(bench.archive.root)  # what was fetched is not fetched again
     bench.filling().need(bench.part)
     assert (Lab.open(bench.root).userland() / "usr/bin/busybox").exists()
+
+
+@pytest.mark.skipif(not shutil.which("setpriv"), reason="without setpriv, apt-get ends by itself")
+def test_what_a_killed_run_had_started_does_not_outlive_it(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pid")
+    run = "import sys\nfrom virtio_crq.guests.lab.child import run_child\nrun_child(['sh', '-c', sys.argv[1]])"
+    shell = f"echo $$ >'{tmp_path}/pid'; exec sleep 1000"
+    parent = subprocess.Popen([sys.executable, "-c", run, shell])
+    child = os.pidfd_open(int((tmp_path / "pid").read_text()))
+    try:
+        parent.kill()
+        parent.wait()
+        assert select.select([child], [], [], 10)[0], "it runs on"
+    finally:
+        os.close(child)
 
 
 def test_a_part_that_was_removed_by_hand_comes_back(bench: Bench) -> None:

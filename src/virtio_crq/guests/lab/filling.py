@@ -2,6 +2,7 @@
 """Filling the cache, part by part. Each step leaves something whole, so that the next run continues after it."""
 
 import json
+import os
 import shutil
 from dataclasses import asdict
 from pathlib import Path
@@ -18,6 +19,7 @@ from virtio_crq.guests.lab.unpack import unpack
 # Origins of what did not come from the archive: a person gave it, or this host has it.
 GIVEN, HOST = "option", "host"
 NOT_FETCHED = (GIVEN, HOST)
+LAYOUT = 2  # of parts on disk; another number has them made anew
 GROWTH = 6  # bytes on disk for a byte of packages, themselves included; measured: 4.4 for the kernels
 
 
@@ -43,6 +45,8 @@ class Filling:
         if facts.get("origin") in NOT_FETCHED:
             return True
         place = str(self.place(part))
+        if facts.get("layout") != LAYOUT:
+            return False
         return self.place(part).is_dir() and bool(facts.get("place", place) == place)
 
     def need(self, part: Part, renew: bool = False) -> None:
@@ -70,19 +74,21 @@ class Filling:
             debs = self._planned(part)
             self._fetch(part, debs)
         self._report.say(f"{part.what}: unpacking")
-        staged = Staged(self.place(part).with_name(f"{part.key}.new"), self.place(part), self.root)
+        # A folder of this run's own: what a killed run was unpacking may still be written to for a moment.
+        staged = Staged(self.root / "staged" / f"{part.key}-{os.getpid()}", self.place(part), self.root)
         unpack([self._downloads.path(deb) for deb in debs], staged.now, part.merged)
         facts = part.finish(staged)
         self.manifest.drop(part.key)
         shutil.rmtree(staged.final, ignore_errors=True)
+        staged.final.parent.mkdir(exist_ok=True)
         staged.now.rename(staged.final)
-        self.manifest.put(part.key, {**facts, "packages": [deb.origin() for deb in debs]})
+        self.manifest.put(part.key, {**facts, "layout": LAYOUT, "packages": [deb.origin() for deb in debs]})
         self._plan_file(part).unlink(missing_ok=True)
 
     def tidy(self) -> None:
         """Remove what only an unfinished lab needs."""
         self._archive.forget()
-        for name in ("apt", "debs", "plans"):
+        for name in ("apt", "debs", "plans", "staged"):
             shutil.rmtree(self.root / name, ignore_errors=True)
 
     def _fetch(self, part: Part, debs: list[Deb]) -> None:

@@ -3,11 +3,11 @@
 
 import re
 import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
 from virtio_crq.errors import VirtioCrqError
+from virtio_crq.guests.lab.child import run_child
 from virtio_crq.guests.lab.deb import Deb
 from virtio_crq.guests.lab.part import Archive, Part, Staged
 from virtio_crq.guests.lab.programs import SUITE
@@ -37,7 +37,7 @@ def _finish(staged: Staged) -> dict[str, Any]:
     tarball = next((staged.now / "usr/src").glob("linux-source-*.tar.*"))
     patterns = [f"*/scripts/{name}" for name in SCRIPTS]
     words = ["tar", "-x", "-f", str(tarball), "-C", str(staged.now), "--strip-components=2", "--wildcards", *patterns]
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    done = run_child(words)
     shutil.rmtree(staged.now / "usr")
     if done.returncode or not (staged.now / SCRIPTS[0]).exists():
         raise VirtioCrqError(f"checkpatch could not be taken from the kernel's source: {' '.join(done.stderr.split())}")
@@ -68,7 +68,7 @@ def lint_style(source: Path, checkpatch: Path) -> list[str]:
     files = [str(path) for path in source_files(source)]
     words = ["perl", str(checkpatch), "--no-tree", "--file", "--terse", "--no-summary", "--show-types"]
     words += ["--ignore", ",".join(IGNORED), *files]
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    done = run_child(words)
     found = [line for line in done.stdout.splitlines() if line.strip() and VERSION_ASKED not in _line_of(line)]
     return found or (done.stderr.splitlines()[-3:] if done.returncode else [])
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from virtio_crq.errors import UsageError, VirtioCrqError
+from virtio_crq.guests.lab.child import run_child
 from virtio_crq.guests.lab.deb import Deb
 
 MIRROR = "http://deb.debian.org/debian"
@@ -42,7 +43,7 @@ def host_architecture() -> str:
         if not shutil.which(tool):
             raise UsageError(
                 f"this host has no {tool}, so the lab cannot be fetched; provide its parts: --qemu PATH (API 7), "
-                "--kernel VERSION=DIRECTORY for 6.1, 6.12 and 7.2, --userland DIRECTORY (see docs/guides/lab.md)"
+                "--kernel VERSION=DIRECTORY for 6.1, 6.12 and 7.2, --userland DIRECTORY; docs/how-to/fill-the-lab.md"
             )
     return subprocess.run(["dpkg", "--print-architecture"], capture_output=True, text=True, check=True).stdout.strip()
 
@@ -113,7 +114,7 @@ class Suite:
         configuration = self._configuration(native)
         configuration.stat()  # without it APT would speak of the host's packages
         environment = {**os.environ, "APT_CONFIG": str(configuration), "LC_ALL": "C"}
-        return subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
+        return run_child(words, environment)
 
 
 def parse_stanza(text: str) -> dict[str, str]:

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from virtio_crq.errors import UsageError, VirtioCrqError
+from virtio_crq.errors import VirtioCrqError
+from virtio_crq.guests.lab.child import run_child
 from virtio_crq.guests.lab.manifest import Manifest
 from virtio_crq.guests.lab.programs import CROSS
 
@@ -36,10 +37,7 @@ class Toolchain:
         """Kbuild over the module in `source`; warnings come on stderr."""
         words = ["make", "-C", str(headers), f"M={source}", "ARCH=powerpc", f"CROSS_COMPILE={self.prefix}"]
         words += [f"CC={self.prefix}gcc", NO_BTF, *arguments, "modules"]
-        try:
-            return subprocess.run(words, env=self.environment(), capture_output=True, text=True, check=False)
-        except FileNotFoundError:
-            raise UsageError("there is no make: install it, or run ./lab, which brings one") from None
+        return run_child(words, self.environment())
 
     def strip(self, module: Path) -> None:
         """Leave the debugger's part out: twenty times the module itself, and a guest unpacks all of it at boot."""

@@ -3,12 +3,12 @@
 
 import shlex
 import shutil
-import subprocess
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from virtio_crq.errors import UsageError
+from virtio_crq.guests.lab.child import run_child
 
 # Nobody reads these in a lab.
 LEFT_OUT = ("usr/share/doc", "usr/share/man", "usr/share/locale", "usr/share/info", "usr/share/lintian")
@@ -31,16 +31,16 @@ def unpack(packages: Sequence[Path], tree: Path, merged: bool = True) -> None:
 
 
 def _extract(package: Path, tree: Path) -> None:
-    done = subprocess.run(["dpkg-deb", "-x", str(package), str(tree)], capture_output=True, text=True, check=False)
+    done = run_child(["dpkg-deb", "-x", str(package), str(tree)])
     if done.returncode:
         said = " ".join(done.stderr.split()[-20:])
         if "No space left" in done.stderr:
             raise UsageError(f"no room left for {tree}: free some, or set VIRTIO_CRQ_LAB to a roomier place")
         raise UsageError(f"{package} could not be unpacked ({said}): remove it and run ./lab again")
-    sums = subprocess.run(["dpkg-deb", "-I", str(package), "md5sums"], capture_output=True, check=False)
+    sums = run_child(["dpkg-deb", "-I", str(package), "md5sums"])
     if not sums.returncode:  # kept where dpkg keeps it: who uses a file can show that it is still the package's
         (tree / CHECKSUMS).mkdir(parents=True, exist_ok=True)
-        (tree / CHECKSUMS / f"{package.name.partition('_')[0]}.md5sums").write_bytes(sums.stdout)
+        (tree / CHECKSUMS / f"{package.name.partition('_')[0]}.md5sums").write_text(sums.stdout)
 
 
 def loader_of(tree: Path) -> Path:
