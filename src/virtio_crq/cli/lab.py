@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """`virtio-crq lab`, run by ./lab: QEMU, kernels, our module for them and programs, into a cache outside the tree."""
 
-import shutil
 from pathlib import Path
 from typing import Annotated
 
@@ -10,13 +9,13 @@ import typer
 from virtio_crq.cli.interruption import terminated_as_interrupted
 from virtio_crq.cli.labreport import LabReport
 from virtio_crq.errors import UsageError, VirtioCrqError
-from virtio_crq.guests.cache import KERNELS, lab_directory
+from virtio_crq.guests.cache import CROSS, KERNELS, lab_directory
 from virtio_crq.guests.lab.filling import Filling
-from virtio_crq.guests.lab.given import given_kernel, given_qemu, given_userland, host_qemu
+from virtio_crq.guests.lab.given import given_compiler, given_kernel, given_qemu, given_userland, host_qemu
 from virtio_crq.guests.lab.kernelpackages import kernel_part
 from virtio_crq.guests.lab.lint import CHECKPATCH, lint_build, lint_style
 from virtio_crq.guests.lab.manifest import locked
-from virtio_crq.guests.lab.programs import CROSS, QEMU, TOOLCHAIN, USERLAND
+from virtio_crq.guests.lab.programs import QEMU, TOOLCHAIN, USERLAND
 from virtio_crq.guests.lab.suite import MIRROR
 from virtio_crq.guests.lab.transport import Toolchain, build_transport
 
@@ -64,8 +63,8 @@ def lab(
     with terminated_as_interrupted(), report, locked(root, report):
         try:
             filling = Filling.at(root, mirror, report)
-            _take(filling, qemu, kernel or [], userland)
-            tools = _fill(filling, update, cross)
+            _take(filling, qemu, kernel or [], userland, cross)
+            tools = _fill(filling, update)
             _build(filling, source, tools, report)
             if lint:
                 _lint(filling, source, tools, report)
@@ -77,7 +76,7 @@ def lab(
     report.say(f"the lab in {root} is complete")
 
 
-def _take(filling: Filling, qemu: str | None, kernels: list[str], userland: Path | None) -> None:
+def _take(filling: Filling, qemu: str | None, kernels: list[str], userland: Path | None, cross: str | None) -> None:
     """What a person gives stays given; of QEMU, the host's own is next."""
     if qemu is not None:
         filling.manifest.put(QEMU.key, given_qemu(qemu))
@@ -87,18 +86,18 @@ def _take(filling: Filling, qemu: str | None, kernels: list[str], userland: Path
         filling.manifest.put(*given_kernel(text))
     if userland is not None:
         filling.manifest.put(USERLAND.key, given_userland(userland))
+    if cross is not None:
+        filling.manifest.put(TOOLCHAIN.key, given_compiler(cross))
 
 
-def _fill(filling: Filling, update: bool, cross: str | None) -> Toolchain:
-    if cross is None:
-        filling.need(TOOLCHAIN, update)
-    elif not shutil.which(f"{cross}gcc"):
-        raise UsageError(f"--cross {cross}: there is no {cross}gcc")
-    tree = filling.place(TOOLCHAIN)
+def _fill(filling: Filling, update: bool) -> Toolchain:
+    filling.need(TOOLCHAIN, update)
+    prefix = filling.manifest.parts[TOOLCHAIN.key].get("prefix")
+    tree = None if prefix else filling.place(TOOLCHAIN)
     for part in (QEMU, *(kernel_part(name, tree) for name in KERNELS), USERLAND):
         filling.need(part, update)
     filling.tidy()
-    return Toolchain(tree / "usr/bin") if cross is None else Toolchain(None, cross)
+    return Toolchain(tree / "usr/bin") if tree else Toolchain(None, prefix)
 
 
 def _build(filling: Filling, source: Path, tools: Toolchain, report: LabReport) -> None:

@@ -23,7 +23,7 @@ from virtio_crq.errors import UsageError
 
 KERNELS = ("6.1", "6.12", "7.2")
 MANIFEST = "manifest.json"
-COMPILER = "powerpc64le-linux-gnu-gcc"
+CROSS = "powerpc64le-linux-gnu-"
 
 
 @dataclass(frozen=True)
@@ -117,9 +117,12 @@ class Lab:
         """Where modules for a kernel are built: `make -C` it."""
         return self._path(self._part(f"kernel-{name}", f"kernel {name}")["build"])
 
-    def toolchain(self) -> Path:
-        """A tree whose usr/bin has make, sparse and a cross compiler for ppc64le, all of which run on this host."""
-        return self._path(self._part("toolchain", "compiler")["path"])
+    def tools(self) -> tuple[Path | None, str]:
+        """Where make, sparse and a cross compiler for ppc64le are (None: on the PATH), and the compiler's prefix."""
+        part = self._part("toolchain", "compiler")
+        if prefix := part.get("prefix"):
+            return None, prefix
+        return self._path(part["path"]) / "usr/bin", CROSS
 
     def checkpatch(self) -> Path:
         return self._path(self._part("checkpatch", "checkpatch, which ./lab --lint fetches,")["path"])
@@ -133,7 +136,8 @@ class Lab:
         program.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=program.parent) as work:
             made = Path(work) / source.stem
-            compiler = self.toolchain() / "usr/bin" / COMPILER
+            folder, prefix = self.tools()
+            compiler = f"{folder}/{prefix}gcc" if folder else f"{prefix}gcc"
             done = subprocess.run(
                 [compiler, "-static", "-O2", "-Wall", "-Werror", "-o", made, source],
                 capture_output=True, text=True, check=False,

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from virtio_crq.errors import UsageError
-from virtio_crq.guests.lab.given import given_kernel, given_qemu, given_userland
+from virtio_crq.guests.lab.given import given_compiler, given_kernel, given_qemu, given_userland
 
 RELEASE = "6.12.9-mine"
 
@@ -73,6 +73,16 @@ def test_programs_of_ones_own_are_looked_through(tmp_path: Path) -> None:
         given_userland(tmp_path)
     (tmp_path / "usr/bin/blkdiscard").write_text("")
     assert given_userland(tmp_path)["path"] == str(tmp_path)
+
+
+def test_a_compiler_that_is_not_there_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(UsageError, match=r"--cross ppc-: there is no ppc-gcc"):
+        given_compiler("ppc-")
+    for name in ("ppc-gcc", "ppc-strip", "make"):
+        (tmp_path / name).write_text("#!/bin/sh\n")
+        (tmp_path / name).chmod(0o755)
+    assert given_compiler("ppc-")["prefix"] == "ppc-"
 
 
 def test_a_qemu_that_is_not_there_or_is_none_is_refused(tmp_path: Path) -> None:

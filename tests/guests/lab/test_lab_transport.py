@@ -119,7 +119,7 @@ def test_what_a_build_leaves_behind_changes_nothing(source: Path) -> None:
 @pytest.mark.parametrize("name", ["6.1", "6.12", "7.2"])
 def test_each_kernels_tools_find_what_is_wrong(name: str, tmp_path: Path, source: Path) -> None:
     lab = Lab.open()
-    headers, tools = lab.headers(name), Toolchain(lab.toolchain() / "usr/bin")
+    headers, tools = lab.headers(name), Toolchain(*lab.tools())
     found = {}
     for text in (CLEAN, ENDIAN, UNUSED):
         (source / "virtio_crq.c").write_text(text)

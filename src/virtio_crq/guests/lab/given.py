@@ -61,6 +61,14 @@ def given_kernel(text: str) -> tuple[str, dict[str, Any]]:
     return f"kernel-{name}", {**facts, "origin": GIVEN, "packages": []}
 
 
+def given_compiler(prefix: str) -> dict[str, Any]:
+    """The host's own compiler, make and sparse."""
+    for tool in (f"{prefix}gcc", f"{prefix}strip", "make"):
+        if not shutil.which(tool):
+            raise UsageError(f"--cross {prefix}: there is no {tool}")
+    return {"prefix": prefix, "origin": GIVEN, "packages": []}
+
+
 def given_userland(directory: Path) -> dict[str, Any]:
     tree = directory.absolute()
     places = ("usr/bin", "usr/sbin", "bin", "sbin")

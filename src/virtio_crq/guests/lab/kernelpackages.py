@@ -21,8 +21,8 @@ SUITES = {
 OF_A_KERNEL = re.compile(r"linux-(image|binary|modules|base|headers|kbuild)-[0-9]\S*")
 
 
-def kernel_part(series: str, toolchain: Path) -> Part:
-    """One kernel. Its build programs are run by the libraries of `toolchain`."""
+def kernel_part(series: str, toolchain: Path | None) -> Part:
+    """One kernel. Its build programs are run by the libraries of `toolchain`, or by the host's own."""
     return Part(
         f"kernel-{series}",
         f"kernel {series}",
@@ -80,7 +80,7 @@ def _newest_release(suite: Suite, series: str) -> str | None:
     return newest and newest.removeprefix("linux-image-")
 
 
-def _finish(staged: Staged, toolchain: Path) -> dict[str, Any]:
+def _finish(staged: Staged, toolchain: Path | None) -> dict[str, Any]:
     tree = staged.now
     modules = next(
         (found for base in ("lib", "usr/lib") for found in (tree / base / "modules").glob(f"*-{FLAVOUR}")), None
@@ -96,7 +96,8 @@ def _finish(staged: Staged, toolchain: Path) -> dict[str, Any]:
     makefile.write_text(makefile.read_text().replace("/usr/src/", f"{staged.final}/usr/src/"))
     (headers / "vmlinux").unlink(missing_ok=True)  # for BTF of modules, which needs pahole; 30 MB
     _let_sparse_run(tree)
-    make_runnable(sorted(tree.glob("usr/lib/linux-kbuild-*")), toolchain, tree, staged.final)
+    if toolchain:
+        make_runnable(sorted(tree.glob("usr/lib/linux-kbuild-*")), toolchain, tree, staged.final)
     return {
         "release": release,
         "vmlinux": staged.name(vmlinux),

@@ -12,7 +12,6 @@ from virtio_crq.guests.qemu import Qemu as QemuBinary
 
 SUITE = "sid"  # the one whose QEMU has plugin API 7, and whose compiler builds the newest kernel
 EMULATOR = "usr/bin/qemu-system-ppc64"
-CROSS = "powerpc64le-linux-gnu-"
 
 QEMU_PACKAGES = ("qemu-system-ppc",)
 TOOLCHAIN_PACKAGES = (

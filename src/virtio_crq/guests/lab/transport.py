@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from virtio_crq.errors import VirtioCrqError
+from virtio_crq.guests.cache import CROSS
 from virtio_crq.guests.lab.child import run_child
 from virtio_crq.guests.lab.manifest import Manifest
-from virtio_crq.guests.lab.programs import CROSS
 
 MODULE = "virtio_crq"
 SOURCES = {".c", ".h", ".S", ".lds"}
