@@ -60,36 +60,45 @@ static int vcrq_place(struct vcrq_adapter *adapter,
 	case VCRQ_BODY_AREA:
 		request->length = le16_to_cpu(area->length);
 		return request->slot > 0 &&
-		       request->slot == le16_to_cpu(area->slot) &&
-		       request->length <= VCRQ_SLOT_BYTES ? 0 : -EPROTO;
+		       request->slot == le16_to_cpu(area->slot) ?
+		       0 : -EPROTO;
 	default:
 		request->length = le16_to_cpu(hello->length);
 		return request->slot == VCRQ_HELLO_SLOT &&
-		       le32_to_cpu(hello->ioba) == (u32)adapter->area_dma &&
-		       request->length <= VCRQ_SLOT_BYTES ? 0 : -EPROTO;
+		       le32_to_cpu(hello->ioba) == (u32)adapter->area_dma ?
+		       0 : -EPROTO;
 	}
 }
 
-/* Interrupts off. */
+/*
+ * Interrupts off.  An answer elsewhere, or of another length, is none: it is
+ * dropped, and the request goes on waiting (CRQ-F-8, CRQ-F-10).
+ */
 void vcrq_answered(struct vcrq_adapter *adapter, const union vcrq_entry *entry)
 {
 	const struct vcrq_command *command = &entry->command;
+	enum vcrq_rule rule = VCRQ_RULE_RESPONSE_STALE;
 	struct vcrq_request *request;
 
 	spin_lock(&adapter->lock);
 	request = vcrq_find(adapter, command, command->flags & VCRQ_FLAG_BUS,
 			    command->msg_id);
-	/* An answer elsewhere is none; the request goes on waiting (CRQ-F-8). */
-	if (request && vcrq_place(adapter, request, command)) {
-		list_add(&request->list, &adapter->requests);
-		request = NULL;
-	} else if (request) {
+	if (request && !vcrq_place(adapter, request, command)) {
+		rule = VCRQ_RULE_MESSAGE_SIZE;
+		if (request->length >= request->answer_min &&
+		    request->length <= request->answer_max)
+			rule = VCRQ_RULES;
+	}
+	if (rule == VCRQ_RULES) {
 		request->result = 0;
 		complete(&request->done);
+	} else if (request) {
+		request->inlined = false;
+		list_add(&request->list, &adapter->requests);
 	}
 	spin_unlock(&adapter->lock);
-	if (!request)
-		vcrq_count(adapter, VCRQ_RULE_RESPONSE_STALE, command->msg_id,
+	if (rule != VCRQ_RULES)
+		vcrq_count(adapter, rule, command->msg_id,
 			   le16_to_cpu(command->device));
 }
 
@@ -215,6 +224,8 @@ int vcrq_ask(struct vcrq_adapter *adapter, struct vcrq_exchange *exchange)
 		.device = exchange->device,
 		.msg_id = exchange->msg_id,
 		.slot = -1,
+		.answer_min = exchange->answer_min,
+		.answer_max = exchange->answer_max,
 	};
 	union vcrq_entry entry = {
 		.command.header = VCRQ_HEADER_COMMAND,
@@ -241,12 +252,7 @@ int vcrq_ask(struct vcrq_adapter *adapter, struct vcrq_exchange *exchange)
 		place->length = cpu_to_le16(exchange->ask_length);
 	}
 	result = vcrq_exchange_one(adapter, &request, &entry, VCRQ_ACTIVE);
-	if (!result && (request.length < exchange->answer_min ||
-			request.length > exchange->answer_max)) {
-		vcrq_count(adapter, VCRQ_RULE_MESSAGE_SIZE, exchange->msg_id,
-			   request.length);
-		result = -EPROTO;
-	} else if (!result) {
+	if (!result) {
 		/* Copied once, and only the copy is decoded (CRQ-F-13). */
 		if (!request.inlined)
 			answer = vcrq_slot(adapter, request.slot);
@@ -298,15 +304,14 @@ static bool vcrq_welcome_ok(struct vcrq_adapter *adapter,
 
 /* Session work.  What HELLO's answer says, or the rule that it breaks. */
 static int vcrq_welcomed(struct vcrq_adapter *adapter,
-			 const struct vcrq_welcome *welcome, u16 length)
+			 const struct vcrq_welcome *welcome)
 {
 	unsigned long flags;
 	int result = -ENOTCONN;
 
-	if (length != sizeof(*welcome) ||
-	    le32_to_cpu(welcome->magic) != VCRQ_HELLO_MAGIC) {
-		vcrq_count(adapter, VCRQ_RULE_WELCOME, length,
-			   le32_to_cpu(welcome->magic));
+	if (le32_to_cpu(welcome->magic) != VCRQ_HELLO_MAGIC) {
+		vcrq_count(adapter, VCRQ_RULE_WELCOME,
+			   le32_to_cpu(welcome->magic), VCRQ_HELLO_MAGIC);
 		return -EPROTO;
 	}
 	if (!welcome->revision) {
@@ -342,6 +347,8 @@ int vcrq_greet(struct vcrq_adapter *adapter)
 		.bus = true,
 		.msg_id = VCRQ_HELLO,
 		.slot = VCRQ_HELLO_SLOT,
+		.answer_min = sizeof(struct vcrq_welcome),
+		.answer_max = sizeof(struct vcrq_welcome),
 	};
 	union vcrq_entry entry = {
 		.command.header = VCRQ_HEADER_COMMAND,
@@ -373,7 +380,7 @@ int vcrq_greet(struct vcrq_adapter *adapter)
 	result = vcrq_exchange_one(adapter, &request, &entry, VCRQ_INITIALIZED);
 	if (!result) {
 		memcpy(&welcome, hello, sizeof(welcome));
-		result = vcrq_welcomed(adapter, &welcome, request.length);
+		result = vcrq_welcomed(adapter, &welcome);
 	} else if (result == -EREMOTEIO) {
 		vcrq_count(adapter, VCRQ_RULE_HELLO_REFUSED, 0, 0);
 	}

@@ -129,7 +129,7 @@ static bool vcrq_wanted(struct vcrq_queue *queue, u16 old)
 
 static u64 vcrq_high(struct vcrq_queue *queue, u32 word, u8 credit)
 {
-	u16 number = queue->device->number;
+	u64 number = queue->device->number;
 
 	return (u64)word << 32 | (u64)(number & 0xff) << 24 |
 	       (number & 0xff00) << 8 | (queue->session & 0xff) << 8 | credit;

@@ -254,6 +254,8 @@ struct vcrq_request {
 	u8 msg_id;
 	u8 sequence;
 	int slot;		/* -1: the answer comes inline */
+	u16 answer_min;
+	u16 answer_max;
 	int result;
 	u16 length;
 	bool inlined;
