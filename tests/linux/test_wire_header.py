@@ -42,7 +42,7 @@ STRUCTURES: list[tuple[str, type[Body], int]] = [
 NUMBERS = {
     **{
         f"VCRQ_{name}": getattr(codec, name)
-        for name in [
+        for name in (
             "GET_DEVICE_INFO",
             "GET_DEVICE_FEATURES",
             "SET_DRIVER_FEATURES",
@@ -71,7 +71,7 @@ NUMBERS = {
             "CREDIT_AVAIL",
             "CREDIT_USED",
             "CONFIG_PIECE",
-        ]
+        )
     },
     "VCRQ_MESSAGE_MIN": codec.MAX_MESSAGE_MIN,
     "VCRQ_DEVICE_READY": codec.DeviceBusState.READY,
