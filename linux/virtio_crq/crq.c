@@ -161,7 +161,7 @@ irqreturn_t vcrq_interrupt(int irq, void *data)
 
 	vio_disable_interrupts(adapter->vio);
 	if (!vcrq_drain(adapter))
-		queue_work(adapter->device_queue, &adapter->drain_work);
+		queue_work(adapter->break_queue, &adapter->drain_work);
 	return IRQ_HANDLED;
 }
 
@@ -177,5 +177,5 @@ void vcrq_drain_work(struct work_struct *work)
 	done = vcrq_drain(adapter);
 	local_irq_restore(irq_flags);
 	if (!done && !test_bit(VCRQ_REMOVING, &adapter->flags))
-		queue_work(adapter->device_queue, work);
+		queue_work(adapter->break_queue, work);
 }

@@ -33,25 +33,28 @@ static void vcrq_put(struct vcrq_device *device)
 
 /* Any context; the caller has a reference or found the device under RCU. */
 static void vcrq_queue_device_work(struct vcrq_device *device,
+				   struct workqueue_struct *queue,
 				   struct work_struct *work)
 {
 	if (!kref_get_unless_zero(&device->ref))
 		return;
 	/* That somebody queued it already leaves one reference too many. */
-	if (!queue_work(device->adapter->device_queue, work))
+	if (!queue_work(queue, work))
 		vcrq_put(device);
 }
 
 /* Any context. */
 void vcrq_kick_device(struct vcrq_device *device)
 {
-	vcrq_queue_device_work(device, &device->work);
+	vcrq_queue_device_work(device, device->adapter->device_queue,
+			       &device->work);
 }
 
 /* Any context: requests of a broken device are to end. */
 void vcrq_kick_broken(struct vcrq_device *device)
 {
-	vcrq_queue_device_work(device, &device->break_work);
+	vcrq_queue_device_work(device, device->adapter->break_queue,
+			       &device->break_work);
 }
 
 /*

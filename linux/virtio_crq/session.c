@@ -317,7 +317,7 @@ void vcrq_session_work(struct work_struct *work)
 			vcrq_resume_devices(adapter);
 	}
 	if (READ_ONCE(adapter->phase) != VCRQ_ACTIVE && vcrq_away_seconds)
-		queue_delayed_work(adapter->device_queue, &adapter->away_work,
+		queue_delayed_work(adapter->break_queue, &adapter->away_work,
 				   vcrq_away_seconds * HZ);
 	/* A partner that calls itself there but gives nonsense is asked again. */
 	if (error && READ_ONCE(adapter->phase) == VCRQ_ACTIVE)

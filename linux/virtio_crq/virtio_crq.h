@@ -148,6 +148,7 @@ struct vcrq_adapter {
 
 	struct workqueue_struct *session_queue;
 	struct workqueue_struct *device_queue;
+	struct workqueue_struct *break_queue;
 	struct work_struct session_work;
 	struct work_struct drain_work;
 	struct delayed_work away_work;
