@@ -74,18 +74,16 @@ class ClientSubject:
             return str(error) or type(error).__name__
         return ""
 
-    def verify(self, device: int) -> None:
-        self.until(lambda: self.up(device), f"return of device {device}")
-        known = self.faced.devices[device]
-        if isinstance(known, Entropy):
-            self._wait(known.start_read(16))
-            return
-        assert isinstance(known, Disk)
-        self._verify(known)
-
-    def neighbour(self) -> None:
-        disk = next(device for device in self.other.devices.values() if isinstance(device, Disk))
-        self._verify(disk)
+    def verify(self, *devices: int) -> None:
+        for device in devices:
+            self.until(lambda device=device: self.up(device), f"return of device {device}")  # type: ignore[misc]
+            known = self.faced.devices[device]
+            if isinstance(known, Entropy):
+                self._wait(known.start_read(16))
+            else:
+                assert isinstance(known, Disk)
+                self._verify(known)
+        self._verify(next(device for device in self.other.devices.values() if isinstance(device, Disk)))
 
     def _verify(self, disk: Disk) -> None:
         content = os.urandom(BLOCK)

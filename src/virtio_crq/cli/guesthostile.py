@@ -14,7 +14,7 @@ from virtio_crq.conformance.hostile.table import TABLE
 from virtio_crq.conformance.hostile.trial import Trial, TrialFailed
 from virtio_crq.guests.agent import AgentFailed
 from virtio_crq.guests.suite.check import CheckFailed
-from virtio_crq.guests.suite.scene import Scene
+from virtio_crq.guests.suite.scene import TROUBLE, Scene
 from virtio_crq.hypervisor.attachment import attach
 from virtio_crq.hypervisor.definition import unit_address
 
@@ -24,13 +24,17 @@ PLACE = "/run/hostile"
 
 
 class GuestSubject:
-    """`conformance.hostile.trial.Subject`. A device is known by the name it says, which has its number."""
+    """`conformance.hostile.trial.Subject`. A device is known by the name it says, which has its number.
+
+    No command of the agent does I/O itself: a request that waits for its server cannot be killed.
+    """
 
     def __init__(self, scene: Scene, slot: int) -> None:
         self.scene = scene
         self.adapter = f"/sys/bus/vio/devices/{unit_address(slot):x}"
         self.other = scene.disk("data")
-        self._reads = itertools.count()
+        self._marks = itertools.count()
+        self._disks: dict[int, str] = {}
         scene.run(f"mkdir -p {PLACE}")
 
     def connect(self) -> None:
@@ -45,46 +49,60 @@ class GuestSubject:
             time.sleep(0.01)
 
     def up(self, device: int) -> bool:
-        return bool(self.scene.find_disk(_name(device)))
+        found = self.scene.find_disk(_name(device))
+        if found:
+            self._disks[device] = found
+        return bool(found)
 
     def stopped(self, device: int) -> bool:
-        disk = self.scene.find_disk(_name(device))
-        return not disk or self.scene.agent.run(f"dd if={disk} of=/dev/null bs=4k count=1 iflag=direct").status != 0
+        if not self.up(device):
+            return True
+        pending = self.begin(device)
+        self.until(lambda: self.ended(pending) is not None, f"answer of device {device}")
+        return self.ended(pending) != ""
 
     def counted(self, rules: tuple[str, ...]) -> int:
+        if not rules:
+            return 0
         rows = [line.split() for line in self.scene.lines(f"cat {self.adapter}/rules")]
         return sum(int(count) for name, count in rows if name in rules)
 
     def begin(self, device: int) -> str:
-        disk = self.scene.disk(_name(device))
-        mark = f"{PLACE}/{next(self._reads)}"
-        read = f"dd if={disk} of=/dev/null bs=4k count=1 skip=1 iflag=direct 2>{mark}.said"
-        self.scene.run(f"({read}; echo $? >{mark}) >/dev/null 2>&1 &")
+        return self._begin(f"dd if={self._disks[device]} of=/dev/null bs=4k count=1 skip=1 iflag=direct")
+
+    def _begin(self, command: str) -> str:
+        """Run in the guest's background; the mark by which its end is known."""
+        mark = f"{PLACE}/{next(self._marks)}"
+        self.scene.run(f"(({command}) >{mark}.said 2>&1; echo $? >{mark}.new; mv {mark}.new {mark}) >/dev/null 2>&1 &")
         return mark
 
     def ended(self, pending: Any) -> str | None:
         status, *said = self.scene.run(f"cat {pending} 2>/dev/null || echo -; tail -n 1 {pending}.said").split("\n")
         if status == "-":
             return None
-        return "" if status == "0" else said[0]
+        return "" if status == "0" else said[0] or f"status {status}"
 
-    def verify(self, device: int) -> None:
-        self.until(lambda: self.up(device), f"return of device {device}")
-        self._verify(self.scene.disk(_name(device)))
+    def verify(self, *devices: int) -> None:
+        for device in devices:
+            if device not in self._disks:
+                self.until(lambda device=device: self.up(device), f"device {device}")  # type: ignore[misc]
+        disks = [self.other, *(self._disks[device] for device in devices)]
+        pending = self._begin(f"set -e; {'; '.join(_verified(disk) for disk in disks)}; {COMPLAINTS}")
+        self.until(lambda: self.ended(pending) is not None, f"end of verified I/O on {', '.join(disks)}")
+        if said := self.ended(pending):
+            raise TrialFailed(f"verified I/O on {', '.join(disks)}: {said}")
 
-    def neighbour(self) -> None:
-        self._verify(self.other)
-        if trouble := self.scene.trouble():
-            raise TrialFailed(f"the kernel complained: {trouble[-1]}")
 
-    def _verify(self, disk: str) -> None:
-        command = (
-            f"dd if=/dev/urandom of={PLACE}/new bs=16k count=1 2>/dev/null && "
-            f"dd if={PLACE}/new of={disk} bs=16k seek=2 oflag=direct 2>/dev/null && "
-            f"dd if={disk} bs=16k skip=2 count=1 iflag=direct 2>/dev/null | cmp - {PLACE}/new"
-        )
-        if self.scene.agent.run(command, PATIENCE).status:
-            raise TrialFailed(f"{disk} does not hold what was written to it")
+COMPLAINTS = f"! dmesg | grep -E '{TROUBLE}'"
+
+
+def _verified(disk: str) -> str:
+    new = f"{PLACE}/new"
+    return (
+        f"dd if=/dev/urandom of={new} bs=16k count=1 2>/dev/null; "
+        f"dd if={new} of={disk} bs=16k seek=2 oflag=direct 2>/dev/null; "
+        f"dd if={disk} of={new}.read bs=16k skip=2 count=1 iflag=direct 2>/dev/null; cmp {new} {new}.read"
+    )
 
 
 def _name(device: int) -> str:
@@ -106,13 +124,14 @@ def play_hostile(scene: Scene, state: Path, partition: str, slot: int) -> str:
         remaining = acts()
         while remaining and len(failed) < MOST_FAILURES:
             with HostileServer(attached) as server:
-                trial = Trial(server, GuestSubject(scene, slot), first)
+                trial = Trial(server, GuestSubject(scene, slot), first, foreign=True)
                 while remaining:
                     act = remaining.pop(0)
                     row = _play(trial, act)
                     rows.append(row)
                     if row["result"] == "failed":
                         failed.append(f"{act}: {row['detail']}")
+                        scene.run("dmesg -c >/dev/null")  # what it complained of is told
                         break  # the next act gets a new server, and devices of other names
             first += 200
     if failed:

@@ -50,6 +50,7 @@ class Act:
     held: int = 0
     kind: Kind = Kind.BLOCK
     type_rule: bool = False  # of the device type's driver, which a transport under a foreign driver cannot see
+    type_counts: bool = False  # the device type's driver has to notice: a transport under a foreign one counts nothing
 
     def __str__(self) -> str:
         return self.name
@@ -68,6 +69,7 @@ def act(
     held: int = 0,
     kind: Kind = Kind.BLOCK,
     type_rule: bool = False,
+    type_counts: bool = False,
 ) -> Callable[[Do], Do]:
     """Enter a function into the table. `rules` and `clauses` are words."""
 

@@ -76,7 +76,7 @@ def welcome_at_another_place(it: HostileServer, device: int) -> None:
     it.twist_entry = twist
 
 
-@act("welcome-short", "message-size", "CRQ-F-10", Stage.GREETING)
+@act("welcome-short", "message-size welcome", "CRQ-F-10", Stage.GREETING, Outcome.FAILED)
 def welcome_cut_short(it: HostileServer, device: int) -> None:
     def twist(entry: bytes) -> tuple[bytes, ...]:
         if entry[1] == 0x0B and entry[2] == codec.HELLO:
@@ -139,7 +139,13 @@ _bring_up(
 _bring_up(
     "queues-most", "queue-count", "CRQ-F-40", codec.DeviceInfo, lambda body: replace(body, max_virtqueues=0xFFFFFFFF)
 )
-_bring_up("queues-none", "queue-missing", "CRQ-F-40", codec.DeviceInfo, lambda body: replace(body, max_virtqueues=0))
+
+
+@act("bring-up-queues-none", "queue-missing", "CRQ-F-40", Stage.BRING_UP, Outcome.STOPPED, type_counts=True)
+def device_without_queues(it: HostileServer, device: int) -> None:
+    it.twist_body = answering(codec.DeviceInfo, device, lambda body: replace(body, max_virtqueues=0))
+
+
 _bring_up("queue-index", "queue-size", "CRQ-F-40", codec.Vqueue, lambda body: replace(body, index=body.index + 1))
 for _size in (0, 3, 0x10000, 0xFFFFFFFF):
 

@@ -69,6 +69,7 @@ class Model:
     may_tell: bool = True  # ours is at home
     indirect: bool = False
     pending: list[Chain] = field(default_factory=list)
+    _resumed: list[int] = field(default_factory=list)
     window: Any = None
     channel: Any = None
 

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterable
 
 from virtio_crq.errors import VirtioCrqError
+from virtio_crq.guests.agent import AgentFailed
 from virtio_crq.guests.suite.check import Boot, Check, CheckFailed, Result
 from virtio_crq.guests.suite.scene import Scene
 
@@ -35,6 +36,8 @@ def _one(row: Check, scene: Scene) -> Result:
             raise CheckFailed(f"the kernel complained: {trouble[-1]}")
         return Result(row.name, row.shows, True, time.monotonic() - begun, detail)
     except VirtioCrqError as error:
+        if isinstance(error, AgentFailed):
+            scene.ask_who_waits()
         lines = list(scene.last_lines())
         scene.leave()  # whatever state it is in, the next check shall not suffer from it
         return Result(row.name, row.shows, False, time.monotonic() - begun, str(error), lines)

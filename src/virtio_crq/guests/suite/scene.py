@@ -17,6 +17,7 @@ from virtio_crq.guests.initramfs import Initramfs
 GUEST = "guest"
 SERVER, SPARE = "vios1", "vios2"  # root and data; the adapters that are added, and that go away for good
 BOOT_SECONDS = 60.0
+LISTEN_SECONDS = 5.0
 TROUBLE = r"Oops|BUG:|cut here|Kernel panic|soft lockup|self-detected stall|blocked for more than"
 
 
@@ -118,6 +119,13 @@ class Scene:
         found = self.agent.run(f"dmesg | grep -E '{TROUBLE}' | tail -n 5")
         return found.text.split("\n")[:-1]
 
+    def ask_who_waits(self) -> None:
+        """Of a guest whose agent is silent: its kernel tells the console which tasks are blocked, and where."""
+        if self.guest is not None and self.guest.running:
+            self.guest.console.send(b"\necho 8 >/proc/sys/kernel/printk; echo w >/proc/sysrq-trigger\n")
+            self.guest.console.wait_for(b"sysrq: Show Blocked State", LISTEN_SECONDS)
+            time.sleep(1)
+
     def last_lines(self, count: int = 15) -> Sequence[str]:
         return [] if self.guest is None else self.guest.console.last_lines(count)
 
@@ -130,7 +138,21 @@ class Scene:
 
     def find_disk(self, name: str) -> str:
         """As `disk`, empty without one."""
-        command = (
-            f'for d in /sys/block/vd*; do [ "$(cat $d/serial 2>/dev/null)" = {name} ] && echo /dev/${{d##*/}}; done'
-        )
-        return "".join(self.agent.run(command).text.split()[:1])
+        return "".join(self.agent.run(f"{NAMES}\n{naming(name)}").text.split()[:1])
+
+
+# What a disk is called is an I/O, which a server may leave unanswered: each is asked once, by a process of its own.
+NAMES = """mkdir -p /run/names; cd /run/names
+for d in /sys/block/vd*; do
+    f=${d##*/}-$(basename $(readlink -f $d/device)); [ -e $f.asked ] && continue
+    : >$f.asked; (cat $d/serial >$f.new && mv $f.new $f) >/dev/null 2>&1 &
+done; usleep 1000
+"""
+
+
+def naming(name: str) -> str:
+    """Shell text, after `NAMES`: the device of the disk `name`, if it is there."""
+    return (
+        f'for f in $(grep -lx "{name}" *-virtio* 2>/dev/null); do '
+        "[ $(basename $(readlink -f /sys/block/${f%%-*}/device)) = ${f#*-} ] && echo /dev/${f%%-*}; done; cd /"
+    )
