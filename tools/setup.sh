@@ -61,7 +61,7 @@ watched() { # run a command; meanwhile, on a terminal, tell how far it is
 }
 
 source_stamp() { # what the installed copy was built from
-    find src pyproject.toml setup.py -type f \( -name '*.py' -o -name '*.pyi' -o -name '*.pxd' -o -name '*.h' -o -name '*.toml' -o -name '*.sh' \
+    find src pyproject.toml setup.py -type f \( -name '*.py' -o -name '*.pyi' -o -name '*.pxd' -o -name '*.h' -o -name '*.toml' -o -name '*.sh' -o -name inittab \
         -o -path '*/hypervisor/engine/*.c' -o -path '*/guests/plugin/*.c' -o -name py.typed \) ! -path '*.egg-info/*' -print0 | LC_ALL=C sort -z | xargs -0 sha256sum | sha256sum
 }
 

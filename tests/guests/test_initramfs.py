@@ -76,7 +76,7 @@ def test_a_missing_busybox_is_refused(modules: ModuleTree, tmp_path: Path) -> No
         make_initramfs(modules, tmp_path / "busybox")
 
 
-@pytest.mark.parametrize("name", ["init", "session", "agent"])
+@pytest.mark.parametrize("name", ["init", "session", "agent", "first-boot"])
 def test_the_scripts_for_guests_are_shell(name: str) -> None:
     done = subprocess.run(["sh", "-n"], input=guest_script(name), capture_output=True)
     assert done.returncode == 0, done.stderr.decode()

@@ -46,7 +46,9 @@ def test_the_image_is_sound_and_holds_programs_agent_and_init(userland: Path, tm
     assert image.stat().st_size == SIZE
     assert ask(image, "cat /usr/sbin/mke2fs").endswith("sbin/mke2fs")
     assert guest_script("agent").decode() in ask(image, "cat /usr/sbin/virtio-crq-agent")
-    assert '"busybox"' in ask(image, "stat /usr/bin/sh")
+    for name in ("/usr/bin/sh", "/usr/sbin/init", "/usr/sbin/poweroff"):
+        assert '"/bin/busybox"' in ask(image, f"stat {name}")
+    assert "virtio-crq-session shell" in ask(image, "cat /etc/inittab")
     assert '"usr/bin"' in ask(image, "stat /bin")
     assert '"mke2fs"' in ask(image, "stat /usr/sbin/mkfs.ext4")
     assert "Mode:  0755" in ask(image, "stat /usr/bin/more")

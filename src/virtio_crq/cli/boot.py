@@ -2,6 +2,7 @@
 """`virtio-crq boot`: a real Linux guest, its console in this terminal."""
 
 import os
+import re
 import sys
 import tempfile
 from contextlib import ExitStack
@@ -22,6 +23,7 @@ from virtio_crq.hypervisor.machinefile import read_machine_file
 SILENCE = 300  # seconds; a kernel that boots is never that quiet
 OFF_SECONDS = 30.0  # for a guest that was asked to shut down
 LINES = 10
+PANIC = re.compile(rb"Kernel panic - not syncing: ([^\r\n]{1,200})")
 
 
 def boot(
@@ -72,7 +74,7 @@ def boot(
         except KeyboardInterrupt:
             _say(f"guest {row.name} was stopped")
             raise SystemExit(130) from None
-    _judge(row.name, ending)
+    _judge(row.name, ending, run.panic)
 
 
 class Run:
@@ -87,6 +89,7 @@ class Run:
         self.qemu = qemu
         self.log = log
         self.silence = silence
+        self.panic = ""  # what the kernel called it
 
     def once(self) -> Ending:
         """From power on to the end, however it comes; `left` and `silent` are endings as well."""
@@ -103,16 +106,19 @@ class Run:
                 console.silence = OFF_SECONDS
                 console.run()
                 return Ending("left")
-            return guest.wait() or Ending("killed")
+            ending = guest.wait() or Ending("killed")
+            panic = PANIC.findall(guest.console.output()) if ending.why == "panic" else []
+            self.panic = panic[-1].decode(errors="replace").strip() if panic else ""
+            return ending
 
 
-def _judge(name: str, ending: Ending) -> None:
+def _judge(name: str, ending: Ending, panic: str) -> None:
     """Status 0 for a guest that did as it was asked; else the error, with what its console said last."""
     if ending.why in ("off", "left"):
         _say(f"guest {name} is off")
         return
     told = {
-        "panic": f"guest {name} panicked",
+        "panic": f"guest {name} panicked" + (f": {panic}" if panic else ""),
         "silent": f"guest {name} never answered: its console was silent too long",
         "killed": f"guest {name} died",
     }.get(ending.why, f"guest {name} ended: {ending.why}")

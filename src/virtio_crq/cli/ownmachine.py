@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from virtio_crq.cli.interruption import undisturbed
 from virtio_crq.cli.machine import FILE_NOTE, check_maps, clear
 from virtio_crq.cli.processes import ProcessTable
 from virtio_crq.cli.roles import HYPERVISOR, roles
@@ -36,8 +37,9 @@ def machine_up(machine: MachineFile) -> Iterator[Path]:
         print(f"machine {machine.name} is up: {names}", file=sys.stderr, flush=True)
         yield directory
     finally:
-        if processes.stop_mine(HYPERVISOR):
-            shutil.rmtree(directory, ignore_errors=True)
+        with undisturbed():
+            if processes.stop_mine(HYPERVISOR):
+                shutil.rmtree(directory, ignore_errors=True)
 
 
 def _same_file(machine: MachineFile, directory: Path) -> None:

@@ -72,6 +72,8 @@ def make_initramfs(
     archive.character_device("dev/null", 1, 3, 0o666)
     archive.file(BUSYBOX, _read(busybox), 0o755)
     archive.link("bin/sh", "busybox")
+    archive.link("sbin/poweroff", "../bin/busybox")  # the kernel calls it when somebody presses the power button
+    archive.file("etc/inittab", guest_file("inittab"))
     for script in ("init", "agent", "session"):
         archive.file(script if script == "init" else f"sbin/virtio-crq-{script}", guest_script(script), 0o755)
     for number, module in enumerate(modules):
@@ -89,7 +91,12 @@ def make_initramfs(
 
 def guest_script(name: str) -> bytes:
     """A shell script of ours that runs in guests."""
-    return (files("virtio_crq.guests") / "scripts" / f"{name}.sh").read_bytes()
+    return guest_file(f"{name}.sh")
+
+
+def guest_file(name: str) -> bytes:
+    """A file of ours that lies in guests."""
+    return (files("virtio_crq.guests") / "scripts" / name).read_bytes()
 
 
 def _transport(tree: ModuleTree, path: Path, loaded: Sequence[Module]) -> Module:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A small root file system for guests: the lab's programs, the agent, and a session as its first process.
+"""A small root file system for guests: the lab's programs, the agent, and busybox' init.
 
 Its shell is busybox', which prefers its own applets: who wants e2fsprogs' mke2fs says mkfs.ext4 or /usr/sbin/mke2fs.
 """
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from virtio_crq.errors import UsageError
 from virtio_crq.guests.ext4image import make_ext4
-from virtio_crq.guests.initramfs import guest_script
+from virtio_crq.guests.initramfs import guest_file, guest_script
 
 SIZE = 512 << 20
 LABEL = "guest-root"
@@ -42,15 +42,15 @@ def make_root_image(userland: Path, image: Path, *, size: int = SIZE, extra: Map
             (tree / name).symlink_to(f"usr/{name}")
         merge(userland, tree)
         (tree / "tmp").chmod(0o1777)
-        for path, content in _FILES.items():
+        for path, content in (*_FILES.items(), ("etc/inittab", guest_file("inittab"))):
             place(tree, path, content, 0o644)
         for name in ("agent", "session"):
             place(tree, f"usr/sbin/virtio-crq-{name}", guest_script(name), 0o755)
         for path, content in (extra or {}).items():
             place(tree, path, content, 0o755)
-        for link, target in (("usr/bin/sh", "busybox"), ("usr/sbin/init", "virtio-crq-session")):
+        for link in ("usr/bin/sh", "usr/sbin/init", "usr/sbin/poweroff"):
             (tree / link).unlink(missing_ok=True)
-            (tree / link).symlink_to(target)
+            (tree / link).symlink_to("/bin/busybox")
         return make_ext4(tree, image, size, LABEL)
 
 

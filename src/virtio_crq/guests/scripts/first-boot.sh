@@ -15,7 +15,7 @@ mountpoint -q /run || mount -t tmpfs run /run
 mount -o remount,rw /
 echo "virtio-crq: the first boot of this image: its packages are configured, once"
 for try in 1 2; do # a package may need one that is configured after it
-    dpkg --configure -a --force-depends </dev/null && break
+    dpkg --configure -a --force-depends --force-unsafe-io </dev/null && break
     echo "virtio-crq: try $try left packages that are not configured"
 done
 passwd -d root

@@ -65,4 +65,4 @@ go_on() { # to the root disk; returns only when that cannot be
 load
 root=$(value root)
 [ -n "$root" ] && go_on "$root"
-exec /sbin/virtio-crq-session
+exec /bin/busybox init
