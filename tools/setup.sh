@@ -39,9 +39,9 @@ install_packages() { # as root or by sudo without a password; otherwise name the
         || die "The packages could not be installed. Type this, then run $0 again:" "  sudo apt-get update && sudo apt-get install -y $*"
 }
 
-compiled_files() { # how many C files have been compiled, of how many: each .pxd has a module, and the engine is compiled twice
+compiled_files() { # how many C files have been compiled, of how many: each .pxd has a module, and the engine is compiled three times, once with the plugin
     done=$(find build/temp.* -name '*.o' 2>/dev/null | wc -l)
-    all=$(($(find src -name '*.pxd' | wc -l) + 2 * $(find src -path '*/hypervisor/engine/*.c' | wc -l)))
+    all=$(($(find src -name '*.pxd' | wc -l) + 3 * $(find src -path '*/hypervisor/engine/*.c' | wc -l) + $(find src -path '*/guests/plugin/*.c' | wc -l)))
     echo "$((done < all ? done : all)) of $all"
 }
 

@@ -43,9 +43,9 @@ class Processor:
             bufsize=1,
         )
         theirs.close()
-        assert self._line() == f"api {qemu.PLUGIN_API}"
+        assert self.line() == f"api {qemu.PLUGIN_API}"
 
-    def _line(self) -> str:
+    def line(self) -> str:
         assert self._process.stdout is not None
         return self._process.stdout.readline().strip()
 
@@ -55,7 +55,7 @@ class Processor:
 
     def ask(self, line: str) -> str:
         self.say(line)
-        return self._line()
+        return self.line()
 
     def call(self, opcode: int, *arguments: int, order: str = "little") -> tuple[str, int, list[int]]:
         """`answered` or `passed`, R3 as a signed number, R4 to R12."""
@@ -64,8 +64,12 @@ class Processor:
         numbers = [int(register, 16) for register in registers]
         return word, numbers[0] - (numbers[0] >> 63 << 64), numbers[1:]
 
+    def ended(self) -> int:
+        """Its exit status, when it ends by itself."""
+        return self._process.wait(20)
+
     def end(self) -> int:
-        """Its exit status."""
+        """Its exit status, when it has no more to do."""
         assert self._process.stdin is not None
         self._process.stdin.close()
         status = self._process.wait(20)

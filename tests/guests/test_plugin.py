@@ -176,24 +176,26 @@ def test_the_tree_goes_out_at_the_second_entry_and_the_edited_one_takes_its_plac
     assert guest.ask("other 0") == "went on"
     assert os.pread(ram, len(edited), 0x8000) == edited
     guest.say("enter 8000 0")  # another processor, or a program of the guest at that address
-    assert guest._line() == "untouched"
-    assert guest._line() == "went on"
+    assert guest.line() == "untouched"
+    assert guest.line() == "went on"
     guest.end()
 
 
-@pytest.mark.parametrize("answer", [b"refuse\n", b"tree 65\n", b"tree 0\n", b"x" * 40, None])
-def test_without_an_edited_tree_the_guest_ends_and_says_why(
-    booted: tuple[Processor, int], answer: bytes | None
-) -> None:
+@pytest.mark.parametrize("answer", [b"refuse\n", b"tree 65\n", b"tree 0\n", b"x" * 40])
+def test_without_an_edited_tree_the_guest_ends_and_says_why(booted: tuple[Processor, int], answer: bytes) -> None:
     guest, ram = booted
     guest.say("enter 8000 0")
     received(guest.control, len(b"tree 64\n") + 64)
-    if answer is None:
-        guest.control.shutdown(socket.SHUT_WR)
-    else:
-        guest.control.sendall(answer)
+    guest.control.sendall(answer)
     assert guest.control.recv(100).startswith(b"error the guest's device tree was ")
     assert os.pread(ram, 64, 0x8000) == TREE
-    guest._process.wait(20)
-    assert guest._process.returncode == 1
+    assert guest.ended() == 1
+    guest.end()
+
+
+def test_a_guest_ends_with_whoever_started_it(program: Path, machine: Machine) -> None:
+    guest = Processor(program, machine, "guest")
+    assert guest.ask("other 0") == "untouched"
+    guest.control.close()
+    assert guest.ended() == 1
     guest.end()

@@ -77,6 +77,7 @@ def test_root_bus_and_function_sets_are_as_powervm_has_them() -> None:
     edited = present(flat(), description(profile="power8"))
     assert value(edited, "/", "ibm,partition-name") == strings("web1")
     assert value(edited, "/", "ibm,partition-no") == cells(7)
+    assert value(edited, "/", "ibm,partition-uuid") == strings(description()["uuid"])
     assert value(edited, "/rtas", "ibm,hypertas-functions") == FUNCTIONS + strings("hcall-rdma", "hcall-vioctl")
     bus = {name: bytes.fromhex(text) for name, text in description(profile="power8")["bus"].items()}
     assert "ibm,max-virtual-dma-size" in bus

@@ -21,7 +21,7 @@ class Monitor:
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
         self.reason: str | None = None
-        self._connection.sendall(b'{"execute": "qmp_capabilities"}\n')
+        self.execute("qmp_capabilities")
         self._thread = threading.Thread(target=self._take, name="monitor", daemon=True)
         self._thread.start()
 
@@ -38,7 +38,7 @@ class Monitor:
             self.reason = REASONS.get(message["data"].get("reason", ""))
 
     def execute(self, command: str) -> None:
-        """Ask for a command without arguments; its answer is not waited for."""
+        """Ask for a command without arguments; its answer is not waited for. A QEMU that has ended does nothing."""
         with contextlib.suppress(OSError):
             self._connection.sendall(json.dumps({"execute": command}).encode() + b"\n")
 

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from virtio_crq.errors import VirtioCrqError
+from virtio_crq.errors import UsageError, VirtioCrqError
 from virtio_crq.guests.kernelfile import check_kernel
 from virtio_crq.guests.qemu import arguments
 from virtio_crq.hypervisor.conversation import PROTOCOL, Conversation, line
@@ -23,6 +23,9 @@ def run(order: dict[str, Any]) -> None:
     try:
         conversation = Conversation(Path(order["state"]))
         description = conversation.ask("attach", partition=order["partition"], protocol=PROTOCOL)
+        if not description["guest"]:
+            name = order["partition"]
+            raise UsageError(f"partition {name} is no guest; say guest = true in its [partition.{name}]")
         plan = {**order["plan"], "entry": check_kernel(Path(order["plan"]["kernel"]))}
         words = [*order["qemu"], *arguments(plan, description, sockets, conversation.descriptors)]
         for descriptor in conversation.descriptors:

@@ -47,6 +47,7 @@ def present(blob: bytes, description: Mapping[str, Any]) -> bytes:
 def _root(tree: libfdt.Fdt, description: Mapping[str, Any]) -> None:
     tree.setprop(0, "ibm,partition-name", strings(description["name"]))
     tree.setprop(0, "ibm,partition-no", cells(description["number"]))
+    tree.setprop(0, "ibm,partition-uuid", strings(description["uuid"]))
 
 
 def _functions(tree: libfdt.Fdt) -> None:

@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <poll.h>
+#include <pthread.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -121,8 +123,21 @@ static void on_vcpu(unsigned int index, void *context)
 		give_up("a virtual processor cannot make hypercalls");
 }
 
+/* A guest ends with whoever started it, however that ended: nobody would read its terminals any more. */
+static void *watch(void *context)
+{
+	struct pollfd starter = { .fd = given.control, .events = POLLRDHUP };
+
+	while (poll(&starter, 1, -1) <= 0)
+		;
+	_exit(1);
+	return context;
+}
+
 int qemu_plugin_install(uint64_t plugin, const void *about, int count, char **words)
 {
+	pthread_t watcher;
+
 	const char *why = inherit(&given, count, words);
 
 	(void)about;
@@ -131,6 +146,8 @@ int qemu_plugin_install(uint64_t plugin, const void *about, int count, char **wo
 		fflush(stdout);
 		return 1; /* that was the question; there is no guest */
 	}
+	if (!why && pthread_create(&watcher, 0, watch, 0))
+		why = "no thread for a watch over the guest's starter";
 	if (why) {
 		fprintf(stderr, "virtio-crq: %s\n", why);
 		return 1;
