@@ -132,6 +132,22 @@ def test_a_pipes_lines_are_typed_at_prompts_and_its_end_is_control_d(scene: Scen
     os.close(read)
 
 
+def test_lines_that_a_guest_left_when_it_rebooted_are_its_successors(scene: Scene, tmp_path: Path) -> None:
+    (tmp_path / "typed").write_bytes(b"reboot\nuptime\n")
+    keyboard = os.open(tmp_path / "typed", os.O_RDONLY)
+    left = bytearray()
+    successor = Scene(tmp_path / "second")
+    for each, line in ((scene, b"reboot\n"), (successor, b"uptime\n")):
+        console = GuestConsole(each.terminal, keyboard, each.screen, None, left)
+        running = Running(console)
+        each.guest.sendall(b"guest# ")
+        assert received(each.guest, len(line)) == line
+        each.guest.shutdown(socket.SHUT_RDWR)
+        assert running.ended() == "ended"
+    successor.close()
+    os.close(keyboard)
+
+
 def test_a_device_that_is_no_terminal_gives_no_input(scene: Scene, nothing: int) -> None:
     running = scene.run(nothing, silence=1.0)
     scene.guest.sendall(b"guest# ")

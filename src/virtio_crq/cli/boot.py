@@ -90,13 +90,14 @@ class Run:
         self.log = log
         self.silence = silence
         self.panic = ""  # what the kernel called it
+        self.input = bytearray()  # lines of a pipe that were read and not typed yet
 
     def once(self) -> Ending:
         """From power on to the end, however it comes; `left` and `silent` are endings as well."""
         with Guest.start(self.state, self.partition, self.plan, self.qemu, self.log) as guest:
             leaving = "Ctrl-] leaves it" if os.isatty(0) else "Ctrl-C stops it"
             _say(f"guest {self.partition} runs as process {guest.pid}; {leaving}")
-            console = GuestConsole(guest.console, 0, 1, self.silence)
+            console = GuestConsole(guest.console, 0, 1, self.silence, self.input)
             why = console.run()
             if why == "silent":
                 return Ending("silent", "\n".join(guest.console.last_lines(LINES)))

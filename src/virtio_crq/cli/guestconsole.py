@@ -57,6 +57,7 @@ class GuestConsole:
         keyboard: int,
         screen: int,
         silence: float | None = None,
+        waiting: bytearray | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._terminal = terminal
@@ -67,7 +68,8 @@ class GuestConsole:
         self._clock = clock
         self._shown = 0
         self._heard = clock()
-        self._waiting = bytearray()  # input that no prompt asked for yet
+        # Input that no prompt asked for yet; what a guest that reboots left of it is its successor's.
+        self._waiting = bytearray() if waiting is None else waiting
         self._closing = False  # input is over, and the guest is to be told
         self._asked = -1  # position of the output when a line was last sent
 
