@@ -61,6 +61,7 @@ int vcrq_register(struct vcrq_adapter *adapter)
 
 	memset(adapter->ring, 0, VCRQ_RING_BYTES);
 	adapter->cursor = 0;
+	adapter->stashed = 0;
 	do {
 		rc = plpar_hcall_norets(H_REG_CRQ, unit, adapter->ring_dma,
 					VCRQ_RING_BYTES);
@@ -108,8 +109,7 @@ static bool vcrq_entry_waits(struct vcrq_adapter *adapter)
  * Whoever holds DRAINING.  The entry is copied before its slot is given back,
  * and the slot is not looked at again before its header is set (CRQ-F-3).
  */
-static bool vcrq_next_entry(struct vcrq_adapter *adapter,
-			    union vcrq_entry *entry)
+bool vcrq_next_entry(struct vcrq_adapter *adapter, union vcrq_entry *entry)
 {
 	union vcrq_entry *slot = &adapter->ring[adapter->cursor];
 
@@ -130,12 +130,15 @@ static bool vcrq_next_entry(struct vcrq_adapter *adapter,
  */
 static bool vcrq_drain(struct vcrq_adapter *adapter)
 {
-	unsigned int budget = VCRQ_BUDGET;
+	unsigned int budget = VCRQ_BUDGET, at;
 	union vcrq_entry entry;
 
 	do {
 		if (test_and_set_bit_lock(VCRQ_DRAINING, &adapter->flags))
 			return true;	/* who holds it looks again */
+		for (at = 0; at < adapter->stashed; at++)
+			vcrq_take_entry(adapter, &adapter->stash[at]);
+		adapter->stashed = 0;
 		while (budget && vcrq_next_entry(adapter, &entry)) {
 			budget--;
 			vcrq_take_entry(adapter, &entry);
@@ -161,7 +164,7 @@ irqreturn_t vcrq_interrupt(int irq, void *data)
 
 	vio_disable_interrupts(adapter->vio);
 	if (!vcrq_drain(adapter))
-		queue_work(adapter->break_queue, &adapter->drain_work);
+		queue_work(adapter->rescue_queue, &adapter->drain_work);
 	return IRQ_HANDLED;
 }
 
@@ -177,5 +180,5 @@ void vcrq_drain_work(struct work_struct *work)
 	done = vcrq_drain(adapter);
 	local_irq_restore(irq_flags);
 	if (!done && !test_bit(VCRQ_REMOVING, &adapter->flags))
-		queue_work(adapter->break_queue, work);
+		queue_work(adapter->rescue_queue, work);
 }

@@ -53,7 +53,7 @@ void vcrq_kick_device(struct vcrq_device *device)
 /* Any context: requests of a broken device are to end. */
 void vcrq_kick_broken(struct vcrq_device *device)
 {
-	vcrq_queue_device_work(device, device->adapter->break_queue,
+	vcrq_queue_device_work(device, device->adapter->rescue_queue,
 			       &device->break_work);
 }
 

@@ -39,17 +39,15 @@ static int vcrq_alloc(struct vcrq_adapter *adapter)
 					   &adapter->area_dma, GFP_KERNEL);
 	adapter->session_queue = alloc_ordered_workqueue("virtio_crq_session",
 							 WQ_MEM_RECLAIM);
-	/*
-	 * Drivers may wait in the first, and flush work of their own that has
-	 * no rescuer; requests end in the second, which reclaim may wait for.
-	 */
+	/* Memory may wait for what these do. */
+	adapter->rescue_queue = alloc_workqueue("virtio_crq_rescue",
+						WQ_UNBOUND | WQ_MEM_RECLAIM,
+						VCRQ_DEVICES_MAX);
+	/* Drivers may wait in it, as many as there are devices. */
 	adapter->device_queue = alloc_workqueue("virtio_crq_devices",
 						WQ_UNBOUND, VCRQ_DEVICES_MAX);
-	adapter->break_queue = alloc_workqueue("virtio_crq_breaks",
-					       WQ_UNBOUND | WQ_MEM_RECLAIM,
-					       VCRQ_DEVICES_MAX);
 	if (!adapter->ring || !adapter->area || !adapter->session_queue ||
-	    !adapter->device_queue || !adapter->break_queue)
+	    !adapter->rescue_queue || !adapter->device_queue)
 		return -ENOMEM;
 	return 0;
 }
@@ -63,8 +61,8 @@ static void vcrq_release_adapter(struct vcrq_adapter *adapter)
 		destroy_workqueue(adapter->session_queue);
 	if (adapter->device_queue)
 		destroy_workqueue(adapter->device_queue);
-	if (adapter->break_queue)
-		destroy_workqueue(adapter->break_queue);
+	if (adapter->rescue_queue)
+		destroy_workqueue(adapter->rescue_queue);
 	if (adapter->ring)
 		dma_free_coherent(dev, VCRQ_RING_BYTES, adapter->ring,
 				  adapter->ring_dma);
@@ -94,6 +92,7 @@ static struct vcrq_adapter *vcrq_new_adapter(struct vio_dev *vio)
 	xa_init(&adapter->devices);
 	INIT_WORK(&adapter->session_work, vcrq_session_work);
 	INIT_WORK(&adapter->drain_work, vcrq_drain_work);
+	INIT_WORK(&adapter->callback_work, vcrq_callback_work);
 	INIT_DELAYED_WORK(&adapter->away_work, vcrq_away_work);
 	INIT_DELAYED_WORK(&adapter->retry_work, vcrq_retry_work);
 	return adapter;
@@ -143,13 +142,13 @@ static void vcrq_remove_adapter(struct vio_dev *vio)
 	if (READ_ONCE(adapter->phase) != VCRQ_ACTIVE)
 		vcrq_break_all(adapter);
 	flush_workqueue(adapter->device_queue);
-	flush_workqueue(adapter->break_queue);
 	vcrq_remove_devices(adapter);
 	vio_disable_interrupts(vio);
 	free_irq(vio->irq, adapter);
+	cancel_work_sync(&adapter->callback_work);
 	cancel_work_sync(&adapter->drain_work);
 	flush_workqueue(adapter->device_queue);
-	flush_workqueue(adapter->break_queue);
+	flush_workqueue(adapter->rescue_queue);
 	vcrq_free(adapter);
 	dev_set_drvdata(&vio->dev, NULL);
 	vcrq_release_adapter(adapter);

@@ -138,8 +138,11 @@ static struct vcrq_queue *vcrq_make_queue(struct vcrq_device *device, u16 index,
 	struct vcrq_queue *queue;
 	int error = -ENOMEM;
 
-	if (index >= device->queue_max)
+	if (index >= device->queue_max) {
+		vcrq_count(device->adapter, VCRQ_RULE_QUEUE_MISSING,
+			   device->number, index);
 		return ERR_PTR(-ENOENT);
+	}
 	queue = kzalloc(sizeof(*queue), GFP_KERNEL);
 	if (!queue)
 		return ERR_PTR(-ENOMEM);
@@ -149,6 +152,7 @@ static struct vcrq_queue *vcrq_make_queue(struct vcrq_device *device, u16 index,
 	queue->size = device->queue_sizes[index];
 	queue->event_idx = virtio_has_feature(&device->vdev,
 					      VIRTIO_RING_F_EVENT_IDX);
+	queue->polled = vcrq_polls(device, index);
 	if (vcrq_alloc_rings(queue))
 		goto free;
 	error = vcrq_take_credits(device->adapter);

@@ -187,6 +187,8 @@ bool vcrq_notify(struct virtqueue *vq)
 	u16 old;
 
 	if (unlikely(test_bit(VCRQ_DEV_BROKEN, &device->flags))) {
+		if (queue->polled)
+			__virtqueue_break(vq);
 		vcrq_kick_broken(device);
 		return true;
 	}
@@ -200,6 +202,8 @@ bool vcrq_notify(struct virtqueue *vq)
 	if (unlikely(!sound))
 		vcrq_end_session(device->adapter, VCRQ_RULE_PARTNER_STALLED,
 				 device->number, queue->index);
+	if (queue->polled)
+		vcrq_poll_queue(queue);
 	return true;
 }
 
@@ -433,6 +437,70 @@ bool vcrq_announced(struct vcrq_adapter *adapter, u64 high, u64 low,
 		vcrq_count(adapter, VCRQ_RULE_ANNOUNCEMENT_QUEUE, number,
 			   index);
 	return true;
+}
+
+/*
+ * Interrupts off, under DRAINING, in a kick that polls: an announcement is
+ * booked and its used entries are taken, but no driver is called back here,
+ * whatever locks this CPU holds.  False when that cannot be done now.
+ */
+bool vcrq_quiet_event(struct vcrq_adapter *adapter, u64 high, u64 low,
+		      u32 session)
+{
+	u32 word = high >> 32, position = swab32((u32)low);
+	bool used = word == VCRQ_USED_WORD;
+	struct vcrq_breach breach = { VCRQ_RULES };
+	struct vcrq_queue *queue;
+	bool done = false;
+
+	if ((high >> 8 & 0xff) != (session & 0xff) || high & 0xfe ||
+	    (used ? position > 0xffff :
+	     word != VCRQ_CREDIT_WORD || position || !(high & 1)))
+		return false;
+	rcu_read_lock();
+	queue = vcrq_find_queue(adapter,
+				(high >> 24 & 0xff) | (high >> 8 & 0xff00),
+				swab32((u32)(low >> 32)), session);
+	if (queue && spin_trylock(&queue->lock)) {
+		done = vcrq_book(queue, used, position, high & 1) == VCRQ_RULES;
+		if (done && used && vcrq_reap(queue, &breach))
+			WRITE_ONCE(queue->callback_due, true);
+		if (done)
+			vcrq_settle(queue, true);
+		spin_unlock(&queue->lock);
+	}
+	rcu_read_unlock();
+	if (breach.rule != VCRQ_RULES)
+		vcrq_break_device(queue->device, breach.rule, breach.first,
+				  breach.second);
+	return done;
+}
+
+/*
+ * Any context: takes what a polled queue's device has used.  With `away` there
+ * is no device: its output is dropped, for it may not be repeated (CRQ-F-35).
+ * Whether everything came back.
+ */
+bool vcrq_queue_spin(struct vcrq_queue *queue, bool away)
+{
+	struct vcrq_breach breach = { VCRQ_RULES };
+	unsigned long flags;
+	bool done;
+	u16 id;
+
+	spin_lock_irqsave(&queue->lock, flags);
+	if (!away)
+		vcrq_reap(queue, &breach);
+	for (id = 0; away && id < queue->size; id++)
+		if (queue->heads[id].in_flight)
+			vcrq_give(queue, id, 0);
+	smp_store_release(&queue->ring.used->idx, to_ring16(queue->last_used));
+	done = !queue->in_flight;
+	spin_unlock_irqrestore(&queue->lock, flags);
+	if (breach.rule != VCRQ_RULES)
+		vcrq_break_device(queue->device, breach.rule, breach.first,
+				  breach.second);
+	return done || breach.rule != VCRQ_RULES;
 }
 
 /*

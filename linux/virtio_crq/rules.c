@@ -29,6 +29,7 @@ static const char * const vcrq_rule_names[VCRQ_RULES] = {
 	[VCRQ_RULE_FEATURE_BLOCK] = "feature-block",
 	[VCRQ_RULE_FEATURES_MANDATORY] = "features-mandatory",
 	[VCRQ_RULE_QUEUE_COUNT] = "queue-count",
+	[VCRQ_RULE_QUEUE_MISSING] = "queue-missing",
 	[VCRQ_RULE_QUEUE_SIZE] = "queue-size",
 	[VCRQ_RULE_CONFIG_ANSWER] = "config-answer",
 	[VCRQ_RULE_CONFIG_GENERATION] = "config-generation",

@@ -266,6 +266,7 @@ static void vcrq_recover(struct vcrq_adapter *adapter)
 	bool enabled;
 
 	disable_irq(adapter->vio->irq);
+	cancel_work_sync(&adapter->callback_work);
 	cancel_work_sync(&adapter->drain_work);
 	enabled = adapter->phase == VCRQ_ENABLING && !vcrq_enable(adapter);
 	if (!enabled) {
@@ -317,7 +318,7 @@ void vcrq_session_work(struct work_struct *work)
 			vcrq_resume_devices(adapter);
 	}
 	if (READ_ONCE(adapter->phase) != VCRQ_ACTIVE && vcrq_away_seconds)
-		queue_delayed_work(adapter->break_queue, &adapter->away_work,
+		queue_delayed_work(adapter->rescue_queue, &adapter->away_work,
 				   vcrq_away_seconds * HZ);
 	/* A partner that calls itself there but gives nonsense is asked again. */
 	if (error && READ_ONCE(adapter->phase) == VCRQ_ACTIVE)

@@ -43,6 +43,7 @@
 #define VCRQ_QUEUES_MAX		64	/* of one device */
 #define VCRQ_QUEUE_SIZE_MAX	1024
 #define VCRQ_CONFIG_MAX		1024	/* bytes of configuration kept per device */
+#define VCRQ_STASH		32
 #define VCRQ_IOMMU_PAGE		SZ_4K
 #define VCRQ_REQUEST_SECONDS	30
 
@@ -68,6 +69,7 @@ enum vcrq_rule {
 	VCRQ_RULE_FEATURE_BLOCK,
 	VCRQ_RULE_FEATURES_MANDATORY,
 	VCRQ_RULE_QUEUE_COUNT,
+	VCRQ_RULE_QUEUE_MISSING,
 	VCRQ_RULE_QUEUE_SIZE,
 	VCRQ_RULE_CONFIG_ANSWER,
 	VCRQ_RULE_CONFIG_GENERATION,
@@ -131,6 +133,8 @@ struct vcrq_adapter {
 	union vcrq_entry *ring;
 	dma_addr_t ring_dma;
 	unsigned int cursor;
+	union vcrq_entry stash[VCRQ_STASH];	/* taken by a polling kick */
+	unsigned int stashed;	/* who holds DRAINING */
 	void *area;
 	dma_addr_t area_dma;
 	unsigned long free_slots;
@@ -147,10 +151,11 @@ struct vcrq_adapter {
 	u64 window_left;	/* not promised to any queue yet; lock */
 
 	struct workqueue_struct *session_queue;
-	struct workqueue_struct *device_queue;
-	struct workqueue_struct *break_queue;
+	struct workqueue_struct *device_queue;	/* waits for drivers */
+	struct workqueue_struct *rescue_queue;	/* ends requests */
 	struct work_struct session_work;
 	struct work_struct drain_work;
+	struct work_struct callback_work;
 	struct delayed_work away_work;
 	struct delayed_work retry_work;
 	atomic_t counts[VCRQ_RULES];
@@ -179,6 +184,8 @@ struct vcrq_queue {
 	u16 size;
 	bool enabled;
 	bool event_idx;
+	bool polled;		/* its driver spins for each buffer's return */
+	bool callback_due;	/* a polling kick took what it used */
 
 	void *pages;
 	size_t pages_bytes;
@@ -298,7 +305,13 @@ long vcrq_send(struct vcrq_adapter *adapter, u64 high, u64 low);
 long vcrq_send_entry(struct vcrq_adapter *adapter,
 		     const union vcrq_entry *entry);
 irqreturn_t vcrq_interrupt(int irq, void *data);
+bool vcrq_next_entry(struct vcrq_adapter *adapter, union vcrq_entry *entry);
 void vcrq_drain_work(struct work_struct *work);
+
+/* poll.c */
+void vcrq_poll_queue(struct vcrq_queue *queue);
+void vcrq_callback_work(struct work_struct *work);
+bool vcrq_polls(const struct vcrq_device *device, u16 index);
 
 /* session.c */
 void vcrq_call_out(struct vcrq_adapter *adapter);
@@ -364,6 +377,9 @@ u16 vcrq_queue_suspend(struct vcrq_queue *queue, __le16 *heads, u16 max,
 		       u16 *avail_position, u16 *used_position);
 bool vcrq_queue_reap(struct vcrq_queue *queue);
 void vcrq_queue_fail(struct vcrq_queue *queue);
+bool vcrq_queue_spin(struct vcrq_queue *queue, bool away);
+bool vcrq_quiet_event(struct vcrq_adapter *adapter, u64 high, u64 low,
+		      u32 session);
 
 /* limits.c */
 int vcrq_read_window(struct vcrq_adapter *adapter);
