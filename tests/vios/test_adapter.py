@@ -52,7 +52,7 @@ def wire() -> Wire:
 def adapter(wire: Wire) -> Adapter:
     device: DeviceModel = EntropyDevice(bytes(16))
     target = Target(MapEntry("web1", "rng", "kernel", False, ENTROPY, "here"), device, None)  # type: ignore[arg-type]
-    return Adapter(AdapterPlace("vhost0", "V1-C2", 0x30000002, "web1", 2), (target,), wire.connect, "batched")
+    return Adapter(AdapterPlace("vhost0", "V1-C2", 0x30000002, "web1", 2), {0: target}, wire.connect, "batched")
 
 
 def refused(adapter: Adapter) -> dict[str, int]:

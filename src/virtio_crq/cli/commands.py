@@ -33,6 +33,7 @@ COMMANDS = (
     Command("show", "machine:show", "Show partitions, adapters, connections and counters."),
     Command("boot", "boot:boot", "Boot a real Linux guest; its console is this terminal."),
     Command("vios", "vios:app", "The I/O server: its mappings and its figures."),
+    Command("console", "console:app", "Attach this terminal to a client's console."),
     Command("disk", "disk:app", "Copy a client's disk, or export it to other tools."),
     Command("trace", "trace:trace", "Show every hypercall and entry, as the engine saw it."),
     Command("bench", "bench:bench", "Measure, and count what one I/O costs."),

@@ -46,6 +46,7 @@ def open_server(
                 fetch=fetch,
                 record=state / f"vios-{name}.write-through",
                 ports=state / f"vios-{name}.open-ports",
+                maps=state / f"vios-{name}.mappings",
                 links=state,
             ),
         )

@@ -17,6 +17,8 @@ from typing import Annotated, Any
 import typer
 
 from virtio_crq.cli.selection import MachineOption, select
+from virtio_crq.cli.viosmap import map_target, resize, unmap
+from virtio_crq.cli.viosserver import sockets
 from virtio_crq.errors import PartnerLost, UsageError
 from virtio_crq.hypervisor.conversation import ask as ask_hypervisor
 from virtio_crq.hypervisor.machinefile import FETCHES, read_machine_file
@@ -27,6 +29,9 @@ from virtio_crq.vios.rates import rates, render_rates, wires
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, add_completion=False)
 EXHAUSTED = (errno.EMFILE, errno.ENFILE)
 SPARE = 10  # descriptors: the event loop, its socket, a worker, a few callers at a time
+app.command("map")(map_target)
+app.command()(unmap)
+app.command("resize")(resize)
 log = logging.getLogger("virtio_crq.vios")
 JsonOption = Annotated[bool, typer.Option("--json", help="As JSON.")]
 
@@ -158,8 +163,4 @@ def stat(
 
 def _ask_all(machine: str | None, do: str) -> list[dict[str, Any]]:
     """The answers of all servers of the machine, one after the other."""
-    state = select(machine)
-    sockets = sorted(state.glob(socket_path(state, "*").name))
-    if not sockets:
-        raise UsageError("no VIOS of this machine is running")
-    return [adapter for path in sockets for adapter in ask(path, do)]
+    return [adapter for path in sockets(select(machine)) for adapter in ask(path, do)]

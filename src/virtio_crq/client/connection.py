@@ -137,7 +137,10 @@ class Connection:
     def _start_devices(self) -> Conversation[None]:
         numbers = yield from conversations.list_devices()
         for device in [device for number, device in self.devices.items() if number not in numbers]:
+            device.gone = True
             self._give_up(device, DeviceFault("device-missing", f"device {device.number} did not come back"))
+        for number in [number for number in numbers if number in self.devices and self.devices[number].gone]:
+            del self.devices[number]  # what has this number now is another device
         fresh = [number for number in numbers if number not in self.devices]
         if self._site is None or not self.devices:  # nothing was brought up yet: all memory is free again
             memory = Memory(self.endpoint.arena)
@@ -145,13 +148,23 @@ class Connection:
         self._site.devices = max(1, len(fresh))
         for number in numbers:
             yield from self._start_device(number)
-        for device in list(self.devices.values()):
-            if isinstance(device, Disk) and not device.named and device.broken is None:
-                device.start_identify().when_done(partial(self._named, device))
+        self._identify()
         if self.unusable and not self.devices:
             self.failure = next(iter(self.unusable.values()))  # whoever waits for a device learns why there is none
         elif not self._unnamed():
             self.state = State.UP
+
+    def _identify(self) -> None:
+        for device in list(self.devices.values()):
+            if isinstance(device, Disk) and not device.named and device.broken is None:
+                device.start_identify().when_done(partial(self._named, device))
+
+    def _start_late(self, number: int) -> Conversation[None]:
+        """A device that appeared during a session."""
+        assert self._site is not None
+        self._site.devices = 2  # leave as much memory again for the next one
+        yield from self._start_device(number)
+        self._identify()
 
     def _start_device(self, number: int) -> Conversation[None]:
         """Start a new device or resume a known one; what is wrong with one is no reason to leave the others."""
@@ -221,8 +234,13 @@ class Connection:
             del self._rereading[device.number]
 
     def _device_changed(self, number: int, present: bool) -> None:
-        if not present and number in self.devices:
-            self._give_up(self.devices[number], DeviceFault("device-removed", f"device {number} was taken away"))
+        known = self.devices.get(number)
+        if not present and known is not None:
+            known.gone = True
+            self._give_up(known, DeviceFault("device-removed", f"device {number} was taken away"))
+        elif present and self.state is State.UP and (known is None or known.gone):
+            self.devices.pop(number, None)
+            self.run(self._start_late(number))
 
     def _give_up(self, device: Device, error: VirtioCrqError) -> None:
         before = device.broken

@@ -60,6 +60,7 @@ class Device:
         self.ring: DriverRing | None = None  # of the first queue
         self.queues: dict[int, tuple[DriverRing, QueueSetup]] = {}
         self._letting_go = False
+        self.gone = False  # the server has it no more: another may come in its place
 
     def bring_up(self) -> Conversation[None]:
         """From reset to DRIVER_OK (virtio 1.4 §3.1.1)."""
@@ -195,8 +196,9 @@ class Device:
     def let_go(self) -> Conversation[None]:
         """Reset a broken device, and only then take back the memory that its requests were shown (CRQ-F-21)."""
         # Without a session the server has reset it already: what remains is done here (CRQ-F-25).
-        with suppress(PartnerLost):
-            yield from conversations.reset_device(self.number)
+        if not self.gone:  # a device that was removed touches nothing any more (CRQ-D-110)
+            with suppress(PartnerLost):
+                yield from conversations.reset_device(self.number)
         if self.queues:
             for ring, _ in self.queues.values():
                 ring.reset()

@@ -111,6 +111,11 @@ class Link:
         self.stores = [store for store in self.stores if store.pending or any(store.owners)]
         self.rewired = 1
 
+    def release(self, store: Store) -> None:
+        """Forget a store that none of its queues uses any more and that has nothing pending: it will be closed."""
+        self.stores = [other for other in self.stores if other is not store]
+        self.rewired = 1
+
     def close(self) -> None:
         """Close all queues (the partner is gone, or the session is over)."""
         for device, queue in list(self.table):

@@ -198,7 +198,9 @@ class BackEnd:
 
     def settled(self, device: int) -> None:
         """A model's pending `reset()` or `disable_queue()` is through: nothing touches the driver's memory now."""
-        self._leaving = {served for served in self._leaving if served.number != device}
+        if any(served.number == device for served in self._leaving):
+            self._leaving = {served for served in self._leaving if served.number != device}
+            self._event(codec.EventDevice(device, codec.DeviceBusState.REMOVED))
         served = self._served.get(device)
         answer = None if served is None else served.settled()
         request = self._waiting.pop(device, None)
@@ -271,13 +273,17 @@ class BackEnd:
         self._event(codec.EventDevice(device, codec.DeviceBusState.READY))
 
     def remove(self, device: int) -> None:
-        """A device disappears. A request of its driver that still waits stays unanswered, as the device is gone."""
+        """A device disappears. A request of its driver that still waits stays unanswered, as the device is gone.
+
+        The driver is told once nothing touches its memory any more (CRQ-D-110).
+        """
         served = self._served.pop(device)
         self._waiting.pop(device, None)
         served.drop()
         if served.settling:
             self._leaving.add(served)
-        self._event(codec.EventDevice(device, codec.DeviceBusState.REMOVED))
+        else:
+            self._event(codec.EventDevice(device, codec.DeviceBusState.REMOVED))
 
     def _adopt(self, number: int, model: DeviceModel) -> None:
         served = ServedDevice(number, model)

@@ -9,28 +9,32 @@ Everything here runs in the worker's thread once `start` was called; the views o
 """
 
 import logging
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from virtio_crq.dataplane.link import Link
 from virtio_crq.dataplane.worker import Worker
-from virtio_crq.message.backend import BackEnd
+from virtio_crq.errors import UsageError, VirtioCrqError
+from virtio_crq.message.backend import DEVICE_NUMBERS, BackEnd
 from virtio_crq.message.bus import Bus
 from virtio_crq.vios.backing import Backing
 from virtio_crq.vios.blockdevice import BlockDevice
 from virtio_crq.vios.consoledevice import ConsoleDevice
 from virtio_crq.vios.entropydevice import EntropyDevice
 from virtio_crq.vios.lsmap import AdapterView, PortView, TargetView
-from virtio_crq.vios.mapping import MapEntry
+from virtio_crq.vios.mapping import MOST_TARGETS, MapEntry
 from virtio_crq.vios.ringdevice import OnFault
 from virtio_crq.virtio import block, console, status
 from virtio_crq.virtio.deviceid import DeviceId
 from virtio_crq.virtio.features import NAMES, bits_of
 
 CLOSED, WAITING, OPEN, FAILED = "closed", "waiting for client", "open", "failed"
+SETTLE_SECONDS = 10.0  # for what a removed device had in its store
+T = TypeVar("T")
 log = logging.getLogger("virtio_crq.vios")
 ServedDevice = BlockDevice | EntropyDevice | ConsoleDevice
 
@@ -81,11 +85,12 @@ class Target:
 
 
 class Adapter:
-    """One connection and its targets; the position of a target is its device number."""
+    """One connection and its targets, by device number."""
 
-    def __init__(self, place: AdapterPlace, targets: tuple[Target, ...], connect: Connect, fetch: str) -> None:
+    def __init__(self, place: AdapterPlace, targets: Mapping[int, Target], connect: Connect, fetch: str) -> None:
         self.place = place
-        self.targets = targets
+        self.by_number = dict(targets)
+        self._fetch = fetch
         self.opened = 0
         self.lost = 0
         self.cut_off = 0  # copies that were refused because the client had gone
@@ -93,15 +98,62 @@ class Adapter:
         self.last_loss = ""
         self._faults: Counter[str] = Counter()
         self._worker: Worker | None = None
-        queues = sum(len(target.device.services) for target in targets)
-        self._connection, make_link = connect(self._make_back_end, queues, len(targets))
+        queues = sum(len(target.device.services) for target in self.targets)
+        self._connection, make_link = connect(self._make_back_end, queues, MOST_TARGETS)
         self._connection.on_opened = self._on_opened
         self._connection.on_lost = self._on_lost
         self._link = make_link(self._connection.control, self._on_fault)
         self._link.on_failure = self._fail
-        for number, target in enumerate(targets):
-            target.device.bind(number, self._link, self._connection.window, self._on_fault, fetch)
-            target.device.on_config = partial(self._config_changed, number)
+        for number, target in self.by_number.items():
+            self._bind(number, target)
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        return tuple(self.by_number.values())
+
+    def target(self, name: str) -> Target | None:
+        return next((target for target in self.targets if target.entry.target == name), None)
+
+    def add(self, target: Target) -> int:
+        """Show the client one more device; its number."""
+        return self._in_worker(partial(self._add, target))
+
+    def remove(self, target: Target, force: bool) -> None:
+        """Take a device from the client. What it had in its store is over when this returns."""
+        self._in_worker(partial(self._remove, target, force))
+        store = target.device.services[0].store
+        deadline = time.monotonic() + SETTLE_SECONDS
+        while self._in_worker(lambda: store.orphans):
+            if time.monotonic() > deadline:
+                raise VirtioCrqError(f"what {target.entry.target} had under way does not end")
+            time.sleep(0.001)
+        self._in_worker(lambda: self._link.release(store))
+
+    def resized(self, target: Target) -> bool:
+        """Look at the size of the target's image again; whether it had changed, and its driver was told."""
+        return self._in_worker(partial(self._rescan_one, target))
+
+    def _in_worker(self, work: Callable[[], T]) -> T:
+        return work() if self._worker is None else self._worker.call(work)
+
+    def _bind(self, number: int, target: Target) -> None:
+        target.device.bind(number, self._link, self._connection.window, self._on_fault, self._fetch)
+        target.device.on_config = partial(self._config_changed, number)
+
+    def _add(self, target: Target) -> int:
+        number = next(number for number in range(DEVICE_NUMBERS) if number not in self.by_number)
+        self._bind(number, target)
+        self._back_end.add(number, target.device)
+        self.by_number[number] = target
+        return number
+
+    def _remove(self, target: Target, force: bool) -> None:
+        number = next(number for number, other in self.by_number.items() if other is target)
+        if self._back_end.status(number) & status.DRIVER_OK and not force:
+            who = f"{target.entry.client}/{target.entry.target}"
+            raise UsageError(f"{who} is in use by its driver; stop using it there first, or say --force")
+        del self.by_number[number]
+        self._back_end.remove(number)
 
     def start(self, worker: Worker) -> None:
         """Be reachable from now on, served by `worker`."""
@@ -157,11 +209,11 @@ class Adapter:
             session=session,
             counters={"sessions": self.opened, "losses": self.lost, "copies_cut_off": self.cut_off},
             refused=dict(refused),
-            targets=tuple(self._view_target(number, target) for number, target in enumerate(self.targets)),
+            targets=tuple(self._view_target(number, target) for number, target in sorted(dict(self.by_number).items())),
         )
 
     def _make_back_end(self, bus: Bus) -> BackEnd:
-        self._back_end = BackEnd(bus, {number: target.device for number, target in enumerate(self.targets)})
+        self._back_end = BackEnd(bus, {number: target.device for number, target in self.by_number.items()})
         return self._back_end
 
     def _on_opened(self) -> None:
@@ -185,14 +237,16 @@ class Adapter:
         self._back_end.config_changed(number)
 
     def _rescan(self) -> list[str]:
-        changed = []
-        for number, target in enumerate(self.targets):
-            if target.backing is None or not isinstance(target.device, BlockDevice):
-                continue
-            if target.device.resize(target.backing.measure()):
-                self._back_end.config_changed(number)
-                changed.append(f"{target.entry.client}/{target.entry.target}")
-        return changed
+        return [f"{target.entry.client}/{target.entry.target}" for target in self.targets if self._rescan_one(target)]
+
+    def _rescan_one(self, target: Target) -> bool:
+        if target.backing is None or not isinstance(target.device, BlockDevice):
+            return False
+        if not target.device.resize(target.backing.measure()):
+            return False
+        number = next(number for number, other in self.by_number.items() if other is target)
+        self._back_end.config_changed(number)
+        return True
 
     def _view_target(self, number: int, target: Target) -> TargetView:
         device = target.device

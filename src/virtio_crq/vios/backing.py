@@ -142,6 +142,20 @@ class Backing:
         """What the size would be if the image were opened now."""
         return self.size if self.descriptor is None else image_size(self.descriptor, self.spec.path)
 
+    def grow(self, size: int) -> None:
+        """Make the image larger; its new bytes read as zeroes."""
+        assert self.descriptor is not None
+        _whole_sectors(self.spec.path, size)
+        now = self.measure()
+        if size < now:
+            raise UsageError(f"{self.spec.path} has {now} bytes; shrinking it to {size} would lose data")
+        if stat.S_ISBLK(os.fstat(self.descriptor).st_mode):
+            raise UsageError(f"{self.spec.path} is a block device; resize it by its own tools, then leave SIZE out")
+        try:
+            os.ftruncate(self.descriptor, size)
+        except OSError as error:
+            raise UsageError(f"{self.spec.path}: {error.strerror}") from error
+
     def close(self) -> None:
         """After the store's last operation: give back the store, and with the descriptor the lock."""
         self.store.close()

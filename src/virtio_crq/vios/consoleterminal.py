@@ -37,6 +37,9 @@ class ConsoleTerminal(Terminal):
         """Whom to tell that there is something to look at."""
         self.knock = knock
 
+    def resize(self, columns: int, rows: int) -> None:
+        """Whoever is attached has a window of this size now."""
+
     def attend(self) -> None:
         """See who came and who left."""
 

@@ -85,10 +85,10 @@ class ControlSocket:
             return {"error": str(error)}
 
 
-def ask(path: Path, do: str, **arguments: Any) -> Any:
-    """Send one command to a running server and wait for its answer."""
+def ask(path: Path, do: str, *, patience: float = 10, **arguments: Any) -> Any:
+    """Send one command to a running server and wait for its answer, for up to `patience` seconds."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-        connection.settimeout(10)
+        connection.settimeout(patience)
         try:
             connection.connect(str(path))
             connection.sendall(_line({"do": do, **arguments}))

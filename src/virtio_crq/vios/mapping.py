@@ -53,6 +53,16 @@ class ClientMap:
     entries: tuple[MapEntry, ...]
 
 
+def numbered(entries: Iterable[MapEntry]) -> list[tuple[int, MapEntry]]:
+    """Device numbers for the entries of a machine file: the position among those of the same client."""
+    counts: dict[str, int] = {}
+    found = []
+    for entry in entries:
+        found.append((counts.setdefault(entry.client, 0), entry))
+        counts[entry.client] += 1
+    return found
+
+
 def by_client(entries: Iterable[MapEntry]) -> Mapping[str, ClientMap]:
     """Group the entries, refusing what no server could serve."""
     grouped: dict[str, list[MapEntry]] = {}

@@ -18,6 +18,7 @@ from virtio_crq.vios.backing import (
     BackingSpec,
     open_backing,
     parse_backing,
+    parse_size,
     refuse_shared_images,
 )
 from virtio_crq.vios.blockdevice import BlockDevice
@@ -28,7 +29,8 @@ from virtio_crq.vios.control import Command, ControlSocket
 from virtio_crq.vios.entropydevice import EntropyDevice
 from virtio_crq.vios.lock import Clock, SystemClock
 from virtio_crq.vios.lsmap import to_json
-from virtio_crq.vios.mapping import BLOCK, CONSOLE, MapEntry, by_client
+from virtio_crq.vios.mapping import BLOCK, CONSOLE, ENTROPY, MapEntry, by_client, numbered
+from virtio_crq.vios.maprecord import MapRecord, Numbered
 from virtio_crq.vios.namerecord import NameRecord
 from virtio_crq.vios.watch import Watch
 
@@ -43,6 +45,7 @@ class Settings:
     fetch: str = "batched"
     record: Path | None = None  # where to remember which drivers turned their write cache off
     ports: Path | None = None  # where to remember which ports of consoles drivers opened
+    maps: Path | None = None  # where to remember what was mapped at run time
     links: Path | None = None  # where the stable names of ptys stand
 
 
@@ -57,8 +60,10 @@ class Server:
         clock: Clock | None = None,
     ) -> None:
         adapters = list(places)
-        entries = list(entries)
-        _refuse_strangers(entries, {place.client for place, _ in adapters})
+        self._maps = MapRecord(settings.maps)
+        rows = self._maps.read() or numbered(entries)
+        _refuse_strangers([entry for _, entry in rows], {place.client for place, _ in adapters})
+        self._clock = clock or SystemClock()
         self._record = CacheRecord(settings.record)
         self._ports = NameRecord(settings.ports)
         self._settings = settings
@@ -68,9 +73,9 @@ class Server:
         self._end: Callable[[], object] = lambda: None
         self.adapters: list[Adapter] = []
         try:
-            targets = self._make_targets(entries, settings.base, clock or SystemClock())
+            targets = self._make_targets(rows)
             for place, connect in adapters:
-                self.adapters.append(Adapter(place, targets.get(place.client, ()), connect, settings.fetch))
+                self.adapters.append(Adapter(place, targets.get(place.client, {}), connect, settings.fetch))
         except BaseException:
             self.close()
             raise
@@ -106,7 +111,15 @@ class Server:
 
     def commands(self) -> Mapping[str, Command]:
         """What the control socket understands."""
-        return {"lsmap": self._lsmap, "rescan": self._rescan, "ping": lambda request: os.getpid()}
+        return {
+            "lsmap": self._lsmap,
+            "rescan": self._rescan,
+            "ping": lambda request: os.getpid(),
+            "map": self._map,
+            "unmap": self._unmap,
+            "resize": self._resize,
+            "console-size": self._console_size,
+        }
 
     def close(self) -> None:
         """Leave every client, end the workers, then give back stores and locks, in this order."""
@@ -119,23 +132,27 @@ class Server:
         self._watch.close()
         self.adapters, self._workers, self._backings = [], [], []
 
-    def _make_targets(self, entries: Sequence[MapEntry], base: Path, clock: Clock) -> Mapping[str, tuple[Target, ...]]:
-        grouped = by_client(entries)
-        specs = {id(entry): _parse(entry, base) for entry in entries if entry.device == BLOCK}
-        refuse_shared_images([(specs[id(entry)], entry.readonly) for entry in entries if id(entry) in specs])
-        return {
-            client: tuple(self._make_target(entry, specs.get(id(entry)), clock) for entry in mine.entries)
-            for client, mine in grouped.items()
-        }
+    def _make_targets(self, rows: Sequence[Numbered]) -> Mapping[str, Mapping[int, Target]]:
+        self._check([entry for _, entry in rows])
+        made: dict[str, dict[int, Target]] = {}
+        for number, entry in rows:
+            made.setdefault(entry.client, {})[number] = self._make_target(entry)
+        return made
 
-    def _make_target(self, entry: MapEntry, spec: BackingSpec | None, clock: Clock) -> Target:
+    def _check(self, entries: Sequence[MapEntry]) -> None:
+        """Refuse what could not be served all together."""
+        by_client(entries)
+        disks = [entry for entry in entries if entry.device == BLOCK]
+        refuse_shared_images([(_parse(entry, self._settings.base), entry.readonly) for entry in disks])
+
+    def _make_target(self, entry: MapEntry) -> Target:
         name = f"{entry.client}/{entry.target}"
         if entry.device == CONSOLE:
             return Target(entry, self._make_console(entry, name), None)
-        if spec is None:
+        if entry.device == ENTROPY:
             return Target(entry, EntropyDevice(hashlib.sha256(name.encode()).digest()[:IDENTITY_BYTES]), None)
         try:
-            backing = open_backing(spec, readonly=entry.readonly, clock=clock)
+            backing = open_backing(_parse(entry, self._settings.base), readonly=entry.readonly, clock=self._clock)
         except UsageError as error:
             raise entry.refuse(str(error)) from error
         self._backings.append(backing)
@@ -157,6 +174,77 @@ class Server:
     def _lsmap(self, request: Mapping[str, Any]) -> Any:
         return to_json([adapter.view() for adapter in self.adapters])
 
+    def _map(self, request: Mapping[str, Any]) -> Any:
+        """One more target, from now on and for the next server of this machine."""
+        entry = _requested(request)
+        adapter = self._adapter(entry.client)
+        self._check([*(entry for _, entry in self._rows()), entry])
+        target = self._make_target(entry)
+        try:
+            number = adapter.add(target)
+            self._maps.write(self._rows())
+        except BaseException:
+            if adapter.target(entry.target) is target:
+                adapter.remove(target, force=True)
+            self._give_back(target)
+            raise
+        return number
+
+    def _unmap(self, request: Mapping[str, Any]) -> Any:
+        adapter, target = self._find(request)
+        adapter.remove(target, force=bool(request.get("force")))
+        self._give_back(target)
+        self._maps.write(self._rows())
+        return None
+
+    def _resize(self, request: Mapping[str, Any]) -> Any:
+        """Grow a file to the size asked for, or take the size that it has now; the size, and whether it is new."""
+        adapter, target = self._find(request)
+        if target.backing is None or target.backing.descriptor is None:
+            raise target.entry.refuse("only a target with file: behind it has a size that changes")
+        size = request.get("size")
+        if size is not None:
+            target.backing.grow(parse_size(str(size)))
+        changed = adapter.resized(target)
+        return {"size": target.backing.size, "changed": changed}
+
+    def _console_size(self, request: Mapping[str, Any]) -> Any:
+        """The window of whoever is attached to a console changed."""
+        _, target = self._find(request)
+        columns, rows = request.get("columns"), request.get("rows")
+        if not isinstance(target.device, ConsoleDevice):
+            raise target.entry.refuse("not a console")
+        if not all(isinstance(value, int) and 0 <= value < 1 << 16 for value in (columns, rows)):
+            raise UsageError("a size is columns and rows, each below 65536")
+        target.device.terminals[0].resize(int(columns or 0), int(rows or 0))
+        return None
+
+    def _rows(self) -> list[Numbered]:
+        """What is mapped now."""
+        return [(number, target.entry) for adapter in self.adapters for number, target in adapter.by_number.items()]
+
+    def _adapter(self, client: str) -> Adapter:
+        for adapter in self.adapters:
+            if adapter.place.client == client:
+                return adapter
+        raise UsageError(f"no adapter of this server leads to {client!r}")
+
+    def _find(self, request: Mapping[str, Any]) -> tuple[Adapter, Target]:
+        adapter = self._adapter(str(request.get("client")))
+        name = str(request.get("target"))
+        target = adapter.target(name)
+        if target is None:
+            names = ", ".join(target.entry.target for target in adapter.targets) or "none"
+            raise UsageError(f"{adapter.place.client} has no target {name!r}; it has: {names}")
+        return adapter, target
+
+    def _give_back(self, target: Target) -> None:
+        held = target.backing if target.backing is not None else target.device
+        if held in self._backings:
+            assert isinstance(held, Backing | ConsoleDevice)
+            self._backings.remove(held)
+            held.close()
+
     def _rescan(self, request: Mapping[str, Any]) -> Any:
         return [name for adapter in self.adapters for name in adapter.rescan()]
 
@@ -166,6 +254,19 @@ def _parse(entry: MapEntry, base: Path) -> BackingSpec:
         return parse_backing(entry.backing, base)
     except UsageError as error:
         raise entry.refuse(str(error)) from error
+
+
+def _requested(request: Mapping[str, Any]) -> MapEntry:
+    """The entry that a request describes."""
+    words = [request.get(key) for key in ("client", "target", "backing")]
+    ports = request.get("ports", [])
+    if not all(isinstance(word, str) for word in [*words, request.get("device", BLOCK)]):
+        raise UsageError("a mapping says client, target, backing and device, each a string")
+    if not isinstance(ports, list) or not all(isinstance(port, str) for port in ports):
+        raise UsageError("ports are a list of strings")
+    client, target, backing = (str(word) for word in words)
+    device = str(request.get("device", BLOCK))
+    return MapEntry(client, target, backing, bool(request.get("readonly")), device, ports=tuple(ports))
 
 
 def _refuse_strangers(entries: Iterable[MapEntry], clients: set[str]) -> None:

@@ -18,7 +18,7 @@ def hotplug(scene: Scene) -> str:
     appeared = scene.until(lambda: bool(scene.find_disk(HOT)), "new disk")
     disk = scene.find_disk(HOT)
     try_out(scene, disk)
-    scene.house.command("vios", "unmap", GUEST, HOT, "--server", SERVER)
+    scene.house.command("vios", "unmap", f"{GUEST}/{HOT}", "--force")
     gone = scene.until(lambda: not scene.find_disk(HOT), "end of the disk that was unmapped")
     return f"{disk} there after {appeared:.1f} s, gone after {gone:.1f} s"
 
