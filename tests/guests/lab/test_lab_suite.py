@@ -77,5 +77,7 @@ def test_nothing_is_asked_of_the_hosts_own_lists(suite: Suite) -> None:
 
 def test_a_host_without_apt_hears_what_to_provide(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(UsageError, match=r"no apt-get.*--qemu PATH.*--kernel VERSION=DIRECTORY.*--userland DIRECTORY"):
+    with pytest.raises(
+        UsageError, match=r"no apt-get.*--qemu PATH.*--cross PREFIX.*--kernel VERSION=DIRECTORY.*--userland DIRECTORY"
+    ):
         host_architecture()

@@ -42,8 +42,9 @@ def host_architecture() -> str:
     for tool in ("apt-get", "apt-cache", "dpkg-deb", "dpkg"):
         if not shutil.which(tool):
             raise UsageError(
-                f"this host has no {tool}, so the lab cannot be fetched; provide its parts: --qemu PATH (API 7), "
-                "--kernel VERSION=DIRECTORY for 6.1, 6.12 and 7.2, --userland DIRECTORY; docs/how-to/fill-the-lab.md"
+                f"this host has no {tool}, so the lab cannot be fetched; provide its parts: --qemu PATH, "
+                "--cross PREFIX, --kernel VERSION=DIRECTORY for 6.1, 6.12 and 7.2, --userland DIRECTORY, as "
+                "docs/how-to/fill-the-lab.md says"
             )
     return subprocess.run(["dpkg", "--print-architecture"], capture_output=True, text=True, check=True).stdout.strip()
 

@@ -110,5 +110,6 @@ def kernel_stamp(kernel: dict[str, Any]) -> str:
 def first_errors(text: str, most: int = 3) -> str:
     """The lines of a build that say what is wrong."""
     lines = text.splitlines()
-    wrong: Sequence[str] = [line.strip() for line in lines if "error" in line.lower()] or lines[-most:]
-    return "; ".join(wrong[:most])
+    wrong: Sequence[str] = [line.strip() for line in lines if "error:" in line] or lines[-most:]
+    hint = " (the compiler is too old for these headers)" if "unrecognized command-line option" in text else ""
+    return "; ".join(dict.fromkeys(wrong[:most])) + hint
