@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from virtio_crq.cli.demoguest import kernel_of_the_lab
 from virtio_crq.cli.demomachine import DemoMachine
 from virtio_crq.cli.demosteps import Demo
 from virtio_crq.cli.demotree import tool
@@ -18,6 +19,7 @@ from virtio_crq.errors import UsageError, VirtioCrqError
 SCRATCH = Path("/var/tmp")  # a real file system; /tmp may be memory
 ROOM = 1500 << 20  # bytes that the images and trees take
 
+LAB = ("./lab", "fetch what real guests need; ./demo then ends by booting one")
 NEXT = (
     ("virtio-crq up examples/two-clients.toml --detach", "a machine of two clients, yours to look at"),
     ("virtio-crq vios lsmap", "who is served what"),
@@ -51,7 +53,7 @@ def demo() -> None:
             console.print("\nstopped; nothing is left behind")
             raise SystemExit(130) from None
     console.print(f"\n[bold]Done in {time.monotonic() - begun:.0f} s.[/bold] Try next, after . .venv/bin/activate :")
-    for line, what in NEXT:
+    for line, what in NEXT if kernel_of_the_lab() else (LAB, *NEXT):
         console.print(f"   {line:<52} {what}", markup=False, soft_wrap=True)
 
 
@@ -61,7 +63,7 @@ def _run(steps: Demo, console: Console) -> None:
         steps.run()
     except (VirtioCrqError, OSError) as error:
         logs = Path(tempfile.mkdtemp(prefix="virtio-crq-demo-logs-"))
-        for path in steps.machine.directory.glob("*.log"):
+        for path in (*steps.machine.directory.glob("*.log"), *steps.work.glob("*.log")):
             shutil.copy(path, logs)
         console.print(f"\nThe demo failed in step {steps.number}: {' '.join(str(error).split())}", soft_wrap=True)
         console.print(f"What the processes said is in {logs}", soft_wrap=True)

@@ -10,6 +10,7 @@ from rich.progress import Progress, TaskID
 
 from virtio_crq.cli.anatomy import Rings, comparison, steps
 from virtio_crq.cli.clientprocess import PATIENCE, ClientProcess
+from virtio_crq.cli.demoguest import boot_guest, kernel_of_the_lab
 from virtio_crq.cli.demomachine import CLIENT, DemoMachine
 from virtio_crq.cli.demotree import (
     IMAGE_BYTES,
@@ -22,6 +23,7 @@ from virtio_crq.cli.demotree import (
     sha256,
 )
 from virtio_crq.cli.tables import table
+from virtio_crq.guests.cache import KernelParts
 from virtio_crq.hypervisor.conversation import Conversation
 
 SCRATCH_BYTES = 64 << 20
@@ -43,6 +45,8 @@ class Demo:
         steps = (self.set_up, self.copy_in, self.copy_back, self.one_read, self.kill, self.check_backing, self.view)
         for step in steps:
             step()
+        if kernel := kernel_of_the_lab():
+            self.boot(kernel)
 
     def set_up(self) -> None:
         self._title("A hypervisor, an I/O server, and a file system to carry")
@@ -151,6 +155,17 @@ class Demo:
         self._title("The mapping view: virtio-crq vios lsmap")
         with self.machine.client():  # so that something is connected
             self._lines(self.machine.output("vios", "lsmap"))
+
+    def boot(self, kernel: KernelParts) -> None:
+        self._title(f"A real Linux guest, Debian's own kernel {kernel.release}, mounts that disk")
+        self.machine.close()
+        begun = time.monotonic()
+        with self.console.status("booting it in QEMU; every processor instruction is emulated"):
+            lines = boot_guest(self.work, f"{self.machine.name}-guest", kernel)
+        self._lines("\n".join(lines))
+        self._say(
+            f"each of these hashes is that of the file that was put in; up and off in {time.monotonic() - begun:.0f} s"
+        )
 
     def _copy(self, source: str, target: str) -> None:
         begun = time.monotonic()
