@@ -60,6 +60,23 @@ def value(blob: bytes, path: str, name: str) -> bytes:
     return bytes(tree.getprop(tree.path_offset(path), name))
 
 
+@pytest.mark.parametrize(
+    ("profile", "announced"),
+    [
+        ("power9", {"hcall-pft", "hcall-vio", "hcall-crq", "hcall-multi-tce", "hcall-rdma", "hcall-vioctl"}),
+        ("lopar-minimum", {"hcall-pft", "hcall-vio", "hcall-crq", "hcall-rdma"}),
+    ],
+)
+def test_a_kernel_is_told_of_the_calls_that_its_platform_has(profile: str, announced: set[str]) -> None:
+    """Stock ibmvscsis could not map where QEMU's multi-TCE calls were announced and the answer was H_Function."""
+    functions = strings("hcall-pft", "hcall-vio", "hcall-crq", "hcall-multi-tce")
+    tree = libfdt.Fdt(bytearray(flat()))
+    tree.setprop(tree.path_offset("/rtas"), "ibm,hypertas-functions", functions)
+    edited = present(bytes(tree.as_bytearray()), description(profile=profile))
+    words = value(edited, "/rtas", "ibm,hypertas-functions").decode().rstrip("\0").split("\0")
+    assert (set(words), len(words)) == (announced, len(announced))
+
+
 def test_adapters_take_the_place_of_borrowed_terminals() -> None:
     edited = present(flat(), description())
     assert children(edited) == ["v-scsi-host@30000005", "virtio-crq@30000002", "vty@71000001"]

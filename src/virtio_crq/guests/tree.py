@@ -4,7 +4,7 @@
 Also what dynamic reconfiguration (DLPAR) needs: a slot of each adapter, there or still empty.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import libfdt
@@ -14,7 +14,8 @@ from virtio_crq.guests.qemu import BELLS
 from virtio_crq.papr.devicetree import cells, strings
 from virtio_crq.platform.partition import UnitAddress
 
-FUNCTION_SETS = ("hcall-crq", "hcall-rdma", "hcall-vioctl")  # that QEMU does not announce, and our engine has
+# Function sets that QEMU does not announce and our engine may have, and those that QEMU has and a platform may lack.
+ADDED, WITHHELD = ("hcall-crq", "hcall-rdma", "hcall-vioctl"), ("hcall-multi-tce",)
 SLOT_TYPE = "SLOT"  # ibm,drc-types of a virtual slot
 NEVER_POWERED = 0xFFFF_FFFF  # ibm,drc-power-domains: not there
 DRC_BASE = 0x3000_0000  # type nibble 3: virtual I/O (LoPAR, "DRC index")
@@ -31,7 +32,7 @@ def present(blob: bytes, description: Mapping[str, Any]) -> bytes:
         tree = libfdt.Fdt(bytearray(blob))
         tree.resize(tree.totalsize() + ROOM)
         _root(tree, description)
-        _functions(tree)
+        _functions(tree, description["functions"])
         _slots(tree, description)
         for place, adapter in enumerate(description["adapters"]):
             _replace(tree, place, adapter)
@@ -50,11 +51,13 @@ def _root(tree: libfdt.Fdt, description: Mapping[str, Any]) -> None:
     tree.setprop(0, "ibm,partition-uuid", strings(description["uuid"]))
 
 
-def _functions(tree: libfdt.Fdt) -> None:
+def _functions(tree: libfdt.Fdt, offered: Collection[str]) -> None:
+    """A kernel calls what is announced, and believes it: one without multi-TCE calls makes single ones instead."""
     rtas = tree.path_offset("/rtas")
-    known = bytes(tree.getprop(rtas, "ibm,hypertas-functions"))
-    missing = [name for name in FUNCTION_SETS if strings(name) not in b"\0" + known]
-    tree.setprop(rtas, "ibm,hypertas-functions", known + strings(*missing))
+    known = bytes(tree.getprop(rtas, "ibm,hypertas-functions")).decode("ascii").rstrip("\0").split("\0")
+    kept = [name for name in known if name in offered or name not in WITHHELD]
+    missing = [name for name in ADDED if name in offered and name not in kept]
+    tree.setprop(rtas, "ibm,hypertas-functions", strings(*kept, *missing))
 
 
 def _slots(tree: libfdt.Fdt, description: Mapping[str, Any]) -> None:

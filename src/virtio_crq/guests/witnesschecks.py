@@ -16,6 +16,7 @@ FIO = "fio --filename=/dev/sda --bs=4k --ioengine=libaio --iodepth=16 --direct=1
 KEPT = "--offset=128m --size=4m --verify=crc32c --verify_fatal=1"
 LOAD = "--size=64m --time_based --runtime=600"
 ONE_READ = "dd if=/dev/sda of=/dev/null bs=4k count=1 iflag=direct"
+BORNE = "Error from Enable Prepare for Suspend: -2"  # a platform without H_VIOCTL; the driver goes on
 SECONDS = 120.0  # for a load that takes one or two: other work may be on the machine
 COMPLAINTS = re.compile(
     r"BUG:|WARNING: (CPU|\S+:\d+)|Oops|Call Trace|lockup|blocked for more than|[Tt][Cc][Ee].* failed"
@@ -43,7 +44,7 @@ def _says(text: str, *wanted: str) -> None:
 
 def _silent(pair: Pair) -> None:
     """The server's driver has nothing to say: every code it met was one that it takes quietly."""
-    lines = [line for line in pair.server.news().splitlines() if "ibmvscsis" in line]
+    lines = [line for line in pair.server.news().splitlines() if "ibmvscsis" in line and BORNE not in line]
     if lines:
         raise Disagreement(f"the server's driver complained: {lines[-1]}")
 

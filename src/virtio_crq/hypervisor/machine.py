@@ -159,6 +159,7 @@ class Machine:
             "memory": definition.memory,
             "uuid": str(definition.uuid(self.definition.name)),
             "bus": _hex(firmware.bus(self.definition)),
+            "functions": sorted(profile_named(self.definition.profile).function_sets()),
             "guest": definition.guest,
             "adapters": [{**_node(firmware.node(end)), "index": end.index, "boot": end.boot} for end in ends],
             "descriptors": rows,

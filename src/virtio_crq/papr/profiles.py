@@ -8,7 +8,7 @@ must work under every profile; the conformance suite runs the two extremes, `lop
 from dataclasses import dataclass
 
 from virtio_crq.errors import UsageError
-from virtio_crq.papr.hypercalls import Hypercall
+from virtio_crq.papr.hypercalls import SIGNATURES, Hypercall
 from virtio_crq.papr.returncodes import ReturnCode
 
 KIB = 1024
@@ -45,6 +45,10 @@ class Profile:
     # Names.
     location_code: str  # format of ibm,loc-code: {partition}, {slot}
     faults: tuple[InjectedFault, ...] = ()
+
+    def function_sets(self) -> frozenset[str]:
+        """Names for ibm,hypertas-functions: the sets of which the platform has at least one call."""
+        return frozenset(row.function_set for call, row in SIGNATURES.items() if call not in self.absent_calls)
 
 
 _SUB_CRQ = frozenset(
