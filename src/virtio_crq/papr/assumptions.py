@@ -44,8 +44,8 @@ ASSUMPTIONS = (
         ("max_copy",),
         "The legal minimum of ibm,max-virtual-dma-size is 128 KiB; what PowerVM offers is not published.",
         "Nothing: the property is read, and without it copies have no limit but the window. Linux' own server driver "
-        "(ibmvscsis, to 7.2) reads the cell without swapping it on little-endian: at 128 KiB it copies by 512 bytes (seen). "
-        "So power8 shows a value that reads the same from either end, and power9 none.",
+        "(ibmvscsis, to 7.2) reads the cell without swapping it on little-endian: at 128 KiB it copies by 512 bytes "
+        "(seen). So power8 shows a value that reads the same from either end, and power9 none.",
         "Read /proc/device-tree/vdevice/ibm,max-virtual-dma-size on any partition; copy one page more and expect "
         "H_Parameter.",
     ),
