@@ -439,6 +439,23 @@ bool vcrq_announced(struct vcrq_adapter *adapter, u64 high, u64 low,
 	return true;
 }
 
+/* Interrupts off, under DRAINING.  False when somebody has the queue's lock. */
+static bool vcrq_book_quietly(struct vcrq_queue *queue, bool used, u16 position,
+			      bool credit, struct vcrq_breach *breach)
+{
+	bool done;
+
+	if (!spin_trylock(&queue->lock))
+		return false;
+	done = vcrq_book(queue, used, position, credit) == VCRQ_RULES;
+	if (done && used && vcrq_reap(queue, breach))
+		WRITE_ONCE(queue->callback_due, true);
+	if (done)
+		vcrq_settle(queue, true);
+	spin_unlock(&queue->lock);
+	return done;
+}
+
 /*
  * Interrupts off, under DRAINING, in a kick that polls: an announcement is
  * booked and its used entries are taken, but no driver is called back here,
@@ -461,14 +478,8 @@ bool vcrq_quiet_event(struct vcrq_adapter *adapter, u64 high, u64 low,
 	queue = vcrq_find_queue(adapter,
 				(high >> 24 & 0xff) | (high >> 8 & 0xff00),
 				swab32((u32)(low >> 32)), session);
-	if (queue && spin_trylock(&queue->lock)) {
-		done = vcrq_book(queue, used, position, high & 1) == VCRQ_RULES;
-		if (done && used && vcrq_reap(queue, &breach))
-			WRITE_ONCE(queue->callback_due, true);
-		if (done)
-			vcrq_settle(queue, true);
-		spin_unlock(&queue->lock);
-	}
+	done = queue && vcrq_book_quietly(queue, used, position, high & 1,
+					  &breach);
 	rcu_read_unlock();
 	if (breach.rule != VCRQ_RULES)
 		vcrq_break_device(queue->device, breach.rule, breach.first,
