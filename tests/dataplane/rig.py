@@ -162,7 +162,7 @@ class Guest:
 class Rig:
     """Platform, channel, link, and the faults that were reported."""
 
-    def __init__(self, max_copy: int = 131072) -> None:
+    def __init__(self, max_copy: int = 131072, gathering: int = 0) -> None:
         self.platform = Platform()
         self.port = Port(host(self.platform, self.platform.own))
         self.channel = HandChannel()
@@ -172,7 +172,7 @@ class Rig:
             self.port, self.channel, ARENA,
             lambda kind, entry: self.control.append((kind, entry)),
             lambda device, queue, rule, detail: self.faults.append((device, queue, rule)),
-            max_copy,
+            max_copy, gathering,
         )  # fmt: skip
 
     def announce(self, position: int, credit: int = 0, device: int = 0, queue: int = 0) -> None:

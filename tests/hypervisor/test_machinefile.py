@@ -102,6 +102,7 @@ MISTAKES = [
     ("wrong server", 'target = "root"', 'target = "root"\nserver = "web1"', "m.toml:23: no partition 'web1'"),
     ("node", "slot = 2", 'slot = 2\nnode = "pci"', "m.toml:17: node 'pci' is not one of"),
     ("server's own", "number = 9", "workers = 2", "m.toml:12: workers is for servers, but web1 is no adapter's server"),
+    ("gathering", 'memory = "256MiB"', 'memory = "256MiB"\ngathering = -1', "m.toml:9: gathering -1 is not in 0 to"),
     ("fetch", 'memory = "256MiB"', 'memory = "256MiB"\nfetch = "x"', "m.toml:9: fetch 'x' is not one of"),
     ("not a table", "[partition.web1]\n", "[partition]\nweb1 = 3\n[[map]]\n", "m.toml:11: partition.web1 must"),
 ]  # fmt: skip

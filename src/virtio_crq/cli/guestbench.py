@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from virtio_crq.bench.image import pinned
 from virtio_crq.cli.bench import SCRATCH, WIDE, made_image, tell_pin
 from virtio_crq.cli.guestbenchreport import report
-from virtio_crq.cli.guestbenchstage import Bench, GuestStage
+from virtio_crq.cli.guestbenchstage import GATHERING, Bench, GuestStage
 from virtio_crq.cli.interruption import terminated_as_interrupted
 from virtio_crq.errors import UsageError
 from virtio_crq.guests.cache import KERNELS, Lab
@@ -33,6 +33,10 @@ def bench(
         Path | None, typer.Option(metavar="FILE", help="Measure on this file; writes are then left out.")
     ] = None,
     aio: Annotated[str, typer.Option(help="How QEMU's own disks read the file: io_uring or threads.")] = AIO[0],
+    gathering: Annotated[
+        int,
+        typer.Option(metavar="MICROSECONDS", min=0, help="How much later our server tells a busy driver; 0: never."),
+    ] = GATHERING,
     firmware: Annotated[str, typer.Option(help="vof, or slof: slower to boot.")] = "vof",
     qemu: Annotated[str | None, typer.Option(metavar="PATH", help="The qemu-system-ppc64 to use.")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="End with status 1 when a bar is missed.")] = False,
@@ -58,7 +62,7 @@ def bench(
     console = Console()
     if not console.is_terminal:
         console = Console(width=WIDE)
-    setting = Bench(Lab.open(), kernel, aio, firmware, qemu)
+    setting = Bench(Lab.open(), kernel, aio, gathering, firmware, qemu)
     with terminated_as_interrupted():
         try:
             found = _measured(setting, plan, file, console)

@@ -15,7 +15,7 @@ _COSTS = (
     ("copies", "copies_per_io", "{:.2f}"),
     ("bytes", "bytes_copied_per_io", "{:,.0f}"),
     ("intr", "interrupts_per_io", "{:.3f}"),
-    ("CPU µs", "cpu_us_per_io", "{:.1f}"),
+    ("in guest", "guest_interrupts_per_io", "{:.3f}"),
 )
 
 

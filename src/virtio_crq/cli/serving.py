@@ -26,7 +26,13 @@ LONGEST_COPY = 128 * 1024  # when the platform names no limit
 
 @contextmanager
 def open_server(
-    state: Path, machine: MachineFile, name: str, workers: int, polling: int | None, fetch: str
+    state: Path,
+    machine: MachineFile,
+    name: str,
+    workers: int,
+    polling: int | None,
+    fetch: str,
+    gathering: int = 0,
 ) -> Iterator[tuple[Server, int]]:
     """The server partition `name`, attached and ready to serve what the machine file maps.
 
@@ -37,7 +43,7 @@ def open_server(
     partition = attach(state, name)
     try:
         server = Server(
-            places(machine, name, partition),
+            places(machine, name, partition, gathering),
             [map_entry(row) for row in machine.maps_of(name)],
             Settings(
                 base=machine.path.resolve().parent,
@@ -58,7 +64,9 @@ def open_server(
         partition.close()
 
 
-def places(machine: MachineFile, name: str, partition: Partition) -> list[tuple[AdapterPlace, Connect]]:
+def places(
+    machine: MachineFile, name: str, partition: Partition, gathering: int = 0
+) -> list[tuple[AdapterPlace, Connect]]:
     """The partition's server adapters in slot order, its RAM divided evenly among them."""
     rows = sorted((row for row in machine.adapters if row.server == name), key=lambda row: row.server_slot)
     nodes = {node.unit_address: node for node in partition.adapters()}
@@ -74,7 +82,7 @@ def places(machine: MachineFile, name: str, partition: Partition) -> list[tuple[
         # A window's I/O addresses begin at 0 and the arena is mapped from there; it cannot be larger than the window.
         size = min(share, parse(node.properties).windows[0].size // PAGE * PAGE)
         arena = Arena(number * share, size, BusAddress(0))
-        made.append((_place(machine, row, node, partition, number), _connect(partition, node, arena)))
+        made.append((_place(machine, row, node, partition, number), _connect(partition, node, arena, gathering)))
     return made
 
 
@@ -89,14 +97,14 @@ def _place(machine: MachineFile, row: AdapterRow, node: AdapterNode, partition: 
     )
 
 
-def _connect(partition: Partition, node: AdapterNode, arena: Arena) -> Connect:
+def _connect(partition: Partition, node: AdapterNode, arena: Arena, gathering: int) -> Connect:
     def connect(back_end: Callable[[Bus], BackEnd], queues: int, devices: int) -> tuple[Connection, MakeLink]:
         limit = max_copy(partition.bus_properties) or LONGEST_COPY
         port = partition.open(node.unit_address)
         endpoint = CrqServer(port, node, arena, back_end, queues=queues, devices=devices, max_copy=limit)
 
         def make_link(on_control: OnControl, on_fault: OnFault) -> Link:
-            return Link(endpoint.port, endpoint.channel, endpoint.arena, on_control, on_fault, limit)
+            return Link(endpoint.port, endpoint.channel, endpoint.arena, on_control, on_fault, limit, gathering)
 
         return endpoint, make_link
 

@@ -44,6 +44,9 @@ def run(
     workers: Annotated[int, typer.Option(help="Worker threads; 0: one per core.")] = 0,
     polling: Annotated[int, typer.Option(help="Microseconds to look for work before sleeping; -1: never sleep.")] = 50,
     fetch: Annotated[str, typer.Option(help="How rings are fetched: naive or batched.")] = "batched",
+    gathering: Annotated[
+        int, typer.Option(min=0, help="Microseconds that a busy driver is told later, so that it is told of more.")
+    ] = 0,
 ) -> None:
     """Run the server partition NAME of a machine whose hypervisor is up, until a signal ends it."""
     from virtio_crq.cli.serving import open_server
@@ -55,7 +58,8 @@ def run(
     content = read_machine_file(file)
     state = select(machine or content.name)
     try:
-        with open_server(state, content, name, workers, None if polling < 0 else polling, fetch) as (server, lifeline):
+        with open_server(state, content, name, workers, None if polling < 0 else polling, fetch, gathering) as opened:
+            server, lifeline = opened
 
             async def serve() -> None:
                 stop = asyncio.Event()

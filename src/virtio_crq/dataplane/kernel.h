@@ -7,6 +7,7 @@
 #define _GNU_SOURCE
 #endif
 #include <errno.h>
+#include <poll.h>
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/syscall.h>
@@ -49,6 +50,16 @@ static inline int64_t kernel_transfer(int fd, struct seam_handle *handle, uint64
 	else
 		done = pwritev2(fd, &vector, 1, (off_t)position, flags);
 	return done < 0 ? -errno : done;
+}
+
+/* Until the descriptor is readable, at most that long. poll() itself counts in milliseconds. */
+static inline int64_t kernel_wait(int fd, int64_t nanoseconds)
+{
+	struct timespec limit = { nanoseconds / 1000000000, nanoseconds % 1000000000 };
+	struct pollfd row = { fd, POLLIN, 0 };
+	int ready = nanoseconds > 0 ? ppoll(&row, 1, &limit, NULL) : 0;
+
+	return ready < 0 ? -errno : ready;
 }
 
 static inline int64_t kernel_zero(struct seam_handle *handle, uint64_t offset, uint64_t length)

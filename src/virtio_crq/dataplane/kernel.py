@@ -16,6 +16,11 @@ def transfer(fd: int, port: object, offset: int, length: int, position: int, ope
     return kernel_transfer(fd, port.handle, offset, length, position, operation, now)
 
 
+def wait(fd: int, nanoseconds: int) -> int:
+    with cython.nogil:
+        return kernel_wait(fd, nanoseconds)
+
+
 def zero(port: object, offset: int, length: int) -> int:
     return kernel_zero(port.handle, offset, length)
 

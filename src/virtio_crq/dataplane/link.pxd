@@ -25,6 +25,9 @@ cdef class Link:
     cdef public uint64_t unsaid
     cdef public uint64_t armed
     cdef public uint64_t rewired
+    cdef readonly int64_t gathering
+    cdef readonly int64_t due
+    cdef public object clock
     @cython.locals(moved=int64_t, kind=int64_t, entries=uint64_t, service=Service, store=Store)
     cpdef int64_t turn(self) except -1
     @cython.locals(service=Service)
@@ -35,6 +38,10 @@ cdef class Link:
     cdef int64_t _serve(self, Service service) except -1
     @cython.locals(ring=DeviceRing, held=uint64_t)
     cdef int64_t _tell(self, Service service) except -1
+    @cython.locals(now=int64_t)
+    cdef int64_t _waits(self, Service service) except -1
+    @cython.locals(now=int64_t, service=Service)
+    cdef int64_t _expire(self) except -1
     @cython.locals(ring=DeviceRing)
     cdef int64_t _give_back(self, Service service) except -1
     @cython.locals(moved=int64_t, service=Service, current=Service)

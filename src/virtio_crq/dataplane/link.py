@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the data plane needs of one connection: a port, its announcements, a stretch of own RAM, and its queues."""
 
+import time
 from collections.abc import Callable
 
 from virtio_crq.dataplane.batched import BatchedRing
@@ -39,8 +40,12 @@ class Link:
         on_control: Callable[[int, bytes], None],
         on_fault: Callable[[int, int, str, str], None],
         max_copy: int = 131072,
+        gathering: int = 0,
     ) -> None:
-        """`arena` is mapped for the platform: at least 1 MiB of data plus about 128 KiB for each queue."""
+        """`arena` is mapped for the platform: at least 1 MiB of data plus about 128 KiB for each queue.
+
+        `gathering` is how many microseconds a driver with much in flight is told later, see `Service.gathers`.
+        """
         self.port = port
         self.channel = channel
         self.staging = Staging(arena)
@@ -56,6 +61,9 @@ class Link:
         self.unsaid = 0
         self.rewired = 1  # other descriptors may have to be slept on than before
         self.armed = 0
+        self.gathering = 1000 * gathering
+        self.due = 0
+        self.clock: Callable[[], int] = time.monotonic_ns
 
     # --- queues ---
 
@@ -146,6 +154,8 @@ class Link:
         for store in self.stores:
             if store.pending:
                 moved += self._reap(store)
+        if self.due:
+            self._expire()
         for service in self.services:
             if service.ready and not service.store.orphans:
                 moved += self._serve(service)
@@ -218,7 +228,8 @@ class Link:
         if ring.waiting or ring.fetched != ring.announced or ring.replayed != ring.replays or service.parked_count:
             return moved
         service.ready = 0
-        self._give_back(service)
+        if service.until == 0:
+            self._give_back(service)
         return moved
 
     def _tell(self, service: Service) -> int:
@@ -226,15 +237,44 @@ class Link:
         ring = service.ring
         if not ring.notice or not ring.used_credit:
             return 0
+        if self.gathering and self._waits(service):
+            return 0
         held = ring.owes_credit()
         if self.channel.announce(USED, service.device, service.queue, ring.published, held) != 0:
             service.ready = 1
             self.unsaid = 1
             return 0
+        service.telling()
         ring.notice = 0
         ring.used_credit = 0
         if held:
             ring.avail_held = 0
+        return 0
+
+    def _waits(self, service: Service) -> int:
+        """Whether the driver is not to be told yet, because more will soon be worth telling."""
+        if service.until == 0 and not service.gathers():
+            return 0
+        now = self.clock()
+        if service.until == 0:
+            service.until = now + self.gathering
+        if service.until <= now:
+            return 0
+        if self.due == 0 or service.until < self.due:
+            self.due = service.until
+        return 1
+
+    def _expire(self) -> int:
+        """Have those told whose wait is over."""
+        now = self.clock()
+        if now < self.due:
+            return 0
+        self.due = 0
+        for service in self.services:
+            if service.until and service.until <= now:
+                service.ready = 1
+            elif service.until and (self.due == 0 or service.until < self.due):
+                self.due = service.until
         return 0
 
     def _give_back(self, service: Service) -> int:

@@ -7,7 +7,7 @@ from virtio_crq.dataplane.staging cimport Staging
 from virtio_crq.dataplane.store cimport Store
 from virtio_crq.platform.port cimport Port
 
-cdef uint64_t BATCH, FAIR
+cdef uint64_t BATCH, FAIR, CROWD, WINDOW, MASK
 
 cdef class Service:
     cdef readonly uint64_t device
@@ -27,6 +27,11 @@ cdef class Service:
     cdef readonly uint64_t share
     cdef public uint64_t weight
     cdef readonly uint64_t in_store
+    cdef public int64_t until
+    cdef readonly uint64_t told
+    cdef readonly uint64_t crowd
+    cdef readonly uint64_t peak
+    cdef readonly uint64_t tells
     cdef uint16_t[::1] batch
     cdef uint16_t[::1] parked
     cdef uint64_t parked_head
@@ -36,6 +41,9 @@ cdef class Service:
     cdef uint64_t spent_count
     @cython.locals(moved=int64_t)
     cpdef int64_t turn(self) except -1
+    @cython.locals(ring=DeviceRing, outstanding=uint64_t)
+    cdef int64_t gathers(self) except -1
+    cdef int64_t telling(self) except -1
     cpdef int64_t settle(self) except -1
     @cython.locals(count=uint64_t, head=int64_t, moved=int64_t)
     cdef int64_t _turn(self) except -1 nogil

@@ -15,8 +15,12 @@ from virtio_crq.dataplane.ring import DeviceRing
 from virtio_crq.dataplane.staging import Staging
 from virtio_crq.dataplane.store import Store
 from virtio_crq.platform.port import Port
+from virtio_crq.virtio import splitring
 
+MASK = splitring.POSITION_MASK
 BATCH = 8
+CROWD = 4  # requests that a driver has in flight before it is worth a wait to tell it of several at once
+WINDOW = 64  # announcements after which it is forgotten how many there were in flight
 FAIR = 1 << 20  # bytes in one turn of the link; further chunks are parked, or large requests held all others up
 
 
@@ -39,6 +43,8 @@ class Service:
         self.share = FAIR
         self.in_store = 0
         self.batch = array("H", bytes(2 * BATCH))
+        self.until = 0
+        self.told = self.crowd = self.peak = self.tells = 0
         self.parked_head = 0
         self.parked_count = 0
         self.spent = array("Q", bytes(8 * 512))
@@ -55,6 +61,9 @@ class Service:
         self.ring = ring
         self.staging = staging
         self.parked = array("H", bytes(2 * ring.size))
+        self.until = 0
+        self.told = ring.signalled
+        self.crowd = self.peak = self.tells = 0
         self.store.bind(port)
         self.prepare(ring.size)
         self.tag = self.store.adopt(self)
@@ -69,6 +78,31 @@ class Service:
             moved = self._turn()
         self.store.submit()
         return moved
+
+    def gathers(self) -> int:
+        """Whether the driver has so much in flight that it will soon announce more, and little to be told of now.
+
+        It cannot announce before it gets its credit back. So while it is not told, it goes on making requests
+        available, undisturbed; what it is told of then, and what it announces then, is many at once.
+        """
+        ring = self.ring
+        outstanding = (ring.announced - self.told) & MASK
+        if outstanding > self.peak:
+            self.peak = outstanding
+            if outstanding > self.crowd:
+                self.crowd = outstanding
+        return 1 if self.crowd >= CROWD and 2 * ((ring.published - self.told) & MASK) <= self.crowd else 0
+
+    def telling(self) -> int:
+        """The driver is told of all that is published."""
+        self.until = 0
+        self.told = self.ring.published
+        self.tells += 1
+        if self.tells == WINDOW:
+            self.tells = 0
+            self.crowd = self.peak
+            self.peak = 0
+        return 0
 
     def settle(self) -> int:
         """Publish what landed, before another queue stages copies of its own."""

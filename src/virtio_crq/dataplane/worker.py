@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 
 import cython
 
+from virtio_crq.dataplane.kernel import wait
 from virtio_crq.dataplane.link import Link
 from virtio_crq.errors import VirtioCrqError
 from virtio_crq.platform.port import give_way, pause
@@ -187,7 +188,12 @@ class Worker:
             return
         self.sleeps += 1
         epoll = self._rewired()
-        for descriptor, _ in epoll.poll(0.001 if any(link.unsaid for link in self.links) else -1):
+        limit = 0.001 if any(link.unsaid for link in self.links) else -1
+        due = min((link.due for link in self.links if link.due), default=0)
+        if due:
+            wait(epoll.fileno(), due - time.monotonic_ns())
+            limit = 0
+        for descriptor, _ in epoll.poll(limit):
             with contextlib.suppress(BlockingIOError):
                 os.read(descriptor, 8)
             woken = self._awaited[descriptor]

@@ -23,7 +23,7 @@ class Load:
         return (
             f"fio --output-format=json --name={self.name} --filename={device} --rw={kind} --bs={self.size} "
             f"--iodepth={self.depth} --ioengine=libaio --direct=1 --time_based --runtime={round(seconds * 1000)}ms "
-            "--norandommap --randrepeat=0"
+            "--norandommap --randrepeat=0 --thread"
         )
 
 

@@ -33,7 +33,8 @@ SMALLEST_MEMORY, LARGEST_MEMORY = 4 * MIB, 64 * GIB
 SMALLEST_WINDOW, LARGEST_WINDOW = 1 * MIB, 4 * GIB  # a ring and the message area fit; I/O addresses have 32 bits
 FIRST_SLOT, LAST_SLOT = 2, 4095  # slots 0 and 1 belong to the virtual terminals
 FETCHES = ("batched", "naive")
-_SERVER_KEYS = ("workers", "polling", "fetch")
+LONGEST_GATHERING = 10_000  # microseconds; a driver would rather be interrupted
+_SERVER_KEYS = ("workers", "polling", "fetch", "gathering")
 _GUEST_KEYS = ("vcpus", "kernel", "initrd", "command_line")
 SMALLEST_GUEST = GUEST_BLOCK = 256 * MIB  # pseries firmware hands memory out in blocks of this
 LARGEST_VCPUS = 16
@@ -51,6 +52,7 @@ _KEYS: dict[str, dict[str, type]] = {
         "workers": int,
         "polling": int,
         "fetch": str,
+        "gathering": int,
         "guest": bool,
         "vcpus": int,
         "kernel": str,
@@ -94,6 +96,7 @@ class PartitionRow:
     workers: int | None = None  # how a server works; None is the server's own default
     polling: int | None = None
     fetch: str | None = None
+    gathering: int | None = None
     guest: bool = False  # a real kernel runs here
     vcpus: int = 1
     kernel: str = ""  # a path, counted from the machine file, or the name of one of the lab's kernels; "": not said
@@ -269,6 +272,9 @@ class _Reader:
         if options.get("fetch", FETCHES[0]) not in FETCHES:
             wrong = f"fetch {options['fetch']!r} is not one of {', '.join(FETCHES)}"
             raise self.refuse(wrong, "partition", name, "fetch")
+        if not 0 <= options.get("gathering", 0) <= LONGEST_GATHERING:
+            wrong = f"gathering {options['gathering']} is not in 0 to {LONGEST_GATHERING} microseconds"
+            raise self.refuse(wrong, "partition", name, "gathering")
         return PartitionRow(name, number, memory, server, **options, **self._guest(name, table, memory))
 
     def _guest(self, name: str, table: dict[str, Any], memory: int) -> dict[str, Any]:
