@@ -74,7 +74,8 @@ def act(
     """Enter a function into the table. `rules` and `clauses` are words."""
 
     def enter(do: Do) -> Do:
-        ACTS.append(Act(name, tuple(rules.split()), tuple(clauses.split()), stage, outcome, do, held, kind, type_rule))
+        words = tuple(rules.split()), tuple(clauses.split())
+        ACTS.append(Act(name, *words, stage, outcome, do, held, kind, type_rule, type_counts))
         return do
 
     return enter

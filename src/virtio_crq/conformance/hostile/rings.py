@@ -66,7 +66,7 @@ def largest_head(it: HostileServer, model: Model) -> None:
     _used_one(model)
 
 
-@ring_act("used-twice", "used-unknown", "CRQ-F-28")
+@ring_act("used-twice", "used-unknown used-ahead", "CRQ-F-28")
 def one_head_twice(it: HostileServer, model: Model) -> None:
     chain = model.pending[0]
     length = model.perform(chain)

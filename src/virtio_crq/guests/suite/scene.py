@@ -130,10 +130,15 @@ class Scene:
         return [] if self.guest is None else self.guest.console.last_lines(count)
 
     def disk(self, name: str) -> str:
-        """The guest's device of the disk that the server calls `name`, as /dev/vdX; VirtioCrqError without one."""
-        found = self.find_disk(name)
-        if not found:
-            raise VirtioCrqError(f"the guest has no disk {name}: {self.run('grep -H . /sys/block/vd*/serial; true')}")
+        """The guest's device of the disk that the server calls `name`, as /dev/vdX; waits for it."""
+        found = ""
+
+        def there() -> bool:
+            nonlocal found
+            found = self.find_disk(name)
+            return bool(found)
+
+        self.until(there, f"disk {name} in the guest")
         return found
 
     def find_disk(self, name: str) -> str:
@@ -144,15 +149,15 @@ class Scene:
 # What a disk is called is an I/O, which a server may leave unanswered: each is asked once, by a process of its own.
 NAMES = """mkdir -p /run/names; cd /run/names
 for d in /sys/block/vd*; do
-    f=${d##*/}-$(basename $(readlink -f $d/device)); [ -e $f.asked ] && continue
+    f=${d##*/}-$(cat $d/diskseq) 2>/dev/null || continue; [ -e $f.asked ] && continue
     : >$f.asked; (cat $d/serial >$f.new && mv $f.new $f) >/dev/null 2>&1 &
 done; usleep 1000
 """
 
 
 def naming(name: str) -> str:
-    """Shell text, after `NAMES`: the device of the disk `name`, if it is there."""
+    """Shell text, after `NAMES`: the device of the disk `name`, if it is there. No two disks have one number."""
     return (
-        f'for f in $(grep -lx "{name}" *-virtio* 2>/dev/null); do '
-        "[ $(basename $(readlink -f /sys/block/${f%%-*}/device)) = ${f#*-} ] && echo /dev/${f%%-*}; done; cd /"
+        f'for f in $(grep -lx "{name}" vd*-*[0-9] 2>/dev/null); do '
+        '[ "$(cat /sys/block/${f%%-*}/diskseq 2>/dev/null)" = "${f#*-}" ] && echo /dev/${f%%-*}; done; cd /'
     )
