@@ -50,6 +50,10 @@ def rows(*runs: object, boot: Boot = Boot.ROOT) -> list[Check]:
     return [Check(f"check{number}", "shows", boot, run) for number, run in enumerate(runs)]  # type: ignore[arg-type]
 
 
+def confused(_stage: Stage) -> str:
+    raise KeyError("jobs")
+
+
 def silent(_check: Check, _result: Result | None) -> None: ...
 
 
@@ -84,6 +88,12 @@ def test_a_guest_that_does_not_boot_is_a_result_of_each_check() -> None:
 
     results = play(rows(fine, fine), Dead(), silent)  # type: ignore[arg-type]
     assert [result.detail for result in results] == ["it did not boot"] * 2
+
+
+def test_a_mistake_of_the_check_itself_is_a_result_too() -> None:
+    results = play(rows(confused, fine), Stage(), silent)  # type: ignore[arg-type]
+    assert [result.passed for result in results] == [False, True]
+    assert results[0].detail == "the check itself: KeyError('jobs')"
 
 
 def test_results_are_told_as_they_come_and_become_json() -> None:

@@ -33,10 +33,12 @@ def kills(scene: Scene) -> str:
     scene.run("pkill -INT fio || kill -INT $(pidof fio)")
     scene.until(lambda: scene.agent.run("test -s /run/fio.status").status == 0, "end of the load", 60)
     said = scene.run("cat /run/fio.said /run/fio.status")
-    report: dict[str, Any] = json.loads(scene.agent.get("/run/fio.json"))
+    written = scene.agent.get("/run/fio.json")
+    report: dict[str, Any] = json.loads(written[written.index(b"{") :])  # first it says that it was interrupted
     job = report["jobs"][0]
-    if job["error"] or job["total_err"]:
-        raise CheckFailed(f"fio: error {job['error']}, {job['total_err']} in all: {said.strip()}")
+    errors = scene.lines("dmesg | grep 'I/O error' | tail -n 3; true")
+    if job["error"] or errors:
+        raise CheckFailed(f"fio: error {job['error']}: {said.strip()} {' '.join(errors)}")
     scene.run(f"umount {MOUNT}", 60)
     scene.run(f"fsck.ext4 -fn {disk}", 60)
     pause = max(job[way]["clat_ns"]["max"] for way in ("read", "write")) / 1e9

@@ -35,9 +35,10 @@ def _one(row: Check, scene: Scene) -> Result:
         elif trouble := scene.trouble():
             raise CheckFailed(f"the kernel complained: {trouble[-1]}")
         return Result(row.name, row.shows, True, time.monotonic() - begun, detail)
-    except VirtioCrqError as error:
+    except Exception as error:  # one of the check's own is a result as well: the others have not run yet
         if isinstance(error, AgentFailed):
             scene.ask_who_waits()
         lines = list(scene.last_lines())
+        said = str(error) if isinstance(error, VirtioCrqError) else f"the check itself: {error!r}"
         scene.leave()  # whatever state it is in, the next check shall not suffer from it
-        return Result(row.name, row.shows, False, time.monotonic() - begun, str(error), lines)
+        return Result(row.name, row.shows, False, time.monotonic() - begun, said, lines)
