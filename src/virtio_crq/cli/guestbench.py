@@ -15,12 +15,17 @@ from virtio_crq.bench.image import pinned
 from virtio_crq.cli.bench import SCRATCH, WIDE, made_image, tell_pin
 from virtio_crq.cli.guestbenchreport import report
 from virtio_crq.cli.guestbenchstage import GATHERING, Bench, GuestStage
+from virtio_crq.cli.guestplan import find_qemu
+from virtio_crq.cli.guestwitness import own_pair
 from virtio_crq.cli.interruption import terminated_as_interrupted
 from virtio_crq.errors import UsageError
 from virtio_crq.guests.cache import KERNELS, Lab
 from virtio_crq.guests.comparison import Plan, compare, judged, ratios, summarize
 from virtio_crq.guests.fio import LOADS, chosen_loads
 from virtio_crq.guests.stockdisks import AIO, DISKS
+from virtio_crq.guests.witnesscounts import LOADS as WITNESSED
+from virtio_crq.guests.witnesscounts import counted
+from virtio_crq.guests.witnesses import make_parts
 
 
 def bench(
@@ -39,6 +44,9 @@ def bench(
     ] = GATHERING,
     firmware: Annotated[str, typer.Option(help="vof, or slof: slower to boot.")] = "vof",
     qemu: Annotated[str | None, typer.Option(metavar="PATH", help="The qemu-system-ppc64 to use.")] = None,
+    pair: Annotated[
+        bool, typer.Option("--pair/--no-pair", help="Count the stock pair's hypercalls, too: two more guests.")
+    ] = True,
     strict: Annotated[bool, typer.Option("--strict", help="End with status 1 when a bar is missed.")] = False,
 ) -> None:
     """Compare three disks of one guest: ibmvscsi, virtio-blk-pci, virtio-crq.
@@ -66,6 +74,7 @@ def bench(
     with terminated_as_interrupted():
         try:
             found = _measured(setting, plan, file, console)
+            found["stock_pair"] = _stock_pair(setting, plan, console) if pair else []
         except KeyboardInterrupt:
             console.print("stopped; nothing is left behind")
             raise SystemExit(130) from None
@@ -74,6 +83,21 @@ def bench(
         json_file.write_text(json.dumps(found, indent=1) + "\n")
     if strict and not all(bar["met"] for bar in found["bars"]):
         raise SystemExit(1)
+
+
+def _stock_pair(setting: Bench, plan: Plan, console: Console) -> list[dict[str, Any]]:
+    """What one I/O of ibmvscsi against ibmvscsis costs over our own hypervisor, where that was counted."""
+    loads = [load for load in WITNESSED if load.name in {each.name for each in plan.loads}]
+    if not loads:
+        return []
+    with (
+        console.status("counting the stock pair's hypercalls"),
+        tempfile.TemporaryDirectory(prefix="virtio-crq-witness-", dir=SCRATCH) as place,
+    ):
+        parts = make_parts(setting.lab, setting.kernel, Path(place))
+        with own_pair(Path(place), parts, find_qemu(setting.qemu)) as (state, pair):
+            pair.boot()
+            return [counted(state, pair, load).to_json() for load in loads]
 
 
 def _measured(setting: Bench, plan: Plan, file: Path | None, console: Console) -> dict[str, Any]:

@@ -18,6 +18,15 @@ _COSTS = (
     ("in guest", "guest_interrupts_per_io", "{:.3f}"),
 )
 
+# The same columns of `guests.witnesscounts.Cost`, which has no count of what a guest was presented.
+_PAIR = (
+    ("calls", "{:.2f}"),
+    ("tce_calls", "{:.2f}"),
+    ("copies", "{:.2f}"),
+    ("bytes", "{:,.0f}"),
+    ("interrupts", "{:.3f}"),
+)
+
 
 def report(found: Mapping[str, Any], console: Console) -> None:
     """Two tables and a line for each bar."""
@@ -32,9 +41,7 @@ def report(found: Mapping[str, Any], console: Console) -> None:
         f"\nIOPS, medians of {setting['rounds']} interleaved rounds of {setting['seconds']:g} s", style="bold"
     )
     console.print(_rates(found))
-    console.print(
-        "\nPer I/O of virtio-crq, both partitions: hypercalls (of these TCE), copies, bytes, interrupts", style="bold"
-    )
+    console.print("\nPer I/O, both partitions: hypercalls (of these TCE), copies, bytes, interrupts", style="bold")
     console.print(_counts(found))
     for bar in found["bars"]:
         met = "met" if bar["met"] else "MISSED"
@@ -67,9 +74,13 @@ def _rates(found: Mapping[str, Any]) -> Table:
 def _counts(found: Mapping[str, Any]) -> Table:
     table = Table(box=None, pad_edge=False)
     table.add_column("case", no_wrap=True)
+    table.add_column("disk", no_wrap=True)
     for name, _, _ in _COSTS:
         table.add_column(name, justify="right", no_wrap=True)
     for row in found["summary"]:
         if row["disk"] == VIRTIO_CRQ.name:
-            table.add_row(row["load"], *(form.format(row["costs"][key]) for _, key, form in _COSTS))
+            table.add_row(row["load"], row["disk"], *(form.format(row["costs"][key]) for _, key, form in _COSTS))
+    for row in found["stock_pair"]:
+        cells = [form.format(row[key]) for key, form in _PAIR]
+        table.add_row(row["load"], "ibmvscsi over our hypervisor", *cells, "–")
     return table
