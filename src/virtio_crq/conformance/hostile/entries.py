@@ -70,8 +70,13 @@ _message("event-unknown", "message-size message-unknown message-direction", "CRQ
 _message("event-c0", "message-size message-unknown message-direction", "CRQ-F-10", Message(0xC0, 0, bytes(8)))
 _message("event-c2", "message-size message-unknown message-direction", "CRQ-F-10", Message(0xC2, 0, bytes(8)))
 _message("event-config-short", "message-size", "CRQ-F-10", Message(codec.EVENT_CONFIG, 0, bytes(4)))
-_message("event-used-short", "message-size", "CRQ-F-10", Message(codec.EVENT_USED, 0, bytes(4)))
-_message("event-used-wide", "message-size", "CRQ-F-10", Message(codec.EVENT_USED, 0, pack("<II", 0, 0x10000)))
+_message("event-used-short", "message-size message-direction", "CRQ-F-10", Message(codec.EVENT_USED, 0, bytes(4)))
+_message(
+    "event-used-wide",
+    "message-size message-direction",
+    "CRQ-F-10",
+    Message(codec.EVENT_USED, 0, pack("<II", 0, 0x10000)),
+)
 _message("refusal-short", "message-size", "CRQ-F-10", Message(codec.REFUSED, 0, bytes(3)))
 _message("request-info", "message-direction", "CRQ-F-10", Message(codec.GET_DEVICE_INFO, 0))
 _message("request-reset", "message-direction", "CRQ-F-10", Message(codec.SET_DEVICE_STATUS, 0, bytes(4)))
