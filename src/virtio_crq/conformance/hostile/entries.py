@@ -64,7 +64,10 @@ _CONFIG = codec.EventConfig(0, 1)
 _message("answer-unasked", "response-stale", "CRQ-F-8", Message(codec.GET_DEVICE_STATUS, 0, bytes(4), response=True))
 _message("refusal-unasked", "response-stale", "CRQ-F-8", Message(codec.REFUSED, 0, pack("<HHI", 5, 0, 1)))
 _message(
-    "answer-unknown", "message-size message-unknown message-direction", "CRQ-F-10", Message(0x3F, 0, response=True)
+    "answer-unknown",
+    "message-size message-unknown message-direction response-stale",
+    "CRQ-F-10",
+    Message(0x3F, 0, response=True),
 )
 _message("event-unknown", "message-size message-unknown message-direction", "CRQ-F-10", Message(0x7D, 0, bytes(8)))
 _message("event-c0", "message-size message-unknown message-direction", "CRQ-F-10", Message(0xC0, 0, bytes(8)))
