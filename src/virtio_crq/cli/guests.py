@@ -16,6 +16,7 @@ from rich.console import Console
 from virtio_crq.cli.guestbench import bench
 from virtio_crq.cli.guesthouse import GuestHouse
 from virtio_crq.cli.guestimage import image
+from virtio_crq.cli.guestpair import pair
 from virtio_crq.cli.guestplan import BUSYBOX, find_qemu
 from virtio_crq.cli.guestwitness import witness
 from virtio_crq.cli.interruption import terminated_as_interrupted
@@ -40,6 +41,7 @@ app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="What real g
 
 app.command("bench")(bench)
 app.command("image")(image)
+app.command("pair")(pair)
 app.command("witness")(witness)
 
 

@@ -2,6 +2,7 @@
 """`virtio-crq trace`: every hypercall with its arguments by name, as the engine saw it."""
 
 import json
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -11,11 +12,10 @@ from typing import Annotated, Any
 
 import typer
 
-from virtio_crq.cli.anatomy import meaning
 from virtio_crq.cli.selection import MachineOption, select
+from virtio_crq.cli.tracewords import Fold, render, words
 from virtio_crq.errors import UsageError
 from virtio_crq.hypervisor.conversation import Conversation
-from virtio_crq.papr.entry import from_registers
 
 LOOK_SECONDS = 0.05  # between looks at the trace ring
 SETTLE_SECONDS = 0.2
@@ -33,6 +33,7 @@ def trace(
         bool, typer.Option("--one", help="Stop after the next exchange: wait for calls, then for quiet.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    fold: Annotated[bool, typer.Option("--fold", help="Of a run of one call only the first and the last.")] = False,
     machine: MachineOption = None,
 ) -> None:
     """Show every hypercall with its arguments by name, as the engine saw it, until Ctrl-C.
@@ -44,22 +45,30 @@ def trace(
       virtio-crq trace
       virtio-crq trace web1/root --one
       virtio-crq trace web1 --json
+      virtio-crq trace web1 --fold
     """
     directory = select(machine)
     with Conversation(directory) as hypervisor:
         wanted = _ends(hypervisor, connection)
+        say = words(hypervisor.ask("show")["adapters"])
         shown: Counter[str] = Counter()
+        run = Fold()
         try:
             with _something_to_show(hypervisor, directory, connection if one else None) as act:
                 begun = 0
                 for entry in follow(hypervisor, one, wanted, act):
                     shown[entry["call"]] += 1
                     begun = begun or entry["time_ns"]
-                    print(json.dumps(entry) if as_json else render(entry, begun), flush=True)
+                    if as_json:
+                        print(json.dumps(entry), flush=True)
+                        continue
+                    line = render(entry, begun, say)
+                    for each in run.add(entry, line) if fold else [line]:
+                        print(each, flush=True)
         except KeyboardInterrupt:
             pass
         if not as_json:
-            print(summary(shown))
+            print(*run.end(), summary(shown), sep="\n")
 
 
 def follow(
@@ -88,11 +97,11 @@ def follow(
 def _something_to_show(
     hypervisor: Conversation, directory: Path, connection: str | None
 ) -> Iterator[Callable[[], object]]:
-    """One read of the disk meant, by this process as the client; nothing when that client runs and acts by itself."""
+    """One read of the disk meant, by this process as the client; when that client runs, whoever steers it may begin."""
     client, _, name = (connection or "").partition("/")
     states = {row["name"]: row["state"] for row in hypervisor.ask("show")["partitions"]}
     if not name or states.get(client) != "off":
-        yield lambda: None
+        yield lambda: print("tracing; Ctrl-C ends it", file=sys.stderr, flush=True)
         return
     from virtio_crq.cli.clientpartition import client_partition
 
@@ -122,17 +131,6 @@ def _ends(hypervisor: Conversation, connection: str | None) -> set[tuple[str, in
         raise UsageError(f"no client {client!r} in this machine")
     ends = {(wire["client"], wire["unit_address"]) for wire in wires}
     return ends | {(wire["server"], wire["server_unit_address"]) for wire in wires}
-
-
-def render(entry: Entry, begun: int) -> str:
-    """One call on one line: microseconds since `begun`, who, what, with which arguments, and the answer."""
-    inputs = entry["inputs"]
-    arguments = ", ".join(f"{name}={value:#x}" for name, value in inputs.items())
-    outputs = ", ".join(f"{name}={value:#x}" for name, value in entry["outputs"].items())
-    answer = entry["code"] + (f" {outputs}" if outputs else "")
-    said = f"  {meaning(from_registers(inputs['high'], inputs['low']))}" if entry["call"] == "H_SEND_CRQ" else ""
-    time = f"{(entry['time_ns'] - begun) / 1000:>10.1f}"
-    return f"{time} µs  {entry['partition']:<10} {entry['call']}({arguments}) = {answer}{said}"
 
 
 def summary(shown: Counter[str]) -> str:

@@ -6,7 +6,7 @@ nobody here wrote, and their counted calls are what virtual SCSI costs.
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -72,10 +72,13 @@ def make_parts(lab: Lab, kernel: str, work: Path) -> Parts:
     chosen = lab.kernel(kernel)
     tree, userland = ModuleTree(chosen.modules), lab.userland()
     busybox = userland / "usr/bin/busybox"
-    server = make_initramfs(tree, busybox, names=SERVER_MODULES)
+    offer = {f"{PLACE}/offer": script(Target(UNIT).prepare())}
+    server = make_initramfs(tree, busybox, names=SERVER_MODULES, extra=offer)
     there = {module.name for module in tree.in_order(BASE_MODULES)}
     later = [module for module in tree.in_order([CLIENT_MODULE]) if module.name not in there]
+    order = tuple(module.name for module in later)
     files = {f"{PLACE}/{module.name}.ko": module.content for module in later}
+    files[f"{PLACE}/load"] = script(load_command(order))
     client = make_initramfs(tree, busybox, names=BASE_MODULES, extra=files)
     programs = b"".join(_aligned(program_archive(userland, name).content()) for name in PROGRAMS)
     (work / "client.img").write_bytes(client.image + bytes(-len(client.image) % 4) + programs)
@@ -85,8 +88,19 @@ def make_parts(lab: Lab, kernel: str, work: Path) -> Parts:
         server_initrd=server.write(work / "server.img"),
         client_initrd=work / "client.img",
         modules={carried.name: carried.sha256 for carried in (*server.modules, *client.modules)} | _hashes(later),
-        client_order=tuple(module.name for module in later),
+        client_order=order,
     )
+
+
+def load_command(order: Sequence[str]) -> str:
+    """Insert the client's driver, after what it needs."""
+    lines = [f"insmod /{PLACE}/{name}.ko" for name in order]
+    return "\n".join(("set -e", *lines)) + f" {CLIENT_OPTIONS}"
+
+
+def script(commands: str) -> bytes:
+    """For those who steer the guests by hand; their commands are the checks'."""
+    return f"#!/bin/sh\n{commands}\n".encode()
 
 
 def _hashes(modules: list[Module]) -> dict[str, str]:
@@ -189,9 +203,7 @@ class Pair:
 
     def load(self) -> None:
         """The client's driver: when a server is there, it logs in and scans while it is loaded."""
-        lines = [f"insmod /{PLACE}/{name}.ko" for name in self._parts.client_order]
-        lines[-1] += f" {CLIENT_OPTIONS}"
-        self.client.run("set -e\n" + "\n".join(lines), PREPARE_SECONDS)
+        self.client.run(load_command(self._parts.client_order), PREPARE_SECONDS)
 
     def wait_for_disk(self) -> None:
         waits = "n=0; until [ -b /dev/sda ]; do n=$((n + 1)); [ $n -lt 600 ] || exit 1; usleep 50000; done"

@@ -29,6 +29,7 @@ def machine_view(machine: Machine, occupancy: Occupancy) -> dict[str, Any]:
             "server_slot": adapter.server_slot,
             "server_unit_address": adapter.server_unit,
             "window": adapter.client_window,
+            "node": adapter.node,
             "client_queue": machine.queue_state(adapter.client, adapter.client_unit),
             "server_queue": machine.queue_state(adapter.server, adapter.server_unit),
             "client_counters": dict(machine.counters(adapter.client, adapter.client_unit)),

@@ -15,7 +15,7 @@ begin) # what the initramfs has not done
     [ -e /proc/mounts ] || mount -t proc proc /proc
     [ -e /sys/block ] || mount -t sysfs sysfs /sys
     [ -e /dev/pts/ptmx ] || { mkdir -p /dev/pts && mount -t devpts pts /dev/pts; }
-    mountpoint -q /run || mount -t tmpfs run /run
+    grep -q ' /run ' /proc/mounts || mount -t tmpfs run /run
     ;;
 agent)
     # shellcheck disable=SC2217
