@@ -3,6 +3,7 @@
 //
 //   fakeqemu PLUGIN WORDS…     loads it as QEMU would; then obeys lines on its input, each answered by one line:
 //   sc ORDER R3 … R12          executes `sc 1`; `answered R3 … R12`, or `passed R3 … R12` when QEMU itself would go on
+//   msr VALUE                  what the processor's MSR is from now on; `went on`
 //   enter R3 R5                executes the kernel's first instruction; `went on`
 //   other WORD                 translates another instruction; `untouched` when no callback was asked for
 #define _GNU_SOURCE
@@ -22,7 +23,10 @@ struct qemu_plugin_insn {
 	void *context;
 };
 
-static uint64_t registers[32];
+#define MSR 32
+#define ROWS 35 // 32 general registers, the MSR, and two whose names only begin like others
+
+static uint64_t registers[33];
 static int big;
 static qemu_on_vcpu *on_vcpu;
 static qemu_on_translation *on_translation;
@@ -104,14 +108,14 @@ API struct glib_array *qemu_plugin_get_registers(void)
 {
 	struct glib_array *array = calloc(1, sizeof *array);
 	unsigned int stride = g_array_get_element_size(array);
-	static char names[34][8];
+	static char names[ROWS][8];
 
-	array->data = calloc(34, stride);
-	for (; array->length < 34; array->length++) {
+	array->data = calloc(ROWS, stride);
+	for (; array->length < ROWS; array->length++) {
 		struct qemu_register_row *row = (void *)(array->data + (size_t)array->length * stride);
 
 		snprintf(names[array->length], 8, array->length < 32 ? "r%u" : "r%ux", array->length % 32);
-		row->name = names[array->length];
+		row->name = array->length == MSR ? "msr" : names[array->length];
 		row->handle = (void *)(uintptr_t)(array->length + 1);
 	}
 	return array;
@@ -119,7 +123,7 @@ API struct glib_array *qemu_plugin_get_registers(void)
 
 static uint64_t *register_of(struct qemu_plugin_register *handle)
 {
-	return &registers[((uintptr_t)handle - 1) % 32];
+	return &registers[((uintptr_t)handle - 1) % 33];
 }
 
 API bool qemu_plugin_read_register(struct qemu_plugin_register *handle, struct glib_bytes *to)
@@ -177,6 +181,8 @@ static void obey(const char *line)
 		}
 		instruction.callback(0, instruction.context);
 		show("passed");
+	} else if (sscanf(line, "msr %lx", &r[MSR]) == 1) {
+		printf("went on\n");
 	} else if (sscanf(line, "enter %lx %lx", &r[3], &r[5]) == 2) {
 		translate(0x48000000u, 0x400000);
 		if (instruction.callback)

@@ -99,6 +99,17 @@ def test_copies_are_ours_whatever_they_name(guest: Processor) -> None:
     assert guest.call(Hypercall.H_WRITE_RDMA, 16, PCI_WINDOW, 0)[0] == "answered"
 
 
+@pytest.mark.parametrize("order", ["little", "big"])
+def test_a_program_of_the_guest_makes_no_calls(guest: Processor, order: str) -> None:
+    """In problem state QEMU answers H_Privilege itself, whatever the number."""
+    assert guest.ask("msr 800000000280f033") == "went on"  # as Linux runs its programs
+    for opcode, arguments in ((Hypercall.H_PUT_TCE, (liobn(guest), 0x1000, 0x3003)), (Hypercall.H_FREE_CRQ, (OURS,))):
+        padded = [*arguments, *[0] * (9 - len(arguments))]
+        assert guest.call(opcode, *arguments, order=order) == ("passed", opcode, padded)
+    assert guest.ask("msr 8000000002803033") == "went on"  # and the kernel
+    assert guest.call(Hypercall.H_GET_TCE, liobn(guest), 0x1000, order=order)[:2] == ("answered", 0)
+
+
 def test_other_instructions_are_left_alone(guest: Processor) -> None:
     assert guest.ask("other 44000002") == "untouched"  # a system call
     assert guest.ask("other 7c0802a6") == "untouched"

@@ -53,6 +53,9 @@ static void on_call(unsigned int index, void *context)
 	struct vcpu *vcpu = vcpus[index];
 	const struct hv_adapter *drained;
 
+	/* QEMU refuses every hypercall of a program: H_Privilege. */
+	if (vcpu_in_problem_state(vcpu, big))
+		return;
 	vcpu_load(vcpu, big, values);
 	if (!decide_ours(given.attachment, values[0], &values[1]))
 		return;

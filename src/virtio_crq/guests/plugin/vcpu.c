@@ -5,6 +5,8 @@
 
 #include "vcpu.h"
 
+#define MSR_PR 0x4000u /* problem state */
+
 static int vcpu_handles(struct vcpu *vcpu)
 {
 	struct glib_array *rows = qemu_plugin_get_registers();
@@ -15,6 +17,8 @@ static int vcpu_handles(struct vcpu *vcpu)
 		unsigned int number;
 		char rest;
 
+		if (!strcmp(row->name, "msr"))
+			vcpu->msr = row->handle;
 		if (sscanf(row->name, "r%u%c", &number, &rest) != 1 || number < VCPU_FIRST ||
 		    number >= VCPU_FIRST + VCPU_REGISTERS)
 			continue;
@@ -22,7 +26,7 @@ static int vcpu_handles(struct vcpu *vcpu)
 		found++;
 	}
 	g_array_free(rows, 1);
-	return found == VCPU_REGISTERS ? 0 : -1;
+	return found == VCPU_REGISTERS && vcpu->msr ? 0 : -1;
 }
 
 struct vcpu *vcpu_new(struct hv_attachment *attachment)
@@ -44,16 +48,25 @@ static uint64_t vcpu_swapped(uint64_t value, int big)
 	return big ? __builtin_bswap64(value) : value;
 }
 
+static uint64_t vcpu_read(struct vcpu *vcpu, struct qemu_plugin_register *handle, int big)
+{
+	uint64_t value = 0;
+
+	g_byte_array_set_size(vcpu->bytes, 0);
+	if (qemu_plugin_read_register(handle, vcpu->bytes) && vcpu->bytes->length >= sizeof value)
+		memcpy(&value, vcpu->bytes->data, sizeof value);
+	return vcpu_swapped(value, big);
+}
+
+int vcpu_in_problem_state(struct vcpu *vcpu, int big)
+{
+	return (vcpu_read(vcpu, vcpu->msr, big) & MSR_PR) != 0;
+}
+
 void vcpu_load(struct vcpu *vcpu, int big, uint64_t values[VCPU_REGISTERS])
 {
-	for (int index = 0; index < VCPU_REGISTERS; index++) {
-		uint64_t value = 0;
-
-		g_byte_array_set_size(vcpu->bytes, 0);
-		if (qemu_plugin_read_register(vcpu->handle[index], vcpu->bytes) && vcpu->bytes->length >= sizeof value)
-			memcpy(&value, vcpu->bytes->data, sizeof value);
-		values[index] = vcpu_swapped(value, big);
-	}
+	for (int index = 0; index < VCPU_REGISTERS; index++)
+		values[index] = vcpu_read(vcpu, vcpu->handle[index], big);
 }
 
 void vcpu_store(struct vcpu *vcpu, int big, const uint64_t values[VCPU_REGISTERS], const uint64_t old[VCPU_REGISTERS])

@@ -11,12 +11,15 @@
 
 struct vcpu {
 	struct hv_caller caller;
-	struct qemu_plugin_register *handle[VCPU_REGISTERS];
+	struct qemu_plugin_register *handle[VCPU_REGISTERS], *msr;
 	struct glib_bytes *bytes;
 };
 
 /* In the processor's own thread. Null when it cannot make hypercalls. */
 struct vcpu *vcpu_new(struct hv_attachment *attachment);
+
+/* Whether a program of the guest runs, not its kernel: only kernels make hypercalls. */
+int vcpu_in_problem_state(struct vcpu *vcpu, int big);
 
 /* R3 to R12. The processor's byte order is that of its instructions at this time: `big` says which. */
 void vcpu_load(struct vcpu *vcpu, int big, uint64_t values[VCPU_REGISTERS]);
