@@ -126,6 +126,29 @@ def test_other_calls_that_are_busy_answer_at_once(scene: Scene) -> None:
     assert call == ReturnCode.H_BUSY
 
 
+def test_a_guest_in_the_way_of_itself_accuses_nobody() -> None:
+    """One of its processors copies within its own window while another takes that back: the server is not killed."""
+    pair = TwoPartitions("power9", binding_stops)
+    pair.connect()
+
+    def copy(end: End) -> None:
+        own = end.liobns[0]
+        end.call(Hypercall.H_COPY_RDMA, PAGE, own, DATA, own, DATA + PAGE)
+
+    copier = die(pair, "c", "copy_published", 0, copy, signal.SIGSTOP)
+    with ThreadPoolExecutor(1) as pool:
+        arguments = (Hypercall.H_STUFF_TCE, pair.c.liobns[0], DATA, 0, 1)
+        waiting = pool.submit(pair.client.call_as_guest, *arguments, alarm=0, limit=0.1)
+        accused = set()
+        while not waiting.done():
+            accused.update(pair.machine.obstructors())
+        os.kill(copier, signal.SIGKILL)
+        os.waitpid(copier, 0)
+        assert waiting.result() == ReturnCode.H_BUSY
+    assert not accused
+    pair.close()
+
+
 @pytest.mark.expects_warnings("virtio_crq.hypervisor.occupancy")
 def test_the_process_that_obstructs_a_guest_is_powered_off() -> None:
     class Obstructed:

@@ -97,10 +97,15 @@ static inline uint32_t hv_mode(const struct hv_caller *caller)
 	return __atomic_load_n(&caller->state->mode, __ATOMIC_RELAXED);
 }
 
-/* Makes a busy call again until it is not, or patience has ended. */
+/* Makes a busy call again until it is not, or patience has ended. It takes back what `adapter` shows at `ioba`. */
 typedef int64_t hv_attempt(struct hv_caller *caller, void *what);
-int64_t hv_be_patient(struct hv_caller *caller, const struct hv_adapter *adapter, hv_attempt *again, void *what,
-		      const struct hv_patience *patience);
+struct hv_revocation {
+	const struct hv_adapter *adapter;
+	uint64_t ioba, length;
+	hv_attempt *again;
+	void *what;
+};
+int64_t hv_be_patient(struct hv_caller *caller, const struct hv_revocation *revocation, const struct hv_patience *patience);
 uint64_t hv_now(void);
 
 /* An injected fault of the profile: nonzero is the answer. */

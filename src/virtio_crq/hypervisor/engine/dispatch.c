@@ -187,8 +187,10 @@ int64_t hv_call_patiently(struct hv_caller *caller, uint64_t opcode, uint64_t re
 	code = hv_dispatch(caller, registers, &result);
 	if (code == H_BUSY && patience && hv_is_tce_call(result.call)) {
 		struct hv_again again = { in, registers, &result };
+		uint64_t count = result.call == CALL_H_PUT_TCE ? 1 : in[3];
+		struct hv_revocation revocation = { result.adapter, in[1], count * TCE_PAGE, hv_once_more, &again };
 
-		code = hv_be_patient(caller, result.adapter, hv_once_more, &again, patience);
+		code = hv_be_patient(caller, &revocation, patience);
 	}
 	row = hv_row(caller, result.adapter);
 	hv_count(&row->calls[result.call], 1);

@@ -21,39 +21,53 @@ static void hv_sleep(void)
 	nanosleep(&pause, 0);
 }
 
-/* The partner's partition, if it is its call that runs in the adapter's window; else the calls are our own. */
-static struct hv_partition *hv_obstructor(struct hv_caller *caller, const struct hv_adapter *adapter)
-{
-	const struct hv_adapter *partner;
+/* Whom the machine is to be told of, who has been in the way since `since`. */
+struct hv_alarm {
+	struct hv_partition *obstructor;
+	uint64_t since;
+	int told;
+};
 
-	if (adapter->partner == HV_NONE)
-		return 0;
-	partner = hv_adapter(caller->state, adapter->partner);
-	return partner->partition == adapter->partition ? 0 : hv_partition(caller->state, partner->partition);
+static void hv_tell(struct hv_alarm *alarm, int told)
+{
+	if (alarm->told != told)
+		__atomic_store_n(&alarm->obstructor->obstructs, (uint32_t)told, __ATOMIC_RELEASE);
+	alarm->told = told;
 }
 
-int64_t hv_be_patient(struct hv_caller *caller, const struct hv_adapter *adapter, hv_attempt *again, void *what,
-		      const struct hv_patience *patience)
+/* Only who is in the way without a break is told of: a guest's own copies make it wait as well, and it must not be able
+ * to have its partner powered off. */
+static void hv_look(struct hv_caller *caller, const struct hv_revocation *revocation, struct hv_alarm *alarm, uint64_t now,
+		    uint64_t alarm_ns)
 {
-	struct hv_partition *obstructor = hv_obstructor(caller, adapter);
-	uint64_t begun = hv_now(), waited = 0;
-	int told = 0;
+	if (!hv_range_in_partners_use(caller->state, revocation->adapter, revocation->ioba, revocation->length)) {
+		alarm->since = now;
+		hv_tell(alarm, 0);
+	} else if (now - alarm->since >= alarm_ns) {
+		hv_tell(alarm, 1);
+	}
+}
+
+int64_t hv_be_patient(struct hv_caller *caller, const struct hv_revocation *revocation, const struct hv_patience *patience)
+{
+	const struct hv_adapter *adapter = revocation->adapter;
+	uint64_t begun = hv_now(), now = begun;
+	struct hv_alarm alarm = { .since = begun };
 	int64_t code;
 
+	if (adapter->partner != HV_NONE)
+		alarm.obstructor = hv_partition(caller->state, hv_adapter(caller->state, adapter->partner)->partition);
 	do {
 		hv_sleep();
 		if (hv_stale(caller)) {
 			code = H_HARDWARE;
 			break;
 		}
-		code = again(caller, what);
-		waited = hv_now() - begun;
-		if (code == H_BUSY && obstructor && !told && waited >= patience->alarm_ns) {
-			__atomic_store_n(&obstructor->obstructs, 1, __ATOMIC_RELEASE);
-			told = 1;
-		}
-	} while (code == H_BUSY && waited < patience->limit_ns);
-	if (told)
-		__atomic_store_n(&obstructor->obstructs, 0, __ATOMIC_RELEASE);
+		code = revocation->again(caller, revocation->what);
+		now = hv_now();
+		if (code == H_BUSY)
+			hv_look(caller, revocation, &alarm, now, patience->alarm_ns);
+	} while (code == H_BUSY && now - begun < patience->limit_ns);
+	hv_tell(&alarm, 0);
 	return code;
 }

@@ -77,6 +77,18 @@ int hv_range_in_use(struct hv_header *state, const struct hv_adapter *adapter, u
 	return hv_in_use(state, adapter, &question);
 }
 
+int hv_range_in_partners_use(struct hv_header *state, const struct hv_adapter *adapter, uint64_t ioba, uint64_t length)
+{
+	struct hv_question question = { .adapter = hv_adapter_index(state, adapter) + 1, .ioba = ioba, .length = length };
+	const struct hv_adapter *partner;
+	int spins = HV_SPINS;
+
+	if (adapter->partner == HV_NONE)
+		return 0;
+	partner = hv_adapter(state, adapter->partner);
+	return partner->partition != adapter->partition && hv_side_in_use(state, partner, &question, &spins);
+}
+
 int hv_link_in_use(struct hv_header *state, const struct hv_adapter *adapter)
 {
 	struct hv_question question = { .adapter = hv_adapter_index(state, adapter) + 1, .link = 1 };

@@ -49,5 +49,7 @@ static inline void hv_withdraw(struct hv_publication *publication)
 int hv_range_in_use(struct hv_header *state, const struct hv_adapter *adapter, uint64_t ioba, uint64_t length);
 /* The same for any call that stands on the adapter's connection. */
 int hv_link_in_use(struct hv_header *state, const struct hv_adapter *adapter);
+/* Whether a call of the partner's partition, not one of the adapter's own, still runs there. */
+int hv_range_in_partners_use(struct hv_header *state, const struct hv_adapter *adapter, uint64_t ioba, uint64_t length);
 
 #endif
