@@ -191,3 +191,22 @@ def test_over_a_terminal_as_a_guest_has_it(script: Path) -> None:
         thread.join(10)
     os.close(controller)
     there.close()
+
+
+@pytest.mark.parametrize("noise", [b"x" * 4096, b"O eHh4\n" * 512, b"?\n" * 2048])
+def test_a_guest_that_talks_without_end_is_given_up_in_time(noise: bytes) -> None:
+    here, there = socket.socketpair()
+    ticks = iter(range(1_000_000))
+
+    def talk() -> None:
+        with there, contextlib.suppress(OSError):
+            while True:
+                there.sendall(noise)
+
+    with terminal(here) as connected:
+        agent = Agent(connected, clock=lambda: next(ticks) / 100)
+        thread = threading.Thread(target=talk)
+        thread.start()
+        with pytest.raises(AgentFailed, match="did not answer within 2 s"):
+            agent.wait(2)
+    thread.join()

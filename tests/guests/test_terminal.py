@@ -54,6 +54,8 @@ def test_a_talkative_guest_is_taken_whole_by_the_log_and_in_part_by_memory(
     assert len(terminal.output()) == 1000
     assert terminal.position == 100_003
     assert terminal.output(100_000) == b"end"
+    output, position = terminal.since(0)
+    assert (len(output), terminal.since(position)) == (1000, (b"", 100_003))
     assert (tmp_path / "log").read_bytes() == b"x" * 100_000 + b"end"
 
 
@@ -66,3 +68,16 @@ def test_a_listener_hears_what_comes_and_the_end(line: tuple[Terminal, socket.so
     terminal.close()
     assert b"".join(heard) == b"one"
     assert heard[-1] == b""
+
+
+def test_a_full_disk_under_the_log_does_not_stop_the_guest() -> None:
+    """A guest that prints waits for its terminal, so the terminal goes on without its log."""
+    ours, guest = socket.socketpair()
+    terminal = Terminal(ours, "test", Path("/dev/full"))
+    guest.sendall(b"first")
+    assert terminal.wait_for(b"first", 10)
+    guest.sendall(b"second")
+    assert terminal.wait_for(b"second", 10)
+    assert "No space left" in terminal.trouble
+    terminal.close()
+    guest.close()

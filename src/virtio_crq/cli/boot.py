@@ -17,6 +17,7 @@ from virtio_crq.cli.interruption import terminated_as_interrupted
 from virtio_crq.cli.ownmachine import machine_up
 from virtio_crq.errors import UsageError, VirtioCrqError
 from virtio_crq.guests.guest import Ending, Guest, GuestPlan
+from virtio_crq.guests.lastlines import readable
 from virtio_crq.guests.qemu import Qemu
 from virtio_crq.hypervisor.machinefile import read_machine_file
 
@@ -99,6 +100,8 @@ class Run:
             _say(f"guest {self.partition} runs as process {guest.pid}; {leaving}")
             console = GuestConsole(guest.console, 0, 1, self.silence, self.input)
             why = console.run()
+            if guest.console.trouble:
+                _say(f"{self.log}: {guest.console.trouble}; the rest of the console is not in it")
             if why == "silent":
                 return Ending("silent", "\n".join(guest.console.last_lines(LINES)))
             if why == "left":
@@ -109,7 +112,7 @@ class Run:
                 return Ending("left")
             ending = guest.wait() or Ending("killed")
             panic = PANIC.findall(guest.console.output()) if ending.why == "panic" else []
-            self.panic = panic[-1].decode(errors="replace").strip() if panic else ""
+            self.panic = readable(panic[-1].decode(errors="replace")).strip() if panic else ""
             return ending
 
 

@@ -100,8 +100,7 @@ class GuestConsole:
                 self._answer()
 
     def _show(self) -> None:
-        output = self._terminal.output(self._shown)
-        self._shown += len(output)
+        output, self._shown = self._terminal.since(self._shown)
         if output:
             self._heard = self._clock()
         while output:

@@ -24,6 +24,7 @@ ASK_AGAIN = 2.0  # seconds; a question that came before the agent was there is l
 ATTEMPTS = 3
 LONGEST_OUTPUT = 256 << 10
 AT_A_TIME = 24 << 10  # bytes sent before the guest has taken them: what a socket holds, whether anybody reads or not
+LONGEST_LINE = 64 << 10  # the agent's own are of a few hundred bytes
 _PIECE = 540  # bytes in a line: a terminal that is not raw yet takes lines of 4095
 _KILLED = 137
 
@@ -148,7 +149,7 @@ class Agent:
 
     def _lines(self, deadline: float) -> Iterator[tuple[bytes, bytes]]:
         """First word and rest of each line that comes before the deadline."""
-        while True:
+        while self._clock() <= deadline:  # a guest may also talk without end
             line, newline, rest = bytes(self._received).partition(b"\n")
             if newline:
                 self._received[:] = rest
@@ -159,6 +160,8 @@ class Agent:
                 received = self._news.get(timeout=max(0.0, deadline - self._clock()))
             except queue.Empty:
                 return
+            if len(self._received) > LONGEST_LINE:
+                self._received.clear()  # no line of ours; its rest is passed over as well
             self._received += received
             if not received:
                 raise self._failure("the guest has ended")

@@ -26,6 +26,7 @@ class Terminal:
         self.name = name
         self._connection = connection
         self._log: BinaryIO | None = log.open("ab", buffering=0) if log else None
+        self.trouble = ""  # why the log is not whole
         self._kept = bytearray()
         self._dropped = 0
         self._ended = False
@@ -53,13 +54,21 @@ class Terminal:
                 return
 
     def _keep(self, data: bytes) -> None:
-        if self._log:
-            self._log.write(data)
+        self._write(data)
         self._kept += data
         excess = len(self._kept) - KEPT
         if excess > 0:
             del self._kept[:excess]
             self._dropped += excess
+
+    def _write(self, data: bytes) -> None:
+        """To the log. A full disk ends the log, not the guest."""
+        try:
+            while self._log and data:
+                data = data[self._log.write(data) :]
+        except OSError as error:
+            self.trouble = error.strerror or "cannot be written"
+            self._close_log()
 
     def send(self, data: bytes) -> None:
         """Type. A guest that has ended reads nothing any more."""
@@ -81,6 +90,11 @@ class Terminal:
         """What came since position `after`, as far as it is kept."""
         with self._news:
             return bytes(self._kept[max(0, after - self._dropped) :])
+
+    def since(self, position: int) -> tuple[bytes, int]:
+        """What came since, as far as it is kept, and the position behind it: who reads slowly misses, not repeats."""
+        with self._news:
+            return bytes(self._kept[max(0, position - self._dropped) :]), self._dropped + len(self._kept)
 
     def wait_for(self, pattern: bytes, seconds: float, after: int = 0) -> re.Match[bytes] | None:
         """The first match of a regular expression in what came since `after`; None when time or output is over."""
@@ -108,6 +122,10 @@ class Terminal:
             self._connection.shutdown(socket.SHUT_RDWR)
         self._thread.join()
         self._connection.close()
+        self._close_log()
+
+    def _close_log(self) -> None:
         if self._log:
-            self._log.close()
+            with contextlib.suppress(OSError):
+                self._log.close()
             self._log = None
