@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from virtio_crq.cli.guestconsole import LEAVE, GuestConsole
+from virtio_crq.cli.guestconsole import LEAVE, SETTLED, GuestConsole
 from virtio_crq.guests.terminal import Terminal
 
 
@@ -130,6 +130,51 @@ def test_a_pipes_lines_are_typed_at_prompts_and_its_end_is_control_d(scene: Scen
     scene.guest.shutdown(socket.SHUT_RDWR)
     assert running.ended() == "ended"
     os.close(read)
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        b"guest# [   12.345678] virtio_crq 72000010: the partner is away\r\n",
+        b"gue[   12.345678][  T31] hwrng: no data\r\n[   12.345679] again: why?\r\nst# ",
+        b"[    0.100000] a kernel\r\n\x1b[1mguest# \x1b[0m[  112.345678] late: \r\n",
+    ],
+)
+def test_a_kernels_message_does_not_hide_a_prompt(scene: Scene, shown: bytes) -> None:
+    read, write = os.pipe()
+    os.write(write, b"uptime\nid\n")
+    running = scene.run(read)
+    scene.guest.sendall(shown)
+    assert received(scene.guest, 7) == b"uptime\n"
+    # Nor is one that was answered a new prompt because the kernel spoke behind it.
+    scene.guest.sendall(b"[   13.000000] random: ready?\r\n")
+    scene.terminal.wait_for(b"ready", 20)
+    scene.guest.settimeout(4 * SETTLED)
+    with pytest.raises(TimeoutError):
+        scene.guest.recv(1)
+    scene.guest.settimeout(20)
+    scene.guest.sendall(b"uptime\r\n up 1 min\r\nguest# ")
+    assert received(scene.guest, 3) == b"id\n"
+    scene.guest.shutdown(socket.SHUT_RDWR)
+    assert running.ended() == "ended"
+    for descriptor in (read, write):
+        os.close(descriptor)
+
+
+def test_another_prompt_is_asked_for_when_none_is_seen_and_once_only(scene: Scene, tmp_path: Path) -> None:
+    (tmp_path / "typed").write_bytes(b"id\n")
+    keyboard = os.open(tmp_path / "typed", os.O_RDONLY)
+    times = iter(range(0, 1_000_000, 7))  # each look is seven seconds later
+    console = GuestConsole(scene.terminal, keyboard, scene.screen, 300, clock=lambda: float(next(times)))
+    scene.guest.sendall(b"guest# hidden by somebody\r\n")
+    running = Running(console)
+    assert received(scene.guest, 1) == b"\n"
+    scene.guest.sendall(b"\r\n")  # an echo, and nobody who answers
+    assert running.ended() == "silent"
+    scene.guest.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        scene.guest.recv(1)
+    os.close(keyboard)
 
 
 def test_lines_that_a_guest_left_when_it_rebooted_are_its_successors(scene: Scene, tmp_path: Path) -> None:

@@ -2,11 +2,13 @@
 """A guest's console in this terminal: what is typed goes to the guest raw, what it prints comes out as it is.
 
 Without a terminal, input is a pipe or a file: a line of it is typed each time the guest shows a prompt, and its end
-is Ctrl-D. Input from a device such as /dev/null is nothing at all.
+is Ctrl-D. What the kernel prints into or behind a prompt does not hide it. Input from a device such as /dev/null is
+nothing at all.
 """
 
 import contextlib
 import os
+import re
 import select
 import stat
 import termios
@@ -22,7 +24,9 @@ LEAVE = b"\x1d"  # Ctrl-], as of telnet and virsh
 END_OF_INPUT = b"\x04"
 PROMPTS = "#$%>:?"
 SETTLED = 0.3  # seconds without output after which a prompt is one
+NUDGE = 20.0  # seconds without output after which Enter asks for another prompt, once for each line of input
 PIECE = 4096
+_KERNEL_MESSAGE = re.compile(rb"\[ *\d+\.\d{6}\](\[ *[CT]\d+\])? [^\n]*\n?")
 
 
 class _Bell:
@@ -71,7 +75,8 @@ class GuestConsole:
         # Input that no prompt asked for yet; what a guest that reboots left of it is its successor's.
         self._waiting = bytearray() if waiting is None else waiting
         self._closing = False  # input is over, and the guest is to be told
-        self._asked = -1  # position of the output when a line was last sent
+        self._asked = 0  # position of the output when something was last sent
+        self._nudged = False  # since the last line
 
     def run(self) -> str:
         self._heard = self._clock()
@@ -125,9 +130,15 @@ class GuestConsole:
         return False
 
     def _answer(self) -> None:
-        """Give a prompt its line."""
-        if not (self._waiting or self._closing) or self._shown <= self._asked or not self._prompted():
+        """Give a prompt its line; or, when something may have hidden the prompt, ask for another one."""
+        if not (self._waiting or self._closing):
             return
+        if not self._prompted():
+            if not self._nudged and self._shown and self._clock() - self._heard > NUDGE:
+                self._nudged = True
+                self._send(b"\n")
+            return
+        self._nudged = False
         line, newline, rest = bytes(self._waiting).partition(b"\n")
         if newline or (line and self._closing):
             self._waiting[:] = rest
@@ -141,7 +152,8 @@ class GuestConsole:
         self._terminal.send(data)
 
     def _prompted(self) -> bool:
-        recent = self._terminal.output(max(0, self._shown - PIECE))
+        """Whether a prompt, printed since something was last sent, is the last that came from anyone but the kernel."""
+        recent = _KERNEL_MESSAGE.sub(b"", self._terminal.output(max(self._asked, self._shown - PIECE)))
         last = last_lines(recent, 1)
         return bool(last) and not recent.endswith(b"\n") and last[0].endswith(tuple(PROMPTS))
 

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A machine for one command: the one that is up already, or one that lives as long as the command."""
+"""A machine for one command: the one that is up already, or one that lives as long as the command.
+
+Also when that is killed: a guardian, who has nothing else to do, sees the command's end and takes the machine down.
+"""
 
 import shutil
 import sys
@@ -7,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from virtio_crq.cli.guardian import guarded
 from virtio_crq.cli.interruption import undisturbed
 from virtio_crq.cli.machine import FILE_NOTE, check_maps, clear
 from virtio_crq.cli.processes import ProcessTable
@@ -28,18 +32,23 @@ def machine_up(machine: MachineFile) -> Iterator[Path]:
         yield directory
         return
     processes = ProcessTable(directory)
-    try:
-        with processes.starting():
-            clear(directory, processes)
-            (directory / FILE_NOTE).write_text(str(machine.path.resolve()))
-            started = [processes.start(role) for role in roles(machine, directory)]
-        names = ", ".join(f"{running.name} ({running.pid})" for running in started)
-        print(f"machine {machine.name} is up: {names}", file=sys.stderr, flush=True)
-        yield directory
-    finally:
-        with undisturbed():
-            if processes.stop_mine(HYPERVISOR):
-                shutil.rmtree(directory, ignore_errors=True)
+    with guarded(directory) as guardian:
+        try:
+            with processes.starting():
+                clear(directory, processes)
+                (directory / FILE_NOTE).write_text(str(machine.path.resolve()))
+                started = []
+                for role in roles(machine, directory):
+                    started.append(processes.start(role))
+                    if role.name == HYPERVISOR:
+                        guardian.watch(started[-1].pid)
+            names = ", ".join(f"{running.name} ({running.pid})" for running in started)
+            print(f"machine {machine.name} is up: {names}", file=sys.stderr, flush=True)
+            yield directory
+        finally:
+            with undisturbed():
+                if processes.stop_mine(HYPERVISOR):
+                    shutil.rmtree(directory, ignore_errors=True)
 
 
 def _same_file(machine: MachineFile, directory: Path) -> None:

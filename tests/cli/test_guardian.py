@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A machine ends with the command that it belongs to, though that be killed; nobody else's does."""
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from test_machine_commands import good, machine_file, processes, runtime
+
+from virtio_crq.cli.guardian import guard
+from virtio_crq.cli.processes import ProcessTable
+
+__all__ = ["runtime"]  # the fixture
+# Holds a machine as `boot` does, until it is told to go on.
+HOLDER = """
+import sys
+from pathlib import Path
+from virtio_crq.cli.ownmachine import machine_up
+from virtio_crq.hypervisor.machinefile import read_machine_file
+with machine_up(read_machine_file(Path(sys.argv[1]))):
+    print("held", flush=True)
+    sys.stdin.readline()
+"""
+
+
+def holder(file: str) -> "subprocess.Popen[str]":
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, file],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "held\n"
+    return process
+
+
+def gone(directory: Path) -> bool:
+    end = time.monotonic() + 30
+    while directory.exists() and time.monotonic() < end:
+        time.sleep(0.05)
+    return not directory.exists()
+
+
+@pytest.mark.timeout(90)
+def test_a_machine_ends_with_the_command_that_holds_it(runtime: Path) -> None:
+    file, directory = machine_file(runtime, "one"), runtime / "virtio-crq" / "one"
+    with holder(file) as held:
+        assert sorted(ProcessTable(directory).running()) == ["hypervisor", "vios1"]
+        held.communicate("\n", timeout=30)
+    assert held.returncode == 0
+    assert not directory.exists()
+    with holder(file) as held:
+        held.kill()
+    assert held.returncode == -signal.SIGKILL
+    assert gone(directory)
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("words", [[], ["done"], ["1"], ["1", "done"]])
+def test_a_machine_that_is_not_the_commands_stays(runtime: Path, words: list[str]) -> None:
+    good("up", machine_file(runtime, "one"), "--detach")
+    before = processes("one")
+    assert not guard(runtime / "virtio-crq" / "one", iter(words))
+    assert processes("one") == before
+    good("down")
