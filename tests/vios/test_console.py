@@ -23,7 +23,9 @@ from virtio_crq.hypervisor.machinefile import parse_machine_file
 from virtio_crq.message import conversations
 from virtio_crq.vios.consoledevice import ConsoleDevice
 from virtio_crq.vios.mapping import MapEntry
+from virtio_crq.vios.ptyterminal import PtyTerminal
 from virtio_crq.vios.server import Server, Settings
+from virtio_crq.vios.watch import Watch
 from virtio_crq.virtio.console import Control, Event
 
 TEXT = """
@@ -369,6 +371,14 @@ def test_output_is_not_put_out_twice_and_what_no_server_saw_is_put_out(ports: Sc
     counters = ports.target()["counters"]
     assert counters["not_repeated"] > 0  # type: ignore[index]
     assert seen + counters["not_repeated"] + counters["discarded"] >= 1 << 20  # type: ignore[index]
+
+
+def test_a_look_at_a_pty_that_was_just_given_back_does_not_end_the_watch(tmp_path: Path) -> None:
+    watch = Watch()
+    terminal = PtyTerminal(None, watch, console=True)
+    terminal.close()
+    terminal.look()  # the watch's thread may have been about to
+    watch.close()
 
 
 def test_the_ptys_name_stays(pty: Scene) -> None:

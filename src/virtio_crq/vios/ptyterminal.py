@@ -74,8 +74,8 @@ class PtyTerminal(ConsoleTerminal):
         try:
             hung_up = any(events & select.POLLHUP for _, events in self._poll_again().poll(0))
             size = self.size
-        except OSError:
-            return  # closed meanwhile
+        except (OSError, ValueError):
+            return  # closed meanwhile, in the worker's thread: poll takes no -1
         # What the worker believes is what counts: somebody may have left and come again between two ticks.
         if self.connected is hung_up or size != self._seen or self.waiting:
             self._seen = size
