@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Starting a guest when it cannot be: each refusal one line, nothing left behind."""
 
+import socket
 import struct
+import tempfile
 from pathlib import Path
 
 import pytest
 from guestlab import machine_of
 
 from virtio_crq.errors import UsageError
+from virtio_crq.guests import guest as guest_module
 from virtio_crq.guests.guest import Guest, GuestPlan
 from virtio_crq.guests.qemu import Qemu
 from virtio_crq.hypervisor.conversation import ask
@@ -39,6 +42,14 @@ def qemu(tmp_path: Path, script: str) -> Qemu:
     path.write_text(f"#!/bin/sh\n{script}\n")
     path.chmod(0o755)
     return Qemu([str(path)], "11.1.3")
+
+
+def test_what_the_plugin_says_after_the_runner_is_left_to_the_tree_service() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs, tempfile.TemporaryFile() as errors:
+        theirs.sendall(b'{"ok": {"name": "web1"}}\ntree 40\n')
+        assert guest_module._description(ours, errors) == {"name": "web1"}
+        assert ours.recv(64) == b"tree 40\n"
 
 
 def test_a_guest_without_a_machine_or_of_no_guest_is_refused(tmp_path: Path, plan: GuestPlan) -> None:

@@ -215,7 +215,9 @@ def _description(control: socket.socket, errors: Any) -> dict[str, Any]:
     while b"\n" not in received:
         control.settimeout(max(0.001, deadline - time.monotonic()))
         try:
-            data = control.recv(1 << 16)
+            # What follows the line is the plugin's, and the tree service reads it.
+            data = control.recv(1 << 16, socket.MSG_PEEK)
+            data = control.recv(data.find(b"\n") + 1 or len(data))
         except TimeoutError:
             raise UsageError(f"the hypervisor gave no partition within {ATTACH_SECONDS:.0f} s") from None
         if not data:
