@@ -18,7 +18,7 @@ GUIDES = [path for path in DOCUMENTS if "spec" not in path.parts]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\((?!https?:|#|mailto:)([^)#\s]+)")
 # `path/like/this.py`, perhaps below src/virtio_crq, as the tour of the architecture names files.
-NAMED_FILE = re.compile(r"`((?:[\w.-]+/)+[\w.-]*|[\w-]+\.(?:py|toml|md|sh))`")
+NAMED_FILE = re.compile(r"`((?:[\w.-]+/)+[\w.-]*|[\w-]+\.(?:py|toml|md|sh|c|h))`")
 
 
 def ids(path: Path) -> str:
@@ -87,7 +87,8 @@ def test_examples_are_accepted(path: Path) -> None:
 
 def test_the_tour_names_files_that_exist() -> None:
     text = (ROOT / "ARCHITECTURE.md").read_text().partition("## What comes later")[0]
-    everything = {p.name for p in (ROOT / "src/virtio_crq").rglob("*")} | {p.name for p in ROOT.iterdir()}
+    everything = {p.name for folder in ("src/virtio_crq", "linux") for p in (ROOT / folder).rglob("*")}
+    everything |= {p.name for p in ROOT.iterdir()}
     for name in NAMED_FILE.findall(text):
         exists = (ROOT / name).exists() or (ROOT / "src/virtio_crq" / name).exists() or name in everything
         assert exists, f"ARCHITECTURE.md names {name}"
