@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """`virtio-crq bench`: counts and times of one I/O, along the rungs, beside the raw file."""
 
-import json
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -20,11 +19,12 @@ from virtio_crq.bench.row import Row
 from virtio_crq.bench.run import Plan, measure
 from virtio_crq.cli.benchmachine import Bench
 from virtio_crq.cli.interruption import terminated_as_interrupted
+from virtio_crq.cli.reportfile import check_report_file, write_report_file
+from virtio_crq.cli.scratch import SCRATCH
 from virtio_crq.cli.version import dataplane
 from virtio_crq.errors import UsageError
 
 WIDE = 132
-SCRATCH = Path("/var/tmp")  # a real file system; /tmp may be memory
 
 
 def bench(
@@ -59,8 +59,7 @@ def bench(
         seconds=seconds,
         dataplane=dataplane(),
     )
-    if json_file is not None and not json_file.absolute().parent.is_dir():
-        raise UsageError(f"{json_file}: no such directory")
+    check_report_file(json_file)
     console = Console()
     if not console.is_terminal:
         console = Console(width=WIDE)  # a file or a pipe has no edge at which a table had to be cut
@@ -71,8 +70,7 @@ def bench(
             console.print("stopped; nothing is left behind")
             raise SystemExit(130) from None
     report(rows, console)
-    if json_file is not None:
-        json_file.write_text(json.dumps([row.to_json() for row in rows], indent=1) + "\n")
+    write_report_file(json_file, [row.to_json() for row in rows])
 
 
 def _measured(plan: Plan, file: Path | None, console: Console) -> list[Row]:

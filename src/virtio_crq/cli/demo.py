@@ -14,9 +14,9 @@ from virtio_crq.cli.demomachine import DemoMachine
 from virtio_crq.cli.demosteps import Demo
 from virtio_crq.cli.demotree import tool
 from virtio_crq.cli.interruption import terminated_as_interrupted
+from virtio_crq.cli.scratch import SCRATCH
 from virtio_crq.errors import UsageError, VirtioCrqError
 
-SCRATCH = Path("/var/tmp")  # a real file system; /tmp may be memory
 ROOM = 1500 << 20  # bytes that the images and trees take
 
 LAB = ("./lab", "fetch what real guests need; ./demo then ends by booting one")

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """`virtio-crq guests bench`: three disks of one guest on the same pinned file, in one boot."""
 
-import json
-import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,12 +10,14 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from virtio_crq.bench.image import pinned
-from virtio_crq.cli.bench import SCRATCH, WIDE, made_image, tell_pin
+from virtio_crq.cli.bench import WIDE, made_image, tell_pin
 from virtio_crq.cli.guestbenchreport import report
 from virtio_crq.cli.guestbenchstage import GATHERING, Bench, GuestStage
 from virtio_crq.cli.guestplan import find_qemu
 from virtio_crq.cli.guestwitness import own_pair
 from virtio_crq.cli.interruption import terminated_as_interrupted
+from virtio_crq.cli.reportfile import check_report_file, write_report_file
+from virtio_crq.cli.scratch import scratch
 from virtio_crq.errors import UsageError
 from virtio_crq.guests.cache import KERNELS, Lab
 from virtio_crq.guests.comparison import Plan, compare, judged, ratios, summarize
@@ -61,8 +61,7 @@ def bench(
     """
     if aio not in AIO:
         raise UsageError(f"aio {aio!r} is not one of {', '.join(AIO)}")
-    if json_file is not None and not json_file.absolute().parent.is_dir():
-        raise UsageError(f"{json_file}: no such directory")
+    check_report_file(json_file)
     loads = [load for load in chosen_loads(case or []) if not (file and load.write)]
     if not loads:
         raise UsageError("only loads that write were chosen, and those are not run on a file of yours")
@@ -79,8 +78,7 @@ def bench(
             console.print("stopped; nothing is left behind")
             raise SystemExit(130) from None
     report(found, console)
-    if json_file is not None:
-        json_file.write_text(json.dumps(found, indent=1) + "\n")
+    write_report_file(json_file, found)
     if strict and not all(bar["met"] for bar in found["bars"]):
         raise SystemExit(1)
 
@@ -92,10 +90,10 @@ def _stock_pair(setting: Bench, plan: Plan, console: Console) -> list[dict[str, 
         return []
     with (
         console.status("counting the stock pair's hypercalls"),
-        tempfile.TemporaryDirectory(prefix="virtio-crq-witness-", dir=SCRATCH) as place,
+        scratch("witness") as place,
     ):
-        parts = make_parts(setting.lab, setting.kernel, Path(place))
-        with own_pair(Path(place), parts, find_qemu(setting.qemu)) as (state, pair):
+        parts = make_parts(setting.lab, setting.kernel, place)
+        with own_pair(place, parts, find_qemu(setting.qemu)) as (state, pair):
             pair.boot()
             return [counted(state, pair, load).to_json() for load in loads]
 
@@ -110,7 +108,7 @@ def _measured(setting: Bench, plan: Plan, file: Path | None, console: Console) -
         image = stack.enter_context(pinned(path))
         tell_pin(image, console)
         task = progress.add_task("the guest boots", total=len(plan))
-        work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="virtio-crq-guestbench-", dir=SCRATCH)))
+        work = stack.enter_context(scratch("guestbench"))
         stage: GuestStage = stack.enter_context(setting.stage(image, work))
         done = 0
 

@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`virtio-crq guests witness`: IBM's own drivers over our hypervisor, and what one of their I/Os costs."""
 
-import json
 import os
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,6 +14,8 @@ from rich.console import Console
 from virtio_crq.cli.guestplan import find_qemu
 from virtio_crq.cli.interruption import terminated_as_interrupted
 from virtio_crq.cli.ownmachine import machine_up
+from virtio_crq.cli.reportfile import check_report_file, write_report_file
+from virtio_crq.cli.scratch import scratch
 from virtio_crq.cli.tables import table
 from virtio_crq.errors import UsageError, VirtioCrqError
 from virtio_crq.guests.cache import KERNELS, Lab
@@ -26,7 +26,6 @@ from virtio_crq.guests.witnesses import MACHINE, Pair, Parts, make_parts
 from virtio_crq.hypervisor.machinefile import read_machine_file
 from virtio_crq.papr.profiles import DEFAULT, PROFILES
 
-SCRATCH = Path("/var/tmp")  # a real file system; /tmp may be memory
 FIRST = 2  # so many checks come before the counting, which needs a pair that was not killed yet
 
 
@@ -53,24 +52,22 @@ def witness(
         raise UsageError(f"no kernel {kernel!r}: say {', '.join(KERNELS)}")
     if profile not in PROFILES:
         raise UsageError(f"no platform profile {profile!r}; there are {', '.join(PROFILES)}")
-    if json_file is not None and not json_file.absolute().parent.is_dir():
-        raise UsageError(f"{json_file}: no such directory")
+    check_report_file(json_file)
     console = Console()
     lab, fit = Lab.open(), find_qemu(qemu)
     with terminated_as_interrupted():
         try:
-            with tempfile.TemporaryDirectory(prefix="virtio-crq-witness-", dir=SCRATCH) as place:
+            with scratch("witness") as place:
                 with console.status("making the guests' initial file systems"):
-                    parts = make_parts(lab, kernel, Path(place))
+                    parts = make_parts(lab, kernel, place)
                 console.print(f"kernel {kernel}: {parts.release}, QEMU {fit.version}, profile {profile}")
                 hearing = Hearing(console, parts, profile)
-                with own_pair(Path(place), parts, fit, profile) as (state, pair):
+                with own_pair(place, parts, fit, profile) as (state, pair):
                     hearing.hold(state, pair, CHECKS[:FIRST] if counts_only else CHECKS, trace)
         except KeyboardInterrupt:
             console.print("stopped; nothing is left behind")
             raise SystemExit(130) from None
-    if json_file is not None:
-        json_file.write_text(json.dumps(hearing.to_json(), indent=1) + "\n")
+    write_report_file(json_file, hearing.to_json())
     if not hearing.passed:
         raise SystemExit(1)
 
