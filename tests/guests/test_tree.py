@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The guest's device tree: what is put in, what is taken out, what is refused; and the line that adds a slot later."""
 
+import contextlib
+import random
 from typing import Any
 
 import libfdt
@@ -175,3 +177,23 @@ def test_the_line_that_adds_a_slot_holds_the_whole_node(slot: int) -> None:
 def test_a_slot_that_is_not_the_partitions_is_refused() -> None:
     with pytest.raises(UsageError, match="partition web1 has no adapter 0x30000009"):
         slot_node(description(), unit(9))
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_forged_tree_is_refused_or_edited_and_corrupts_nothing(seed: int) -> None:
+    """libfdt's editing functions trust the structure block: some of these made it write behind its buffer."""
+    choice, told, whole = random.Random(seed), description(), flat()
+    for _ in range(200):
+        forged = bytearray(whole)
+        for _ in range(choice.choice((1, 2, 3, 8))):
+            at = choice.randrange(8, 700) & ~3
+            forged[at : at + 4] = cells(choice.choice((0, 1, 2, 3, 4, 9, 0x7FFFFFFF, choice.randrange(1 << 16))))
+        with contextlib.suppress(PlatformError):
+            present(bytes(forged), told)
+
+
+def test_function_sets_that_are_no_text_are_refused() -> None:
+    tree = libfdt.Fdt(bytearray(flat()))
+    tree.setprop(tree.path_offset("/rtas"), "ibm,hypertas-functions", b"\xff\xfe\0")
+    with pytest.raises(PlatformError, match="no list of names"):
+        present(bytes(tree.as_bytearray()), description())

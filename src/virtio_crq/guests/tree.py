@@ -25,9 +25,7 @@ SMALLEST = 40  # bytes: the header alone
 
 def present(blob: bytes, description: Mapping[str, Any]) -> bytes:
     """The tree with our adapters in it. Refused when it would not fit where the old one was."""
-    # libfdt believes the header's word for the size; a guest wrote it.
-    if len(blob) < SMALLEST or int.from_bytes(blob[4:8], "big") != len(blob):
-        raise PlatformError("device tree", 0, f"{len(blob)} bytes are not a whole tree")
+    _check(blob)
     try:
         tree = libfdt.Fdt(bytearray(blob))
         tree.resize(tree.totalsize() + ROOM)
@@ -39,10 +37,21 @@ def present(blob: bytes, description: Mapping[str, Any]) -> bytes:
         tree.pack()
     except libfdt.FdtException as error:
         raise PlatformError("device tree", error.err, str(error)) from None
+    except UnicodeError:
+        raise PlatformError("device tree", 0, "ibm,hypertas-functions is no list of names") from None
     edited = bytes(tree.as_bytearray())
     if len(edited) > len(blob):
         raise PlatformError("device tree", 0, f"{len(edited)} bytes do not fit in {len(blob)}")
     return edited
+
+
+def _check(blob: bytes) -> None:
+    """A guest wrote it, and libfdt's other functions believe what it says of sizes, offsets and nesting."""
+    if len(blob) < SMALLEST or int.from_bytes(blob[4:8], "big") != len(blob):
+        raise PlatformError("device tree", 0, f"{len(blob)} bytes are not a whole tree")
+    code = libfdt.fdt_check_full(bytearray(blob), len(blob))
+    if code:
+        raise PlatformError("device tree", code, "not a well-formed tree")
 
 
 def _root(tree: libfdt.Fdt, description: Mapping[str, Any]) -> None:
