@@ -7,13 +7,14 @@ from pathlib import Path
 from virtio_crq.errors import UsageError
 from virtio_crq.guests.cache import KERNELS, Lab
 from virtio_crq.guests.guest import GuestPlan
-from virtio_crq.guests.initramfs import Initramfs, make_initramfs
+from virtio_crq.guests.initramfs import STANDARD, Initramfs, make_initramfs
 from virtio_crq.guests.modules import ModuleTree
 from virtio_crq.guests.qemu import FIRMWARE, Qemu
 from virtio_crq.hypervisor.machinefile import MachineFile, PartitionRow
 
 CONSOLE = "console=hvc0"  # the guest's first virtual terminal
 BUSYBOX = "usr/bin/busybox"
+DLPAR = "rpadlpar_io"  # takes adapters that are added at run time
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,8 @@ def make_plan(machine: MachineFile, row: PartitionRow, wishes: Wishes, work: Pat
 def lab_initramfs(lab: Lab, kernel: str) -> Initramfs:
     """For one of the lab's kernels, with our transport."""
     parts = lab.kernel(kernel)
-    return make_initramfs(ModuleTree(parts.modules), lab.userland() / BUSYBOX, transport=parts.transport)
+    names = (*STANDARD, DLPAR)
+    return make_initramfs(ModuleTree(parts.modules), lab.userland() / BUSYBOX, transport=parts.transport, names=names)
 
 
 def find_qemu(chosen: str | None) -> Qemu:

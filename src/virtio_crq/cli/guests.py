@@ -17,7 +17,8 @@ from virtio_crq.cli.guestbench import bench
 from virtio_crq.cli.guesthouse import GuestHouse
 from virtio_crq.cli.guestimage import image
 from virtio_crq.cli.guestpair import pair
-from virtio_crq.cli.guestplan import BUSYBOX, find_qemu
+from virtio_crq.cli.guestplan import BUSYBOX, DLPAR, find_qemu
+from virtio_crq.cli.guestslot import slot
 from virtio_crq.cli.guestwitness import witness
 from virtio_crq.cli.interruption import terminated_as_interrupted
 from virtio_crq.errors import UsageError
@@ -34,7 +35,7 @@ from virtio_crq.guests.suite.table import TABLE
 DATA_BYTES = 128 << 20
 SCRATCH = Path("/var/tmp")  # a real file system; /tmp may be memory
 ALL = "all"
-MODULES = (*STANDARD, "rpadlpar_io")
+MODULES = (*STANDARD, DLPAR)
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="What real guests have to show.")
 
@@ -42,6 +43,7 @@ app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="What real g
 app.command("bench")(bench)
 app.command("image")(image)
 app.command("pair")(pair)
+app.command("slot")(slot)
 app.command("witness")(witness)
 
 
