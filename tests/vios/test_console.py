@@ -206,6 +206,16 @@ def test_a_reader_who_stopped_does_not_stop_the_console(pty: Scene) -> None:
     terminal.expect(b"and on")
 
 
+def test_a_program_at_a_socket_that_stopped_reading_does_not_stop_the_console_either(tmp_path: Path) -> None:
+    with Scene(tmp_path, MapEntry("web1", "tty", "socket:tty.sock", device="console")) as scene:
+        with socket.socket(socket.AF_UNIX) as reader:
+            reader.connect(str(tmp_path / "tty.sock"))
+            scene.until(lambda: scene.target()["ports"][0]["connected"], "notice of the reader")  # type: ignore[index]
+            transfer = scene.console.start_write(bytes(1 << 20))
+            scene.until(lambda: transfer.done, "end of the write")
+        assert scene.target()["counters"]["discarded"] > 500_000  # type: ignore[index]
+
+
 def test_what_comes_while_nobody_is_there_is_discarded_and_counted(pty: Scene) -> None:
     pty.console.write(b"to nobody")
     assert pty.target()["counters"]["discarded"] == len(b"to nobody")  # type: ignore[index]

@@ -14,7 +14,8 @@ from collections.abc import Callable
 from virtio_crq.dataplane.terminal import Terminal
 from virtio_crq.vios.watch import Watch
 
-PATIENCE = 1.0  # seconds
+# Seconds. With a tick of the watch well below the one second after which a guest's transport gives its console up.
+PATIENCE = 0.25
 Knock = Callable[[], None]
 
 
@@ -42,6 +43,11 @@ class ConsoleTerminal(Terminal):
 
     def attend(self) -> None:
         """See who came and who left."""
+
+    def look(self) -> None:
+        """In the watch's thread, on every tick: knock when patience may end, which no descriptor tells."""
+        if self.waiting:
+            self.knock()
 
     def departed(self) -> None:
         """Reading or writing showed that nobody is there any more."""

@@ -36,6 +36,8 @@ class SocketTerminal(ConsoleTerminal):
         except OSError as error:
             self._listener.close()
             raise UsageError(f"socket:{path}: {error.strerror}") from error
+        if console:
+            watch.every_tick(self.look)
 
     def bind(self, knock: "object") -> None:
         super().bind(knock)  # type: ignore[arg-type]
@@ -94,6 +96,7 @@ class SocketTerminal(ConsoleTerminal):
         self.knock()  # another may be waiting
 
     def close(self) -> None:
+        self.watch.no_tick(self.look)
         self.departed()
         if self._listener.fileno() >= 0:
             self.watch.forget(self._listener.fileno())
