@@ -42,9 +42,11 @@ class Doorbell:
     def silence(self) -> None:
         """Forget what was rung and not heard."""
         with contextlib.suppress(BlockingIOError):
-            while self.kind == BYTE:
-                os.read(self.heard, 4096)
-            os.eventfd_read(self.heard)
+            if self.kind == EVENTFD:
+                os.eventfd_read(self.heard)
+                return
+            while os.read(self.heard, 4096):
+                pass
 
 
 @dataclass(frozen=True)

@@ -154,7 +154,14 @@ class MachineFile:
             ),
             adapters=tuple(
                 AdapterDefinition(
-                    *(row.client, row.server, row.slot, row.server_slot, row.window, row.window, row.node, row.boot)
+                    row.client,
+                    row.server,
+                    row.slot,
+                    row.server_slot,
+                    client_window=row.window,
+                    server_window=row.window,
+                    node=row.node,
+                    boot=row.boot,
                 )
                 for row in self.adapters
             ),

@@ -52,7 +52,6 @@ static void hv_recover(struct hv_caller *caller)
 	hv_drop_publications(state, own->publications, &own->claimed, HV_GENERAL_PUBLICATIONS);
 }
 
-/* A caller in the dead partition's place. Older callers, should any still exist, are refused from here on. */
 /* Nobody waits any more who died; and the dead obstruct nothing. */
 static void hv_withdraw_alarms(struct hv_caller *caller)
 {
@@ -68,6 +67,7 @@ static void hv_withdraw_alarms(struct hv_caller *caller)
 	}
 }
 
+/* A caller in the dead partition's place. Older callers, should any still exist, are refused from here on. */
 static int64_t hv_reaper(struct hv_caller *caller, struct hv_attachment *attachment)
 {
 	__atomic_add_fetch(&attachment->own->generation, 1, __ATOMIC_ACQ_REL);
