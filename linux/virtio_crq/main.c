@@ -135,9 +135,10 @@ static void vcrq_remove_adapter(struct vio_dev *vio)
 	struct vcrq_adapter *adapter = dev_get_drvdata(&vio->dev);
 
 	set_bit(VCRQ_REMOVING, &adapter->flags);
-	cancel_delayed_work_sync(&adapter->away_work);
-	cancel_delayed_work_sync(&adapter->retry_work);
+	/* In this order: the last run of the first may start the timers of the others. */
 	cancel_work_sync(&adapter->session_work);
+	cancel_delayed_work_sync(&adapter->retry_work);
+	cancel_delayed_work_sync(&adapter->away_work);
 	/* A work that adds a device may wait for its disk: let that fail. */
 	if (READ_ONCE(adapter->phase) != VCRQ_ACTIVE)
 		vcrq_break_all(adapter);
