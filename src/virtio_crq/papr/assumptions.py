@@ -149,6 +149,14 @@ WITHOUT_SWITCH = (
     ("Payload before the 0xC001/0xC002 exchange is not stopped by the transport (derived)", "We never send it."),
     ("Hypercalls and TCE calls per request (derived)", "Counted in the engine instead of assumed."),
     ("Cost of a hypercall and of a copied KiB (unconfirmed)", "Prices of the machine file; 0 by default."),
+    (
+        "H_GET_TCE of a window of one's own gives back the page and the access that were put there (derived)",
+        "A guest's transport finds a disk's status byte by it, when it ends requests of a server that stays away.",
+    ),
+    (
+        "An adapter of a type that Linux does not know is bound by its `compatible`, and gets DMA (derived)",
+        "Seen on three kernels in QEMU; a chosen v-scsi client adapter stands in for it.",
+    ),
     ("H_PAGE_INIT (unconfirmed)", "Not used and not emulated."),
     ("Shared logical resources as a shared ring (derived)", "Not used and not emulated."),
     ("Node type of a VNIC server, WWPN roles, SEA and VIOS command details (unconfirmed)", "Other devices than ours."),
