@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a guest partition runs: the machine file's words, the command line's before them, and the lab's parts."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,7 +55,8 @@ def make_plan(machine: MachineFile, row: PartitionRow, wishes: Wishes, work: Pat
         parts = lab.kernel(said)
         kernel = parts.vmlinux
         if initrd is None:
-            initrd = lab_initramfs(lab, said).write(work / "initramfs.gz")
+            late = any(adapter.client == row.name and not adapter.boot for adapter in machine.adapters)
+            initrd = lab_initramfs(lab, said, (DLPAR,) if late else ()).write(work / "initramfs.gz")
     else:
         kernel = Path(said) if wishes.kernel else machine.path.parent / said
         if not kernel.exists() and "/" not in said:
@@ -70,10 +72,10 @@ def make_plan(machine: MachineFile, row: PartitionRow, wishes: Wishes, work: Pat
     return plan
 
 
-def lab_initramfs(lab: Lab, kernel: str) -> Initramfs:
-    """For one of the lab's kernels, with our transport."""
+def lab_initramfs(lab: Lab, kernel: str, further: Sequence[str] = ()) -> Initramfs:
+    """For one of the lab's kernels, with our transport, and with `further` modules of the kernel's own."""
     parts = lab.kernel(kernel)
-    names = (*STANDARD, DLPAR)
+    names = (*STANDARD, *further)
     return make_initramfs(ModuleTree(parts.modules), lab.userland() / BUSYBOX, transport=parts.transport, names=names)
 
 
