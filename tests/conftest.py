@@ -1,13 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What holds for every test: unexpected warnings fail it, and the data plane it meets is the compiled one."""
+"""What holds for every test: unexpected warnings fail it, the data plane it meets is the compiled one.
+
+And no example of a property fails because the machine was busy.
+"""
 
 import logging
 import os
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 GUEST_SECONDS = 300  # of a test that boots a guest, unless it says otherwise; emulated processors on a shared host
+
+
+settings.register_profile("house", deadline=None)  # time is given, not taken
+settings.load_profile("house")
 
 
 class _Warnings(logging.Handler):
