@@ -13,9 +13,10 @@ from virtio_crq.cli.clientpartition import connects
 from virtio_crq.cli.serving import places
 from virtio_crq.client.client import Client
 from virtio_crq.client.connection import State
-from virtio_crq.errors import UsageError
+from virtio_crq.errors import UsageError, VirtioCrqError
 from virtio_crq.hypervisor.machine import Machine
 from virtio_crq.hypervisor.machinefile import parse_machine_file
+from virtio_crq.vios.adapter import Adapter, Target
 from virtio_crq.vios.mapping import MapEntry
 from virtio_crq.vios.server import Server, Settings
 
@@ -90,6 +91,24 @@ class Scene:
 def scene(tmp_path: Path) -> Iterator[Scene]:
     with Scene(tmp_path) as scene:
         yield scene
+
+
+def test_a_target_whose_io_does_not_end_does_not_come_back_with_the_next_server(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stuck(adapter: Adapter, target: Target, force: bool) -> None:
+        remove(adapter, target, force)
+        raise VirtioCrqError("what data had under way does not end")
+
+    scene.do("map", target="data", backing="file:data.img")
+    remove = Adapter.remove
+    monkeypatch.setattr(Adapter, "remove", stuck)
+    with pytest.raises(VirtioCrqError, match="does not end"):
+        scene.do("unmap", target="data", force=True)
+    scene.restart()
+    scene.until(lambda: scene.names() == ["root"], "the other disk alone")
+    with pytest.raises(UsageError, match="it has: root"):
+        scene.do("unmap", target="data")
 
 
 @pytest.mark.clause("CRQ-D-45")

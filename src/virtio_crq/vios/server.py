@@ -192,9 +192,13 @@ class Server:
 
     def _unmap(self, request: Mapping[str, Any]) -> Any:
         adapter, target = self._find(request)
-        adapter.remove(target, force=bool(request.get("force")))
-        self._give_back(target)
-        self._maps.write(self._rows())
+        try:
+            adapter.remove(target, force=bool(request.get("force")))
+            self._give_back(target)
+        finally:
+            # Also when its I/O does not end: the client has it no more, and the next server must not bring it back.
+            if adapter.target(target.entry.target) is not target:
+                self._maps.write(self._rows())
         return None
 
     def _resize(self, request: Mapping[str, Any]) -> Any:
