@@ -54,7 +54,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if item not in set(guests)]
         return
     require_lab()
+    # One guest at a time, in one of the processes, begun first: its emulated processors are as many as the host has.
+    items.sort(key=lambda item: item.get_closest_marker("guest") is None)
     for item in guests:
+        item.add_marker(pytest.mark.xdist_group("guest"))
         if not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(GUEST_SECONDS))
 

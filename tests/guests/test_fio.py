@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from virtio_crq.errors import UsageError, VirtioCrqError
-from virtio_crq.guests.fio import LOADS, chosen_loads, measured
+from virtio_crq.guests.fio import LOADS, chosen_loads, measured, the_job
 
 IDLE = {"total_ios": 0, "iops": 0.0, "bw_bytes": 0, "clat_ns": {"mean": 0.0}}
 READ = {
@@ -43,6 +43,13 @@ def test_a_run_is_read_from_the_side_that_worked() -> None:
     assert (found.requests, found.iops, found.mean_us, found.p99_us) == (30000, 10000.5, 1.5, 3.0)
     assert found.mib_per_s == pytest.approx(39.06, abs=0.01)
     assert measured(answer(read=IDLE, write=READ)) == found
+
+
+def test_what_fio_says_around_its_answer_is_passed_over() -> None:
+    said = "\nfio: terminating on signal 2\n" + answer() + "fio: and a word after {\n"
+    assert the_job(said)["read"]["total_ios"] == 30000
+    with pytest.raises(VirtioCrqError, match="did not answer as expected"):
+        the_job("fio: terminating on signal 2\n")
 
 
 def test_an_error_of_the_disk_is_no_figure() -> None:

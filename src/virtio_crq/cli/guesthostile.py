@@ -14,13 +14,14 @@ from virtio_crq.conformance.hostile.table import TABLE
 from virtio_crq.conformance.hostile.trial import Trial, TrialFailed
 from virtio_crq.guests.agent import AgentFailed
 from virtio_crq.guests.suite.check import CheckFailed
-from virtio_crq.guests.suite.scene import TROUBLE, Scene
+from virtio_crq.guests.suite.scene import NAMES, TROUBLE, Scene, naming
 from virtio_crq.hypervisor.attachment import attach
 from virtio_crq.hypervisor.definition import unit_address
 
-PATIENCE = 10.0
-MOST_FAILURES = 8  # more say nothing new, and each takes its time
+PATIENCE = 20.0
+MOST_FAILURES = 6  # more say nothing new, and each takes its time
 PLACE = "/run/hostile"
+RULES = "---"  # what the counts begin by in an answer
 
 
 class GuestSubject:
@@ -28,6 +29,8 @@ class GuestSubject:
 
     No command of the agent does I/O itself: a request that waits for its server cannot be killed. What is read comes
     from the disk each time: the kernel forgets a disk's pages when the last who had it open closes it.
+    A question costs a tenth of a second, a process in the guest a sixtieth: what is waited for is waited for there,
+    and the counts come along with other answers.
     """
 
     def __init__(self, scene: Scene, slot: int) -> None:
@@ -35,8 +38,11 @@ class GuestSubject:
         self.adapter = f"/sys/bus/vio/devices/{unit_address(slot):x}"
         self.other = scene.disk("data")
         self._marks = itertools.count()
-        self._disks: dict[int, str] = {}
-        scene.run(f"mkdir -p {PLACE}")
+        self._disks: dict[int, tuple[str, str]] = {}  # device and its number among all that ever were
+        self._ends: dict[str, str] = {}
+        self._counts: dict[str, int] = {}
+        self._fresh = False  # nothing was done since the counts came
+        scene.run(f"rm -rf {PLACE}; mkdir -p {PLACE}")
 
     def connect(self) -> None:
         self.scene.run(f"test -e {self.adapter}/driver")
@@ -45,64 +51,106 @@ class GuestSubject:
         deadline = time.monotonic() + PATIENCE
         while not holds():
             if time.monotonic() > deadline:
-                counts = self.scene.run(f"cat {self.adapter}/rules").split("\n")
-                raise TrialFailed(f"no {what}; counted: {', '.join(counts)}")
+                self._ask("true")
+                counts = ", ".join(f"{name} {count}" for name, count in self._counts.items() if count)
+                raise TrialFailed(f"no {what}; counted: {counts or 'nothing'}")
             time.sleep(0.01)
 
+    def _ask(self, script: str) -> list[str]:
+        """The lines that a script writes; the counts come with them."""
+        lines = self.scene.lines(f"{script}\necho {RULES}; cat {self.adapter}/rules")
+        at = lines.index(RULES)
+        self._counts = {name: int(count) for name, count in (line.split() for line in lines[at + 1 :])}
+        self._fresh = True
+        return lines[:at]
+
     def up(self, device: int) -> bool:
-        found = self.scene.find_disk(_name(device))
+        found = " ".join(self._ask(f"{NAMES}\n{naming(_name(device))}")).split()
         if found:
-            self._disks[device] = found
+            self._disks[device] = found[0], found[1]
         return bool(found)
 
     def stopped(self, device: int) -> bool:
-        if not self.up(device):
+        """It is gone, or a read of it fails."""
+        if device not in self._disks and not self.up(device):
             return True
-        pending = self.begin(device)
-        self.until(lambda: self.ended(pending) is not None, f"answer of device {device}")
-        return self.ended(pending) != ""
+        path, number = self._disks[device]
+        mark = self._mark()
+        there = f'read -r s 2>/dev/null </sys/block/{path.removeprefix("/dev/")}/diskseq && [ "$s" = {number} ]'
+        reading = _start(self._reading(device, mark), mark)
+        script = f"if {there}; then\n{reading}\n{_result(mark)}\nelse echo 1; fi"
+        if not self._note(mark, self._ask(script)):
+            self.until(lambda: self.ended(mark) is not None, f"answer of device {device}")
+        return self._ends[mark] != ""
 
     def counted(self, rules: tuple[str, ...]) -> int:
         if not rules:
             return 0
-        rows = [line.split() for line in self.scene.lines(f"cat {self.adapter}/rules")]
-        return sum(int(count) for name, count in rows if name in rules)
+        if not self._fresh:
+            self._ask("true")
+        self._fresh = False
+        return sum(count for name, count in self._counts.items() if name in rules)
 
     def begin(self, device: int) -> str:
-        return self._begin(f"dd if={self._disks[device]} of=/dev/null bs=4k count=1 skip=1")
-
-    def _begin(self, command: str) -> str:
-        """Run in the guest's background; the mark by which its end is known."""
-        mark = f"{PLACE}/{next(self._marks)}"
-        self.scene.run(f"(({command}) >{mark}.said 2>&1; echo $? >{mark}.new; mv {mark}.new {mark}) >/dev/null 2>&1 &")
+        mark = self._mark()
+        self.scene.run(_start(self._reading(device, mark), mark))
         return mark
 
+    def _reading(self, device: int, mark: str) -> str:
+        """A disk that is taken away has an end, and at its end a read brings nothing and no error."""
+        return f"dd if={self._disks[device][0]} of={mark}.data bs=4k count=1 skip=1; test -s {mark}.data"
+
+    def _mark(self) -> str:
+        return f"{PLACE}/{next(self._marks)}"
+
     def ended(self, pending: Any) -> str | None:
-        status, *said = self.scene.run(f"cat {pending} 2>/dev/null || echo -; tail -n 1 {pending}.said").split("\n")
-        if status == "-":
-            return None
-        return "" if status == "0" else said[0] or f"status {status}"
+        if pending not in self._ends:
+            self._note(pending, self._ask(_result(pending)))
+        return self._ends.get(pending)
+
+    def _note(self, mark: str, lines: list[str]) -> bool:
+        """Whether it has ended, by what `_result` wrote."""
+        if lines[0] == "-":
+            return False
+        said = " ".join(lines[1:])
+        self._ends[mark] = "" if lines[0] == "0" else said or f"status {lines[0]}"
+        return True
 
     def verify(self, *devices: int) -> None:
         for device in devices:
             if device not in self._disks:
                 self.until(lambda device=device: self.up(device), f"device {device}")  # type: ignore[misc]
-        disks = [self.other, *(self._disks[device] for device in devices)]
-        pending = self._begin(f"set -e; {'; '.join(_verified(disk) for disk in disks)}; {COMPLAINTS}")
-        self.until(lambda: self.ended(pending) is not None, f"end of verified I/O on {', '.join(disks)}")
-        if said := self.ended(pending):
+        disks = [self.other, *(self._disks[device][0] for device in devices)]
+        mark = self._mark()
+        new = f"dd if=/dev/urandom of={PLACE}/new bs=16k count=1 2>/dev/null"
+        script = _start(f"set -e; {new}; {'; '.join(_verified(disk) for disk in disks)}; {COMPLAINTS}", mark)
+        if not self._note(mark, self._ask(f"{script}\n{_result(mark)}")):
+            self.until(lambda: self.ended(mark) is not None, f"end of verified I/O on {', '.join(disks)}")
+        if said := self._ends[mark]:
             raise TrialFailed(f"verified I/O on {', '.join(disks)}: {said}")
 
 
 COMPLAINTS = f"! dmesg | grep -E '{TROUBLE}'"
 
 
+def _start(command: str, mark: str) -> str:
+    """Run in the guest's background; the status is written to `mark` at its end."""
+    return f"(({command}) >{mark}.said 2>&1; echo $? >{mark}) >/dev/null 2>&1 &"
+
+
+def _result(mark: str) -> str:
+    """Wait a second or so; the status, `-` when there is none yet, and what was said last by what failed."""
+    return (
+        f"i=0; until [ -s {mark} ] || [ $i -ge 30 ]; do i=$((i + 1)); usleep 10000; done; "
+        f"s=-; read -r s 2>/dev/null <{mark}; echo ${{s:--}}; [ ${{s:--}} = 0 ] || tail -n 1 {mark}.said 2>/dev/null"
+    )
+
+
 def _verified(disk: str) -> str:
     new = f"{PLACE}/new"
     return (
-        f"dd if=/dev/urandom of={new} bs=16k count=1 2>/dev/null; "
         f"dd if={new} of={disk} bs=16k seek=2 conv=fsync 2>/dev/null; "
-        f"dd if={disk} of={new}.read bs=16k skip=2 count=1 2>/dev/null; cmp {new} {new}.read"
+        f"dd if={disk} bs=16k skip=2 count=1 2>/dev/null | cmp - {new}"
     )
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The machine of the guest suite: two servers, a place for a hostile one, a user-space client, and the guest."""
+"""The machine of the guest suite: three servers, a place for a hostile one, a user-space client, and the guest."""
 
 import os
 import shutil
@@ -12,13 +12,16 @@ from pathlib import Path
 
 from virtio_crq.cli.clientprocess import ClientProcess
 from virtio_crq.cli.guesthostile import play_hostile
+from virtio_crq.cli.guestwire import AttachedTerminal
 from virtio_crq.cli.machine import FILE_NOTE
 from virtio_crq.cli.processes import ProcessTable
 from virtio_crq.cli.roles import HYPERVISOR, command, roles
 from virtio_crq.errors import VirtioCrqError
 from virtio_crq.guests.guest import Guest, GuestPlan
 from virtio_crq.guests.qemu import Qemu
-from virtio_crq.guests.suite.scene import GUEST, SERVER, SPARE, Scene
+from virtio_crq.guests.suite.consoles import CHANNELS, CONSOLE, PORT
+from virtio_crq.guests.suite.disks import NARROW, NARROW_WINDOW
+from virtio_crq.guests.suite.scene import GUEST, SERVER, SPARE, THIRD, Scene
 from virtio_crq.hypervisor.machinefile import read_machine_file
 from virtio_crq.hypervisor.statedirectory import make_state_directory
 
@@ -35,6 +38,9 @@ name = "{{name}}"
 memory = "128M"
 
 [partition.{SPARE}]
+memory = "64M"
+
+[partition.{THIRD}]
 memory = "64M"
 
 [partition.{MALLORY}]
@@ -64,6 +70,12 @@ server = "{SPARE}"
 boot = false
 
 [[adapter]]
+client = "{GUEST}"
+slot = 5
+server = "{THIRD}"
+window = "{NARROW_WINDOW}"
+
+[[adapter]]
 client = "{BESIDE}"
 slot = 2
 server = "{SERVER}"
@@ -86,6 +98,27 @@ server = "{SERVER}"
 target = "rng"
 backing = "entropy"
 device = "entropy"
+
+[[map]]
+client = "{GUEST}"
+server = "{SERVER}"
+target = "{CONSOLE}"
+backing = "pty:"
+device = "console"
+
+[[map]]
+client = "{GUEST}"
+server = "{SERVER}"
+target = "{CHANNELS}"
+backing = "pty:"
+device = "console"
+ports = ["{PORT}=pty:"]
+
+[[map]]
+client = "{GUEST}"
+server = "{THIRD}"
+target = "{NARROW}"
+backing = "ram:32M"
 
 [[map]]
 client = "{GUEST}"
@@ -128,7 +161,7 @@ class GuestHouse:
 
     def open(self) -> None:
         """Start all but the hostile server, whose place is kept free."""
-        for name in (HYPERVISOR, SERVER, SPARE):
+        for name in (HYPERVISOR, SERVER, SPARE, THIRD):
             self._processes.start(self._roles[name])
 
     def boot(self, plan: GuestPlan) -> Guest:
@@ -155,6 +188,16 @@ class GuestHouse:
         if done.returncode:
             raise VirtioCrqError(f"virtio-crq {' '.join(arguments[:3])}: {done.stderr.strip()}")
         return done.stdout
+
+    @contextmanager
+    def attached(self, target: str, port: str = "") -> Iterator[AttachedTerminal]:
+        words = ["console", "attach", target, *(["--port", port] if port else []), "--machine", self.name]
+        wire = AttachedTerminal(command(*words))
+        try:
+            wire.wait()
+            yield wire
+        finally:
+            wire.close()
 
     @contextmanager
     def neighbour(self) -> Iterator[Beside]:

@@ -55,13 +55,23 @@ def chosen_loads(names: list[str]) -> tuple[Load, ...]:
     return tuple(known[name] for name in names) if names else LOADS
 
 
+def the_job(output: str) -> dict[str, Any]:
+    """The only job of fio's JSON, which it may precede by a line, of a signal or an error, and follow by another."""
+    begin = output.find("{")
+    try:
+        job: dict[str, Any] = json.JSONDecoder().raw_decode(output, max(0, begin))[0]["jobs"][0]
+    except (ValueError, KeyError, IndexError, TypeError):
+        raise VirtioCrqError(f"fio did not answer as expected in the guest: {output[-300:].strip()}") from None
+    return job
+
+
 def measured(output: str) -> Measured:
     """What fio's JSON says. An I/O error of the disk is an error here, whatever the rates are."""
-    begin = output.find("{")  # fio may say something before
     try:
-        job: dict[str, Any] = json.loads(output[begin:])["jobs"][0]
+        job = the_job(output)
         if job["error"]:
-            raise VirtioCrqError(f"fio had error {job['error']} in the guest: {output[:begin].strip()}")
+            said = output[: output.find("{")].strip()
+            raise VirtioCrqError(f"fio had error {job['error']} in the guest: {said}")
         sides = [job["read"], job["write"]]
         side = max(sides, key=lambda each: each["total_ios"])
         return Measured(

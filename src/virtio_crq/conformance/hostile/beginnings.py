@@ -131,7 +131,7 @@ _bring_up(
 )
 _bring_up(
     "features-few",
-    "feature-block",
+    "feature-block message-size",
     "CRQ-F-40",
     codec.DeviceFeatures,
     lambda body: replace(body, num_blocks=0, features=()),
@@ -158,14 +158,14 @@ _bring_up(
 )
 _bring_up(
     "config-short",
-    "config-answer",
+    "config-answer message-size",
     "CRQ-F-40",
     codec.Config,
     lambda body: replace(body, length=body.length - 1, data=body.data[:-1]),
 )
 _bring_up(
     "config-long",
-    "config-answer",
+    "config-answer message-size",
     "CRQ-F-40",
     codec.Config,
     lambda body: replace(body, length=body.length + 8, data=body.data + bytes(8)),

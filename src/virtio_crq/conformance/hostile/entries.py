@@ -101,7 +101,7 @@ _bus_message("device-gone-unknown", "", "CRQ-F-41", codec.EVENT_DEVICE, pack("<H
 _bus_message("device-gone-twice", "", "CRQ-F-41", codec.EVENT_DEVICE, pack("<HH", 0xFFFF, 2))
 
 
-@act("credit-which", "message-size", "CRQ-F-10")
+@act("credit-which", "message-size message-direction", "CRQ-F-10")
 def credit_for_what(it: HostileServer, device: int) -> None:
     it.message(codec.CREDIT, pack("<II", 0, 7), device, bus=True, token=token(it.end.session, 1))
 

@@ -13,6 +13,8 @@ from virtio_crq.conformance.hostile.model import Disk, Entropy, Model
 from virtio_crq.conformance.hostile.server import HostileServer
 from virtio_crq.virtio import status
 
+WELL = (Outcome.IGNORED, Outcome.RESTARTED, Outcome.FAILED)  # the act's device goes on afterwards
+
 
 class TrialFailed(Exception):
     """The front-end did not do what the clause says; the text says what was missing."""
@@ -69,15 +71,20 @@ class Trial:
         self._numbers = itertools.count(first)
         self._other = next(self._numbers) + 1000  # plugged in first, but asked after the device of the act
         self._spare: dict[Kind, int] = {}  # devices that no act has spoilt yet
+        self._good: int | None = None  # the device that the last act left well, as was seen
         server.plug(Disk(self._other))
 
     def run(self, act: Act) -> None:
         """TrialFailed when something is missing. What the act spoilt is replaced for the next."""
+        # What a device does at its bring-up is counted before the device is known to be there.
+        before = self.subject.counted(act.rules) if act.stage is Stage.BRING_UP and self.connected else 0
         device = self._device(act)
+        self._good = None
         try:
-            self._play(act, device)
+            self._play(act, device, before)
         finally:
             self.server.behave()
+        self._good = device if act.outcome in WELL else None
         if act.outcome in (Outcome.STOPPED, Outcome.SURVIVED) or act.stage is Stage.BRING_UP:
             self._retire(act, device)
 
@@ -97,7 +104,8 @@ class Trial:
             self.server.plug(_model(act.kind, self._spare[act.kind]))
         self._connect()
         number = self._spare[act.kind]
-        self._until(lambda: self.subject.up(number), f"device {number}")
+        if number != self._good:
+            self._until(lambda: self.subject.up(number), f"device {number}")
         return number
 
     def _connect(self) -> None:
@@ -112,9 +120,9 @@ class Trial:
 
     # -- an act and what has to follow
 
-    def _play(self, act: Act, device: int) -> None:
+    def _play(self, act: Act, device: int, before: int) -> None:
         if act.stage is Stage.BRING_UP:
-            self._expect(act, device, 0, 0, [])
+            self._expect(act, device, before, 0, [])
             return
         before = self.subject.counted(act.rules)
         sessions = self.server.sessions
@@ -152,7 +160,7 @@ class Trial:
             self.server.bounce()
         if act.outcome in (Outcome.RESTARTED, Outcome.FAILED) or act.stage in (Stage.GREETING, Stage.RESUMING):
             self._until(lambda: self.server.sessions > sessions and bool(self.server.end.session), "new session")
-        well = act.outcome in (Outcome.IGNORED, Outcome.RESTARTED, Outcome.FAILED)
+        well = act.outcome in WELL
         self.server.behave()
         if well:
             self._ended(pending, well=True)

@@ -2,12 +2,14 @@
 """Checks of disks, entropy and processors in a guest that is left in peace."""
 
 from virtio_crq.guests.suite.check import CheckFailed, check
-from virtio_crq.guests.suite.scene import Scene
+from virtio_crq.guests.suite.scene import GUEST, Scene
 
 MOUNT = "/mnt"
 DATA = "data"
 FIO = "fio --name=v --bs=4k --direct=1 --ioengine=libaio --iodepth=16 --verify=crc32c --verify_fatal=1"
 FIO_SECONDS = 120.0
+NARROW, NARROW_WINDOW = "narrow", "1M"
+LARGER = 192  # MiB; the data disk has less
 
 
 @check("filesystem", "mkfs.ext4, fio with verify, fsck on a virtio-crq disk")
@@ -45,3 +47,28 @@ def processors(scene: Scene) -> str:
     )
     scene.run(f"{reads} & wait", 60)
     return f"{count}, direct reads pinned to each at a time"
+
+
+@check("narrow", "more requests in flight than the window maps: they wait, and none fails")
+def narrow(scene: Scene) -> str:
+    disk = scene.disk(NARROW)
+    load = FIO.replace("--iodepth=16", "--iodepth=64").replace("--bs=4k", "--bsrange=4k-64k --bs_unaligned=0")
+    scene.run(f"{load} --filename={disk} --rw=randwrite --size=8m --do_verify=1", FIO_SECONDS)
+    if errors := scene.lines(f"dmesg | grep 'I/O error, dev {disk.removeprefix('/dev/')}' | tail -n 1; true"):
+        raise CheckFailed(errors[0])
+    return f"8 MiB of verified writes of 4 to 64 KiB at depth 64 through a window of {NARROW_WINDOW}iB"
+
+
+@check("resize", "a disk that grows on the server grows in the guest, and can be used to its new end")
+def resize(scene: Scene) -> str:
+    disk = scene.disk(DATA)
+    size = f"/sys/block/{disk.removeprefix('/dev/')}/size"
+    before = int(scene.run(f"cat {size}")) >> 11
+    scene.house.command("vios", "resize", f"{GUEST}/{DATA}", f"{LARGER}M")
+    seconds = scene.until(lambda: int(scene.run(f"cat {size}")) >> 11 == LARGER, f"size of {LARGER} MiB")
+    end = f"bs=64k seek={LARGER * 16 - 1} count=1"
+    scene.run(
+        f"dd if=/dev/urandom of=/run/end bs=64k count=1 2>/dev/null && dd if=/run/end of={disk} {end} oflag=direct"
+    )
+    scene.run(f"dd if={disk} {end.replace('seek', 'skip')} iflag=direct 2>/dev/null | cmp - /run/end")
+    return f"{before} MiB became {LARGER} MiB in the guest after {seconds:.1f} s"

@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checks of a server that dies under the guest: it comes back, or it does not."""
 
-import json
-from typing import Any
-
+from virtio_crq.guests.fio import the_job
 from virtio_crq.guests.suite.check import Boot, CheckFailed, check
 from virtio_crq.guests.suite.disks import DATA, FIO, MOUNT
 from virtio_crq.guests.suite.scene import SERVER, Scene
@@ -33,9 +31,7 @@ def kills(scene: Scene) -> str:
     scene.run("pkill -INT fio || kill -INT $(pidof fio)")
     scene.until(lambda: scene.agent.run("test -s /run/fio.status").status == 0, "end of the load", 60)
     said = scene.run("cat /run/fio.said /run/fio.status")
-    written = scene.agent.get("/run/fio.json")
-    report: dict[str, Any] = json.loads(written[written.index(b"{") :])  # first it says that it was interrupted
-    job = report["jobs"][0]
+    job = the_job(scene.agent.get("/run/fio.json").decode(errors="replace"))
     errors = scene.lines("dmesg | grep 'I/O error' | tail -n 3; true")
     if job["error"] or errors:
         raise CheckFailed(f"fio: error {job['error']}: {said.strip()} {' '.join(errors)}")

@@ -40,7 +40,7 @@ def devices(scene: Scene) -> str:
     if astray or idle or not rows:
         raise CheckFailed(f"not on a vio adapter: {astray}; without a driver: {idle}; of {len(rows)} devices")
     drivers = sorted({driver for _name, driver, _path in rows})
-    missing = {"virtio_blk", "virtio_rng"} - set(drivers)
+    missing = {"virtio_blk", "virtio_rng", "virtio_console"} - set(drivers)
     if missing:
         raise CheckFailed(f"no device is bound to {', '.join(sorted(missing))}")
     return f"{len(rows)} devices: {', '.join(drivers)}"

@@ -15,7 +15,7 @@ from virtio_crq.guests.guest import Guest, GuestPlan
 from virtio_crq.guests.initramfs import Initramfs
 
 GUEST = "guest"
-SERVER, SPARE = "vios1", "vios2"  # root and data; the adapters that are added, and that go away for good
+SERVER, SPARE, THIRD = "vios1", "vios2", "vios3"  # root, data, consoles; the adapter that is added; the narrow one
 BOOT_SECONDS = 60.0
 LISTEN_SECONDS = 5.0
 TROUBLE = r"Oops|BUG:|cut here|Kernel panic|soft lockup|self-detected stall|blocked for more than"
@@ -27,6 +27,17 @@ class Neighbour(Protocol):
     def progress(self) -> int:
         """How many requests were verified so far; an error when one was not."""
         ...
+
+
+class Wire(Protocol):
+    """Somebody at a console, from outside."""
+
+    def send(self, data: bytes) -> None: ...
+    def heard(self) -> bytes:
+        """All that came so far."""
+        ...
+
+    def resize(self, columns: int, rows: int) -> None: ...
 
 
 class House(Protocol):
@@ -41,6 +52,10 @@ class House(Protocol):
     def running(self, server: str) -> bool: ...
     def command(self, *arguments: str) -> str:
         """What a command of ours prints, for this machine."""
+        ...
+
+    def attached(self, target: str, port: str = "") -> AbstractContextManager[Wire]:
+        """Somebody attached to a console, or to a port of one."""
         ...
 
     def neighbour(self) -> AbstractContextManager[Neighbour]: ...
@@ -147,17 +162,20 @@ class Scene:
 
 
 # What a disk is called is an I/O, which a server may leave unanswered: each is asked once, by a process of its own.
-NAMES = """mkdir -p /run/names; cd /run/names
+# The shell does all else by itself; a process costs an emulated processor 15 ms.
+NAMES = """[ -d /run/names ] || mkdir -p /run/names; cd /run/names; new=
 for d in /sys/block/vd*; do
-    f=${d##*/}-$(cat $d/diskseq) 2>/dev/null || continue; [ -e $f.asked ] && continue
-    : >$f.asked; (cat $d/serial >$f.new && mv $f.new $f) >/dev/null 2>&1 &
-done; usleep 1000
+    read -r s 2>/dev/null <$d/diskseq || continue
+    f=${d##*/}-$s; [ -e $f.asked ] && continue
+    : >$f.asked; new=1; (read -r n <$d/serial; [ "$n" ] && echo "$n" >$f) >/dev/null 2>&1 &
+done; [ $new ] && usleep 10000
 """
 
 
 def naming(name: str) -> str:
     """Shell text, after `NAMES`: the device of the disk `name`, if it is there. No two disks have one number."""
     return (
-        f'for f in $(grep -lx "{name}" vd*-*[0-9] 2>/dev/null); do '
-        '[ "$(cat /sys/block/${f%%-*}/diskseq 2>/dev/null)" = "${f#*-}" ] && echo /dev/${f%%-*}; done; cd /'
+        "for f in vd*-*[0-9]; do n=; read -r n 2>/dev/null <$f; "
+        f'[ "$n" = "{name}" ] && read -r s 2>/dev/null </sys/block/${{f%%-*}}/diskseq && '
+        '[ "$s" = "${f#*-}" ] && echo /dev/${f%%-*} $s; done; cd /'
     )

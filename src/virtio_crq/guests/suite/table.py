@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The whole suite, in the order in which it runs."""
 
-from virtio_crq.guests.suite import changes, disks, endurance, identity, memory
+from virtio_crq.guests.suite import changes, consoles, disks, endurance, identity, memory
 from virtio_crq.guests.suite.check import CHECKS, Check
 
 __all__ = ["TABLE"]
 
-_SOURCES = (changes, disks, endurance, identity, memory)  # importing them fills the table
+_SOURCES = (changes, consoles, disks, endurance, identity, memory)  # importing them fills the table
 # With root on a disk first, then from memory; what ends its guest ends each.
 ORDER = (
     "boot",
@@ -14,6 +14,9 @@ ORDER = (
     "filesystem",
     "entropy",
     "processors",
+    "console",
+    "resize",
+    "narrow",
     "hotplug",
     "dlpar",
     "beside",
