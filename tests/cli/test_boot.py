@@ -2,18 +2,18 @@
 """`virtio-crq boot` with real guests: from a terminal as a person has it, from a pipe, and what ends badly."""
 
 import os
-import pty
 import re
 import select
 import shutil
+import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from person import COMMAND, Person
 
 import virtio_crq
 from virtio_crq.guests.cache import Lab, lab_directory
@@ -22,7 +22,6 @@ from virtio_crq.guests.rootimage import make_root_image
 
 pytestmark = pytest.mark.guest
 EXAMPLE = Path(__file__).parents[2] / "examples/linux-guest.toml"
-COMMAND = (sys.executable, "-m", "virtio_crq.cli")
 
 
 class Place:
@@ -52,6 +51,10 @@ class Place:
             timeout=240,
         )
 
+    def person(self, *words: str, size: tuple[int, int] = (24, 80)) -> Person:
+        """At a terminal in which this command runs."""
+        return Person(self.environment, self.directory, *words, size=size)
+
     def left(self) -> list[Path]:
         """What machines left behind."""
         return list((self.runtime / "virtio-crq").glob("*"))
@@ -66,48 +69,9 @@ def place() -> Iterator[Place]:
         yield Place(Path(work), Path(runtime))
 
 
-class Person:
-    """Sits at a terminal in which the command runs."""
-
-    def __init__(self, place: Place, *words: str) -> None:
-        self.pid, self.terminal = pty.fork()
-        if self.pid == 0:
-            os.chdir(place.directory)
-            os.execvpe(COMMAND[0], [*COMMAND, "boot", EXAMPLE.name, *words], place.environment)
-        self.seen = b""
-
-    def sees(self, pattern: bytes, seconds: float = 120) -> str:
-        """All that came up to `pattern`, and it."""
-        deadline = time.monotonic() + seconds
-        while not (found := re.search(pattern, self.seen)):
-            ready = select.select([self.terminal], [], [], max(0.0, deadline - time.monotonic()))[0]
-            assert ready, f"no {pattern!r} after {self.seen[-1000:]!r}"
-            self.seen += os.read(self.terminal, 65536)
-        told, self.seen = self.seen[: found.end()], self.seen[found.end() :]
-        return told.decode(errors="replace")
-
-    def types(self, keys: bytes) -> None:
-        os.write(self.terminal, keys)
-
-    def status(self) -> int:
-        """How the command ended."""
-        code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
-        self.pid = 0
-        return code
-
-    def __enter__(self) -> "Person":
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        """Goes, and takes the terminal with her."""
-        os.close(self.terminal)
-        if self.pid:
-            self.status()
-
-
 def test_a_person_gets_a_shell_whose_root_is_ours_and_leaves_it(place: Place) -> None:
     begun = time.monotonic()
-    with Person(place) as person:
+    with place.person("boot", EXAMPLE.name) as person:
         person.sees(rb"Ctrl-\] leaves it")
         person.sees(rb"guest# ")
         assert time.monotonic() - begun < 40
@@ -158,6 +122,46 @@ def test_a_guest_that_never_answers_is_given_up(place: Place) -> None:
 
 
 def test_a_terminal_that_goes_away_takes_guest_and_machine_with_it(place: Place) -> None:
-    with Person(place) as person:
+    with place.person("boot", EXAMPLE.name) as person:
         person.sees(rb"guest web1 runs as process")
+    assert place.left() == []
+
+
+def test_a_console_of_virtio_is_a_terminal_of_its_own_and_is_resized(place: Place) -> None:
+    with place.person("boot", EXAMPLE.name, "--kernel", "6.1") as person:
+        person.sees(rb"guest# ")
+        with place.person("console", "attach", "web1/tty", size=(33, 111)) as other:
+            other.sees(rb"attached to web1/tty")
+            person.types(b"setsid sh -i <>/dev/hvc2 >&0 2>&1 &\r")
+            other.sees(rb"guest# ")
+            other.types(b"tty; cat /sys/class/virtio-ports/vport*/device/device; stty size; seq 2000 | md5sum\r")
+            told = other.sees(rb" -\r\n")
+            assert "/dev/hvc2\r\n0x0003\r\n33 111\r\n" in told
+            assert "ea4d0a24dabcaa11f9aa979b872d162b" in told
+            other.resizes(44, 132)
+            other.types(b"until stty size | grep '44 132'; do usleep 50000; done\r")
+            other.sees(rb"\n44 132\r\n", 30)
+            other.types(b"seq 1 300\r")
+            assert [int(line) for line in re.findall(r"\n(\d+)\r", other.sees(rb"\n300\r\n"))] == list(range(1, 301))
+            other.types(b"sleep 1000\r\x03echo in''terrupted\r")
+            other.sees(rb"interrupted\r\n", 30)
+            other.types(b"\x1d")
+            other.sees(rb"detached")
+            assert other.status() == 0
+        person.types(b"poweroff\r")
+        person.sees(rb"guest web1 is off")
+        assert person.status() == 0
+    assert place.left() == []
+
+
+def test_a_command_that_is_killed_leaves_neither_guest_nor_machine(place: Place) -> None:
+    with place.person("boot", EXAMPLE.name, "--append", "root=/dev/vdz") as person:
+        guest = os.pidfd_open(int(re.findall(r"process (\d+)", person.sees(rb"as process \d+ *;"))[0]))
+        os.kill(person.pid, signal.SIGKILL)
+        assert person.status() == -signal.SIGKILL
+    assert select.select([guest], [], [], 30)[0]
+    os.close(guest)
+    deadline = time.monotonic() + 30
+    while place.left() and time.monotonic() < deadline:
+        time.sleep(0.05)
     assert place.left() == []
