@@ -30,19 +30,22 @@ class Processor:
         self.description = handover.description
         self.control, theirs = socket.socketpair()
         self.control.settimeout(20)
+        self.hypervisor, conversation = socket.socketpair()
         plan = {"firmware": "vof", "vcpus": 1, "kernel": "k", "initrd": None, "command_line": "", "extra": []}
-        sockets = {"control": theirs.fileno(), "console": 0, "agent": 0, "monitor": 0}
+        sockets = {"control": theirs.fileno(), "hypervisor": conversation.fileno()}
+        sockets |= {"console": 0, "agent": 0, "monitor": 0}
         words = qemu.arguments({**plan, "entry": 0x400000}, handover.description, sockets, handover.descriptors)
         self.arguments = words
         self._process = subprocess.Popen(
             [str(program), *words[words.index("-plugin") + 1].split(",")],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            pass_fds=[*handover.descriptors, theirs.fileno()],
+            pass_fds=[*handover.descriptors, theirs.fileno(), conversation.fileno()],
             text=True,
             bufsize=1,
         )
         theirs.close()
+        conversation.close()
         assert self.line() == f"api {qemu.PLUGIN_API}"
 
     def line(self) -> str:
@@ -76,4 +79,5 @@ class Processor:
         assert self._process.stdout is not None
         self._process.stdout.close()
         self.control.close()
+        self.hypervisor.close()
         return status

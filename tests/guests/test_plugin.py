@@ -210,3 +210,12 @@ def test_a_guest_ends_with_whoever_started_it(program: Path, machine: Machine) -
     guest.control.close()
     assert guest.ended() == 1
     guest.end()
+
+
+def test_a_guest_ends_with_its_machine_and_says_so(program: Path, machine: Machine) -> None:
+    guest = Processor(program, machine, "guest")
+    assert guest.ask("other 0") == "untouched"
+    guest.hypervisor.close()
+    assert guest.control.recv(100) == b"error the machine's hypervisor has ended\n"
+    assert guest.ended() == 1
+    guest.end()

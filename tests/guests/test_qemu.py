@@ -98,7 +98,7 @@ PLAN: dict[str, Any] = {
     "extra": ["-device", "x"],
     "entry": 0x400000,
 }
-SOCKETS = {"control": 3, "console": 4, "agent": 5, "monitor": 6}
+SOCKETS = {"hypervisor": 9, "control": 3, "console": 4, "agent": 5, "monitor": 6}
 
 
 def value_of(words: list[str], option: str) -> list[str]:
@@ -124,8 +124,8 @@ def test_the_command_line_is_made_from_what_the_partition_was_given() -> None:
     ]
     assert "socket,id=bell1,fd=16" in value_of(words, "-chardev")
     given = value_of(words, "-plugin")[0].split(",")[1:]
-    assert given[:4] == ["control=3", "partition=1", "entry=0x400000", "bells=0x72000010"]
-    assert given[4:] == ["state=10", "ram=0:11", "ram=1:12", "bell=4:1:13", "bell=0:0:14", "heard=4:15", "heard=7:16"]
+    assert given[:5] == ["control=3", "hypervisor=9", "partition=1", "entry=0x400000", "bells=0x72000010"]
+    assert given[5:] == ["state=10", "ram=0:11", "ram=1:12", "bell=4:1:13", "bell=0:0:14", "heard=4:15", "heard=7:16"]
 
 
 def test_slof_is_the_machines_own_default() -> None:

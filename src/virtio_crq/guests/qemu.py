@@ -117,7 +117,7 @@ def arguments(
         if row["what"] == "receiver":
             place = locals_[row["adapter"]]
             words += _terminal(f"bell{place}", descriptor, BELLS + place)
-    words += ["-plugin", _plugin(plan, sockets["control"], own, rows)]
+    words += ["-plugin", _plugin(plan, sockets, own, rows)]
     words += ["-kernel", plan["kernel"], "-append", plan["command_line"]]
     if plan["initrd"]:
         words += ["-initrd", plan["initrd"]]
@@ -128,11 +128,14 @@ def _terminal(name: str, descriptor: int, unit: int) -> list[str]:
     return [*("-chardev", f"socket,id={name},fd={descriptor}"), *("-device", f"spapr-vty,chardev={name},reg={unit:#x}")]
 
 
-def _plugin(plan: Mapping[str, Any], control: int, own: int, rows: Sequence[tuple[Mapping[str, Any], int]]) -> str:
+def _plugin(
+    plan: Mapping[str, Any], sockets: Mapping[str, int], own: int, rows: Sequence[tuple[Mapping[str, Any], int]]
+) -> str:
     """What the plugin is told: numbers of inherited descriptors, and where the kernel is entered."""
     words = [
         str(plugin_path()),
-        f"control={control}",
+        f"control={sockets['control']}",
+        f"hypervisor={sockets['hypervisor']}",
         f"partition={own}",
         f"entry={plan['entry']:#x}",
         f"bells={BELLS:#x}",

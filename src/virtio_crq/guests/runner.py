@@ -27,8 +27,9 @@ def run(order: dict[str, Any]) -> None:
             name = order["partition"]
             raise UsageError(f"partition {name} is no guest; say guest = true in its [partition.{name}]")
         plan = {**order["plan"], "entry": check_kernel(Path(order["plan"]["kernel"]))}
+        sockets = {**sockets, "hypervisor": conversation.fileno()}
         words = [*order["qemu"], *arguments(plan, description, sockets, conversation.descriptors)]
-        for descriptor in conversation.descriptors:
+        for descriptor in (conversation.fileno(), *conversation.descriptors):
             os.set_inheritable(descriptor, True)
     except VirtioCrqError as error:
         os.write(control, line({"error": str(error)}))

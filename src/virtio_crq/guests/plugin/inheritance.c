@@ -46,7 +46,7 @@ static int inherit_descriptor(struct hv_attachment *attachment, const char *word
 
 const char *inherit(struct inheritance *given, int count, char **words)
 {
-	uint64_t state, partition, control;
+	uint64_t state, partition, control, hypervisor;
 	const char *why;
 
 	memset(given, 0, sizeof *given);
@@ -59,6 +59,7 @@ const char *inherit(struct inheritance *given, int count, char **words)
 	    !inherit_number(count, words, "bells", &given->bells))
 		return "state, partition, control, entry and bells must be given; virtio-crq does";
 	given->control = (int)control;
+	given->hypervisor = inherit_number(count, words, "hypervisor", &hypervisor) ? (int)hypervisor : -1;
 	given->attachment = hv_attach((int)state, (uint32_t)partition, &why);
 	if (!given->attachment)
 		return why ? why : "the machine's state cannot be mapped";

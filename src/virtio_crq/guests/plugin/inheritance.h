@@ -8,6 +8,7 @@
 struct inheritance {
 	struct hv_attachment *attachment;
 	int control;	 /* the socket to whoever started the guest */
+	int hypervisor;	 /* the connection to the machine's daemon, -1: none; it ends with the machine */
 	uint64_t entry;	 /* where the kernel is entered */
 	uint64_t bells;	 /* unit address of the first borrowed terminal */
 	int probe;	 /* only asked whether this QEMU takes us */

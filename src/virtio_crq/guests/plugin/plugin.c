@@ -126,13 +126,19 @@ static void on_vcpu(unsigned int index, void *context)
 		give_up("a virtual processor cannot make hypercalls");
 }
 
-/* A guest ends with whoever started it, however that ended: nobody would read its terminals any more. */
+/* A guest ends with whoever started it, however that ended: nobody would read its terminals any more. And with its
+ * machine: what goes on without a hypervisor is a partition that the next machine of that name knows nothing of. */
 static void *watch(void *context)
 {
-	struct pollfd starter = { .fd = given.control, .events = POLLRDHUP };
+	struct pollfd watched[] = {
+		{ .fd = given.control, .events = POLLRDHUP },
+		{ .fd = given.hypervisor, .events = POLLRDHUP },
+	};
 
-	while (poll(&starter, 1, -1) <= 0)
+	while (poll(watched, 2, -1) <= 0)
 		;
+	if (!watched[0].revents)
+		give_up("the machine's hypervisor has ended");
 	_exit(1);
 	return context;
 }
