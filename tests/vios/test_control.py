@@ -21,7 +21,14 @@ def echo(request: Mapping[str, Any]) -> Any:
     return request.get("what")
 
 
-COMMANDS = {"echo": echo, "refuse": refuse}
+def measure(request: Mapping[str, Any]) -> Any:
+    return int(str(request.get("what")).encode())
+
+
+COMMANDS = {"echo": echo, "refuse": refuse, "measure": measure}
+TOO_DEEP = b"[" * 30_000
+SURROGATE = b'{"do": "measure", "what": "\\udcff"}'
+DIGITS = b'{"do": "measure", "what": "' + b"9" * 5000 + b'"}'
 
 
 def test_a_command_is_answered_and_a_refusal_reaches_the_caller(tmp_path: Path) -> None:
@@ -32,7 +39,7 @@ def test_a_command_is_answered_and_a_refusal_reaches_the_caller(tmp_path: Path) 
             assert await asyncio.to_thread(ask, path, "echo", what=[1, "ä"]) == [1, "ä"]
             with pytest.raises(UsageError, match="no such target"):
                 await asyncio.to_thread(ask, path, "refuse")
-            with pytest.raises(UsageError, match="one of echo, refuse"):
+            with pytest.raises(UsageError, match="one of echo, measure, refuse"):
                 await asyncio.to_thread(ask, path, "nothing")
 
     asyncio.run(run())
@@ -41,7 +48,7 @@ def test_a_command_is_answered_and_a_refusal_reaches_the_caller(tmp_path: Path) 
         ask(path, "echo")
 
 
-@pytest.mark.parametrize("line", [b"{", b"[]", b"null", b'{"do": []}', b"\xff\xfe"])
+@pytest.mark.parametrize("line", [b"{", b"[]", b"null", b'{"do": []}', b"\xff\xfe", TOO_DEEP, SURROGATE, DIGITS])
 def test_malformed_requests_are_answered_and_the_next_is_served(tmp_path: Path, line: bytes) -> None:
     path = socket_path(tmp_path, "vios1")
 

@@ -74,7 +74,7 @@ class ControlSocket:
     def _answer(self, line: bytes) -> dict[str, Any]:
         try:
             request = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             return {"error": "a request is one line of JSON"}
         name = request.get("do") if isinstance(request, dict) else None
         if not isinstance(name, str) or name not in self._commands:
@@ -83,6 +83,8 @@ class ControlSocket:
             return {"ok": self._commands[name](request)}
         except VirtioCrqError as error:
             return {"error": str(error)}
+        except (ValueError, OSError) as error:  # a path that cannot be encoded, a number of a thousand digits
+            return {"error": f"{name}: {error}"}
 
 
 def ask(path: Path, do: str, *, patience: float = 10, **arguments: Any) -> Any:

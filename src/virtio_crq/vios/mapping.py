@@ -83,8 +83,9 @@ def by_client(entries: Iterable[MapEntry]) -> Mapping[str, ClientMap]:
 def _check(entry: MapEntry) -> None:
     if not entry.client or not entry.target:
         raise entry.refuse("client and target must be named")
-    if "/" in entry.target or len(entry.target.encode()) > LONGEST_TARGET:
-        raise entry.refuse(f"a target name has at most {LONGEST_TARGET} bytes and no '/'")
+    # What is printable can be encoded, moves no cursor, and stays on its line in what lsmap prints.
+    if not entry.target.isprintable() or "/" in entry.target or len(entry.target.encode()) > LONGEST_TARGET:
+        raise entry.refuse(f"a target name has at most {LONGEST_TARGET} bytes, all printable, and no '/'")
     if entry.device not in DEVICE_TYPES:
         raise entry.refuse(f"device {entry.device!r} is not one of {', '.join(DEVICE_TYPES)}")
     if entry.device == ENTROPY and entry.readonly:
