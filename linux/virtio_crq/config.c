@@ -9,6 +9,7 @@
  */
 #include <linux/slab.h>
 #include <uapi/linux/virtio_config.h>
+#include <uapi/linux/virtio_ids.h>
 #include <uapi/linux/virtio_ring.h>
 
 #include "virtio_crq.h"
@@ -79,11 +80,34 @@ static void vcrq_set(struct virtio_device *vdev, unsigned int offset,
 		memcpy(device->config + offset + done, buf + done, part);
 		spin_unlock_irqrestore(&device->config_lock, flags);
 	}
+	if (error == -ENOTCONN && device->device_id == VIRTIO_ID_BLOCK) {
+		device->unsure_at = offset;
+		device->unsure_bytes = len;
+	}
 	mutex_unlock(&device->setup);
 	if (error)
 		dev_warn_ratelimited(&vdev->dev,
 				     "configuration at %u not written: %d\n",
 				     offset, error);
+}
+
+/*
+ * Process context, device->setup is held, a disk was resumed.  Whether a write
+ * took effect whose answer was lost, nobody knows; its driver reads that it did
+ * not.  It is made so, or a driver that tried to turn the write cache on would
+ * not flush one that is on (CRQ-D-103).
+ */
+int vcrq_restore_config(struct vcrq_device *device)
+{
+	u32 at = device->unsure_at, len = device->unsure_bytes;
+	int error;
+
+	if (!len || len > VCRQ_CONFIG_PIECE)
+		return 0;
+	error = vcrq_set_piece(device, at, device->config + at, len);
+	if (!error)
+		device->unsure_bytes = 0;
+	return error;
 }
 
 /* Any context. */
@@ -189,15 +213,19 @@ static void vcrq_reset(struct virtio_device *vdev)
 		if (device->queues[index])
 			WRITE_ONCE(device->queues[index]->session, 0);
 	session = READ_ONCE(device->adapter->session);
+	if (test_bit(VCRQ_DEV_GONE, &device->flags))
+		session = 0;
 	if (session)
 		now = vcrq_change_status(device, 0);
 	/* A device that does not come back to 0 is not used. */
 	device->session = session && now == 0 ? session : 0;
 	WRITE_ONCE(device->status, 0);
+	device->unsure_bytes = 0;
 	vcrq_forget_queues(device);
 	if (!test_bit(VCRQ_DEV_GONE, &device->flags)) {
 		clear_bit(VCRQ_DEV_BROKEN, &device->flags);
 		clear_bit(VCRQ_DEV_TOLD, &device->flags);
+		clear_bit(VCRQ_DEV_UNTOLD, &device->flags);
 	}
 	if (!device->session)
 		set_bit(VCRQ_DEV_NEEDS_DRIVER, &device->flags);

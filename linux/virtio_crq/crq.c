@@ -70,7 +70,7 @@ int vcrq_register(struct vcrq_adapter *adapter)
 			freed = true;
 			rc = H_BUSY;
 		} else if (rc == H_BUSY) {
-			msleep(1);
+			usleep_range(1000, 2000);
 		}
 	} while (rc == H_BUSY);
 	if (rc != H_SUCCESS && rc != H_CLOSED) {
@@ -86,6 +86,7 @@ int vcrq_register(struct vcrq_adapter *adapter)
  */
 long vcrq_send(struct vcrq_adapter *adapter, u64 high, u64 low)
 {
+	/* What is in memory is there before the hypervisor is called. */
 	mb();
 	return plpar_hcall_norets(H_SEND_CRQ, adapter->vio->unit_address, high,
 				  low);
@@ -102,6 +103,7 @@ static bool vcrq_entry_waits(struct vcrq_adapter *adapter)
 {
 	u8 *header = &adapter->ring[adapter->cursor].byte[0];
 
+	/* The hypervisor stores an entry's header last (CRQ-H-2). */
 	return smp_load_acquire(header) != VCRQ_HEADER_FREE;
 }
 
@@ -117,6 +119,7 @@ bool vcrq_next_entry(struct vcrq_adapter *adapter, union vcrq_entry *entry)
 		return false;
 	entry->word[0] = READ_ONCE(slot->word[0]);
 	entry->word[1] = READ_ONCE(slot->word[1]);
+	/* The entry was copied before its slot is given back. */
 	smp_store_release(&slot->byte[0], VCRQ_HEADER_FREE);
 	if (++adapter->cursor == VCRQ_RING_ENTRIES)
 		adapter->cursor = 0;
@@ -151,6 +154,7 @@ static bool vcrq_drain(struct vcrq_adapter *adapter)
 		 * every platform says so when it is turned on: look again.
 		 */
 		vio_enable_interrupts(adapter->vio);
+		/* The signal is on before the ring is looked at again. */
 		smp_mb();
 	} while (vcrq_entry_waits(adapter) &&
 		 !vio_disable_interrupts(adapter->vio));

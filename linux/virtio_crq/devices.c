@@ -6,15 +6,11 @@
  * reference; each work that is queued holds one, and so does the virtio core
  * while the device is registered.
  */
-#include <linux/bitmap.h>
 #include <linux/slab.h>
 #include <uapi/linux/virtio_config.h>
 #include <uapi/linux/virtio_ids.h>
 
 #include "virtio_crq.h"
-
-#define VCRQ_NUMBERS	65536
-#define VCRQ_WINDOW	(8 * (VCRQ_MESSAGE_MIN - 14))	/* of GET_DEVICES */
 
 static void vcrq_free_device(struct kref *ref)
 {
@@ -85,7 +81,8 @@ static void vcrq_let_go(struct vcrq_device *device)
 	for (index = 0; index < device->queue_max; index++)
 		if (device->queues[index])
 			WRITE_ONCE(device->queues[index]->session, 0);
-	if (device->session &&
+	/* Of one that was removed nothing touches it any more (CRQ-D-110). */
+	if (device->session && !test_bit(VCRQ_DEV_GONE, &device->flags) &&
 	    device->session == READ_ONCE(device->adapter->session))
 		vcrq_change_status(device, 0);
 	device->session = 0;
@@ -220,13 +217,13 @@ out:
 }
 
 /* Session work. */
-static int vcrq_new_device(struct vcrq_adapter *adapter, u16 number)
+int vcrq_new_device(struct vcrq_adapter *adapter, u16 number)
 {
 	struct vcrq_device *device;
 	int error;
 
 	if (adapter->device_count >= VCRQ_DEVICES_MAX) {
-		vcrq_count(adapter, VCRQ_RULE_DEVICES_COUNT, number,
+		vcrq_count(adapter, VCRQ_RULE_DEVICES_WINDOW, number,
 			   VCRQ_DEVICES_MAX);
 		return -ENOSPC;
 	}
@@ -248,128 +245,6 @@ static int vcrq_new_device(struct vcrq_adapter *adapter, u16 number)
 	}
 	WRITE_ONCE(adapter->device_count, adapter->device_count + 1);
 	return 0;
-}
-
-/* One window of device numbers; where the next begins, 0 for none, or an error. */
-static int vcrq_list_window(struct vcrq_adapter *adapter, u32 offset,
-			    unsigned long *present)
-{
-	u8 buffer[VCRQ_MESSAGE_MIN - VCRQ_MESSAGE_HEADER];
-	const struct vcrq_devices *answer = (const void *)buffer;
-	const u8 *bitmap = buffer + sizeof(*answer);
-	u32 asked = min_t(u32, VCRQ_WINDOW, VCRQ_NUMBERS - offset);
-	struct vcrq_get_devices ask = {
-		.offset = cpu_to_le16(offset),
-		.count = cpu_to_le16(asked),
-	};
-	struct vcrq_exchange exchange = {
-		.msg_id = VCRQ_GET_DEVICES,
-		.bus = true,
-		.ask = &ask,
-		.ask_length = sizeof(ask),
-		.answer = buffer,
-		.answer_max = sizeof(buffer),
-		.answer_min = sizeof(*answer),
-	};
-	u32 count, next, bit;
-	int length;
-
-	length = vcrq_ask(adapter, &exchange);
-	if (length < 0)
-		return length;
-	count = le16_to_cpu(answer->count);
-	next = le16_to_cpu(answer->next_offset);
-	if (le16_to_cpu(answer->offset) != offset || count > asked ||
-	    count != 8 * (length - sizeof(*answer)) ||
-	    (next && (next % 8 || next < offset + max_t(u32, 8, count)))) {
-		vcrq_count(adapter, VCRQ_RULE_DEVICES_WINDOW, offset, next);
-		return -EPROTO;
-	}
-	for (bit = 0; bit < count; bit++)
-		if (bitmap[bit / 8] >> bit % 8 & 1)
-			__set_bit(offset + bit, present);
-	return next;
-}
-
-/* Session work, adapter->listing is held: what is new, and what did not come back. */
-static void vcrq_compare(struct vcrq_adapter *adapter, unsigned long *present)
-{
-	struct vcrq_device *device;
-	unsigned long number;
-
-	xa_for_each(&adapter->devices, number, device) {
-		if (test_bit(number, present))
-			continue;
-		vcrq_break_device(device, VCRQ_RULE_DEVICE_MISSING, number, 0);
-		set_bit(VCRQ_DEV_GONE, &device->flags);
-	}
-	for_each_set_bit(number, present, VCRQ_NUMBERS)
-		if (!xa_load(&adapter->devices, number) &&
-		    vcrq_new_device(adapter, number))
-			break;
-}
-
-/* Session work. */
-int vcrq_list_devices(struct vcrq_adapter *adapter)
-{
-	unsigned long *present;
-	int next = 0;
-
-	present = bitmap_zalloc(VCRQ_NUMBERS, GFP_KERNEL);
-	if (!present)
-		return -ENOMEM;
-	do {
-		next = vcrq_list_window(adapter, next, present);
-	} while (next > 0);
-	if (!next) {
-		mutex_lock(&adapter->listing);
-		vcrq_compare(adapter, present);
-		mutex_unlock(&adapter->listing);
-	}
-	bitmap_free(present);
-	return next;
-}
-
-/* Interrupts off. */
-void vcrq_device_event(struct vcrq_adapter *adapter, u16 number, u16 state)
-{
-	struct vcrq_device *device;
-
-	if (state != VCRQ_DEVICE_READY && state != VCRQ_DEVICE_REMOVED) {
-		vcrq_count(adapter, VCRQ_RULE_DEVICE_STATE, number, state);
-		return;
-	}
-	rcu_read_lock();
-	device = xa_load(&adapter->devices, number);
-	if (device && state == VCRQ_DEVICE_REMOVED) {
-		vcrq_break_device(device, VCRQ_RULE_DEVICE_REMOVED, number, 0);
-		set_bit(VCRQ_DEV_GONE, &device->flags);
-		vcrq_kick_device(device);
-	}
-	rcu_read_unlock();
-	if (state == VCRQ_DEVICE_READY) {
-		set_bit(VCRQ_RESCAN, &adapter->flags);
-		queue_work(adapter->session_queue, &adapter->session_work);
-	}
-}
-
-/* Interrupts off. */
-void vcrq_config_event(struct vcrq_adapter *adapter, u16 number, u32 status)
-{
-	struct vcrq_device *device;
-
-	rcu_read_lock();
-	device = xa_load(&adapter->devices, number);
-	if (!device) {
-		vcrq_count(adapter, VCRQ_RULE_DEVICE_UNKNOWN, number, 0);
-	} else if (status & VIRTIO_CONFIG_S_NEEDS_RESET) {
-		vcrq_break_device(device, VCRQ_RULE_DEVICE_NEEDS_RESET, number,
-				  status);
-	} else {
-		set_bit(VCRQ_DEV_CONFIG_STALE, &device->flags);
-		vcrq_kick_device(device);
-	}
-	rcu_read_unlock();
 }
 
 /* Any context: nobody answers, and nobody will. */

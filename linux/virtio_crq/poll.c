@@ -9,19 +9,25 @@
  * what stands in the CRQ, itself.  Drivers are called back later, by a worker.
  *
  * While the partner is away output is dropped, and a device that does not
- * take it for a second is broken: the loop always ends.
+ * take it for three seconds is broken: the loop always ends.
  */
 #include <linux/delay.h>
 #include <uapi/linux/virtio_ids.h>
 
 #include "virtio_crq.h"
 
-#define VCRQ_SPIN_MICROSECONDS	1000000
+/* A reader who stopped reading may hold a console up for a second at a time. */
+#define VCRQ_SPIN_MICROSECONDS	3000000
 
-/* Ports and control: receive queues are even, transmit queues are odd. */
+/*
+ * What port 0, the console, transmits, and control messages.  Of other ports a
+ * program waits for its turn, asleep.
+ */
 bool vcrq_polls(const struct vcrq_device *device, u16 index)
 {
-	return device->device_id == VIRTIO_ID_CONSOLE && index & 1;
+	return device->device_id == VIRTIO_ID_CONSOLE &&
+	       (index == VCRQ_CONSOLE_TRANSMIT ||
+		index == VCRQ_CONTROL_TRANSMIT);
 }
 
 /*
@@ -40,6 +46,7 @@ static bool vcrq_drain_quietly(struct vcrq_adapter *adapter, u32 session)
 	if (test_and_set_bit_lock(VCRQ_DRAINING, &adapter->flags))
 		goto out;
 	while (adapter->stashed < VCRQ_STASH) {
+		/* As vcrq_entry_waits(): the header is stored last. */
 		header = smp_load_acquire(&adapter->ring[adapter->cursor].byte[0]);
 		there = header == VCRQ_HEADER_FREE ||
 			header == VCRQ_HEADER_COMMAND;
@@ -67,13 +74,10 @@ void vcrq_poll_queue(struct vcrq_queue *queue)
 	struct vcrq_adapter *adapter = device->adapter;
 	unsigned int waited;
 	u32 session;
-	bool away;
 
 	for (waited = 0; waited < VCRQ_SPIN_MICROSECONDS; waited++) {
 		session = READ_ONCE(adapter->session);
-		away = !session || READ_ONCE(queue->session) != session ||
-		       !READ_ONCE(queue->started);
-		if (vcrq_queue_spin(queue, away))
+		if (vcrq_queue_spin(queue, false))
 			return;
 		if (waited % 16 == 15 && !vcrq_drain_quietly(adapter, session)) {
 			vcrq_queue_spin(queue, true);
@@ -81,7 +85,7 @@ void vcrq_poll_queue(struct vcrq_queue *queue)
 		}
 		udelay(1);
 	}
-	vcrq_break_device(device, VCRQ_RULE_REQUEST_TIMEOUT, device->number,
+	vcrq_break_device(device, VCRQ_RULE_PARTNER_STALLED, device->number,
 			  queue->index);
 	__virtqueue_break(queue->vq);
 }

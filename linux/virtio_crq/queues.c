@@ -77,10 +77,11 @@ static int vcrq_take_credits(struct vcrq_adapter *adapter)
 {
 	unsigned long flags;
 	int error = -ENOSPC;
+	unsigned int room;
 
 	spin_lock_irqsave(&adapter->lock, flags);
-	if (2 * (adapter->queue_count + 1) + adapter->device_count +
-	    VCRQ_RING_SPARE <= adapter->ring_entries) {
+	room = adapter->ring_entries - VCRQ_RING_SPARE;
+	if (room >= 2 * (adapter->queue_count + 1) + adapter->device_count) {
 		adapter->queue_count++;
 		error = 0;
 	}

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Requests: one that is sent and waited for, its slot in the message area, its
- * answer.  HELLO, which has a place of its own.
+ * answer.
  */
 #include <linux/slab.h>
 #include <asm/hvcall.h>
 
 #include "virtio_crq.h"
 
-static void *vcrq_slot(struct vcrq_adapter *adapter, int slot)
+void *vcrq_slot(struct vcrq_adapter *adapter, int slot)
 {
 	return adapter->area + slot * VCRQ_SLOT_BYTES;
 }
@@ -70,6 +70,16 @@ static int vcrq_place(struct vcrq_adapter *adapter,
 	}
 }
 
+/* Whether there is a request that has this identifier (section 15). */
+static bool vcrq_is_request(bool bus, u8 msg_id)
+{
+	if (bus)
+		return msg_id == VCRQ_GET_DEVICES || msg_id == VCRQ_PING ||
+		       msg_id == VCRQ_HELLO;
+	return (msg_id >= VCRQ_GET_DEVICE_INFO && msg_id <= VCRQ_GET_SHM) ||
+	       (msg_id >= VCRQ_RESUME_DEVICE && msg_id <= VCRQ_GET_IDENTITY);
+}
+
 /*
  * Interrupts off.  An answer elsewhere, or of another length, is none: it is
  * dropped, and the request goes on waiting (CRQ-F-8, CRQ-F-10).
@@ -78,11 +88,13 @@ void vcrq_answered(struct vcrq_adapter *adapter, const union vcrq_entry *entry)
 {
 	const struct vcrq_command *command = &entry->command;
 	enum vcrq_rule rule = VCRQ_RULE_RESPONSE_STALE;
+	bool bus = command->flags & VCRQ_FLAG_BUS;
 	struct vcrq_request *request;
 
 	spin_lock(&adapter->lock);
-	request = vcrq_find(adapter, command, command->flags & VCRQ_FLAG_BUS,
-			    command->msg_id);
+	request = vcrq_find(adapter, command, bus, command->msg_id);
+	if (!request && !vcrq_is_request(bus, command->msg_id))
+		rule = VCRQ_RULE_MESSAGE_UNKNOWN;
 	if (request && !vcrq_place(adapter, request, command)) {
 		rule = VCRQ_RULE_MESSAGE_SIZE;
 		if (request->length >= request->answer_min &&
@@ -165,9 +177,9 @@ static void vcrq_give_slot(struct vcrq_adapter *adapter, int slot)
  * refused; -ETIMEDOUT: the server lives but does not answer, the session is
  * ended so that neither slot nor device stay with it.
  */
-static int vcrq_exchange_one(struct vcrq_adapter *adapter,
-			     struct vcrq_request *request,
-			     union vcrq_entry *entry, enum vcrq_phase phase)
+int vcrq_exchange_one(struct vcrq_adapter *adapter,
+		      struct vcrq_request *request, union vcrq_entry *entry,
+		      enum vcrq_phase phase)
 {
 	unsigned long flags;
 	bool waits;
@@ -201,7 +213,7 @@ static int vcrq_exchange_one(struct vcrq_adapter *adapter,
 	spin_unlock_irqrestore(&adapter->lock, flags);
 	if (!waits)
 		return request->result;
-	vcrq_end_session(adapter, VCRQ_RULE_REQUEST_TIMEOUT, request->msg_id,
+	vcrq_end_session(adapter, VCRQ_RULE_PARTNER_STALLED, request->msg_id,
 			 request->device);
 	return -ETIMEDOUT;
 }
@@ -283,112 +295,4 @@ int vcrq_ask_device(struct vcrq_device *device, u8 msg_id, const void *ask,
 	result = vcrq_ask(device->adapter, &exchange);
 	mutex_unlock(&device->ask);
 	return result < 0 ? result : 0;
-}
-
-/* What a front-end must not build a session on (CRQ-F-5). */
-static bool vcrq_welcome_ok(struct vcrq_adapter *adapter,
-			    const struct vcrq_welcome *welcome)
-{
-	u8 low = le32_to_cpu(welcome->session) & 0xff;
-	u32 message = le32_to_cpu(welcome->max_message);
-
-	return le16_to_cpu(welcome->revision) == VCRQ_REVISION &&
-	       !welcome->features && low &&
-	       low != (adapter->lost_session & 0xff) &&
-	       message >= VCRQ_MESSAGE_MIN &&
-	       message <= VCRQ_MESSAGE_HEADER + VCRQ_SLOT_BYTES &&
-	       le16_to_cpu(welcome->copy_granularity) >= 2 &&
-	       le32_to_cpu(welcome->ring_entries) >= VCRQ_RING_ENTRIES_MIN &&
-	       welcome->copy_max;
-}
-
-/* Session work.  What HELLO's answer says, or the rule that it breaks. */
-static int vcrq_welcomed(struct vcrq_adapter *adapter,
-			 const struct vcrq_welcome *welcome)
-{
-	unsigned long flags;
-	int result = -ENOTCONN;
-
-	if (le32_to_cpu(welcome->magic) != VCRQ_HELLO_MAGIC) {
-		vcrq_count(adapter, VCRQ_RULE_WELCOME,
-			   le32_to_cpu(welcome->magic), VCRQ_HELLO_MAGIC);
-		return -EPROTO;
-	}
-	if (!welcome->revision) {
-		vcrq_count(adapter, VCRQ_RULE_HELLO_REVISION,
-			   le16_to_cpu(welcome->highest_revision),
-			   VCRQ_REVISION);
-		return -EPROTO;
-	}
-	if (!vcrq_welcome_ok(adapter, welcome)) {
-		vcrq_count(adapter, VCRQ_RULE_WELCOME,
-			   le32_to_cpu(welcome->session),
-			   le32_to_cpu(welcome->max_message));
-		return -EPROTO;
-	}
-	spin_lock_irqsave(&adapter->lock, flags);
-	if (adapter->phase == VCRQ_INITIALIZED) {
-		adapter->max_message = le32_to_cpu(welcome->max_message);
-		adapter->ring_entries = min_t(u32, VCRQ_RING_ENTRIES,
-					      le32_to_cpu(welcome->ring_entries));
-		adapter->phase = VCRQ_ACTIVE;
-		WRITE_ONCE(adapter->session, le32_to_cpu(welcome->session));
-		result = 0;
-	}
-	spin_unlock_irqrestore(&adapter->lock, flags);
-	return result;
-}
-
-/* Session work: HELLO, the first message after initialization (CRQ-F-4). */
-int vcrq_greet(struct vcrq_adapter *adapter)
-{
-	struct vcrq_hello *hello = vcrq_slot(adapter, VCRQ_HELLO_SLOT);
-	struct vcrq_request request = {
-		.bus = true,
-		.msg_id = VCRQ_HELLO,
-		.slot = VCRQ_HELLO_SLOT,
-		.answer_min = sizeof(struct vcrq_welcome),
-		.answer_max = sizeof(struct vcrq_welcome),
-	};
-	union vcrq_entry entry = {
-		.command.header = VCRQ_HEADER_COMMAND,
-		.command.flags = VCRQ_FLAG_BUS |
-				 VCRQ_BODY_HELLO << VCRQ_BODY_SHIFT,
-		.command.msg_id = VCRQ_HELLO,
-	};
-	struct vcrq_hello_place *place = (void *)entry.command.payload;
-	struct vcrq_welcome welcome;
-	unsigned long flags;
-	int result;
-
-	*hello = (struct vcrq_hello) {
-		.magic = cpu_to_le32(VCRQ_HELLO_MAGIC),
-		.revision = cpu_to_le16(VCRQ_REVISION),
-		.lowest_revision = cpu_to_le16(VCRQ_REVISION),
-		.session = cpu_to_le32(adapter->lost_session),
-		.max_message = cpu_to_le32(VCRQ_MESSAGE_HEADER +
-					   VCRQ_SLOT_BYTES),
-		.ring_entries = cpu_to_le32(VCRQ_RING_ENTRIES),
-		.max_devices = cpu_to_le16(VCRQ_DEVICES_MAX),
-		.copy_granularity = cpu_to_le16(2),
-		.area_address = cpu_to_le64(adapter->area_dma),
-		.area_slots = cpu_to_le16(VCRQ_SLOTS),
-		.area_slot_size = cpu_to_le16(VCRQ_SLOT_BYTES),
-	};
-	place->ioba = cpu_to_le32(adapter->area_dma);
-	place->length = cpu_to_le16(sizeof(*hello));
-	result = vcrq_exchange_one(adapter, &request, &entry, VCRQ_INITIALIZED);
-	if (!result) {
-		memcpy(&welcome, hello, sizeof(welcome));
-		result = vcrq_welcomed(adapter, &welcome);
-	} else if (result == -EREMOTEIO) {
-		vcrq_count(adapter, VCRQ_RULE_HELLO_REFUSED, 0, 0);
-	}
-	if (result == -EPROTO || result == -EREMOTEIO) {
-		spin_lock_irqsave(&adapter->lock, flags);
-		if (adapter->phase == VCRQ_INITIALIZED)
-			adapter->phase = VCRQ_UNUSABLE;
-		spin_unlock_irqrestore(&adapter->lock, flags);
-	}
-	return result;
 }

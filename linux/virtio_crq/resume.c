@@ -9,11 +9,29 @@
 
 #include "virtio_crq.h"
 
-/* Types whose requests may be done twice without anybody noticing (CRQ-F-35). */
-static bool vcrq_repeatable(const struct vcrq_device *device)
+/*
+ * Types of which it is said what becomes of requests in flight (CRQ-F-35).  A
+ * console that does not know what its driver told it begins anew.
+ */
+static bool vcrq_resumable(const struct vcrq_device *device)
 {
 	return device->device_id == VIRTIO_ID_BLOCK ||
-	       device->device_id == VIRTIO_ID_RNG;
+	       device->device_id == VIRTIO_ID_RNG ||
+	       (device->device_id == VIRTIO_ID_CONSOLE &&
+		!test_bit(VCRQ_DEV_UNTOLD, &device->flags));
+}
+
+/* device->setup is held.  A device that does not carry on stops (CRQ-F-34). */
+static int vcrq_outcome(struct vcrq_device *device, u32 outcome)
+{
+	enum vcrq_rule rule = VCRQ_RULE_RESUME_OTHER;
+
+	if (!outcome)
+		return 0;
+	if (outcome <= VCRQ_RULE_RESUME_POSITIONS - VCRQ_RULE_RESUME_IDENTITY + 1)
+		rule = VCRQ_RULE_RESUME_IDENTITY + outcome - 1;
+	vcrq_break_device(device, rule, device->number, outcome);
+	return -EPERM;
 }
 
 /* device->setup is held.  Says what the device was, and what was negotiated. */
@@ -33,17 +51,14 @@ static int vcrq_resume_identity(struct vcrq_device *device)
 				    32 * (block % 2));
 	error = vcrq_ask_device(device, VCRQ_RESUME_DEVICE, &ask, sizeof(ask),
 				&answer, sizeof(answer));
-	if (!error && answer.outcome) {
-		vcrq_break_device(device, VCRQ_RULE_RESUME_REFUSED,
-				  device->number,
-				  le32_to_cpu(answer.outcome));
-		error = -EPERM;
-	}
-	return error;
+	if (error)
+		return error;
+	return vcrq_outcome(device, le32_to_cpu(answer.outcome));
 }
 
 /* device->setup is held.  The queue's place, its positions, its heads. */
-static int vcrq_resume_queue(struct vcrq_queue *queue, u16 *announced)
+static int vcrq_resume_queue(struct vcrq_queue *queue, u32 session,
+			     u16 *announced)
 {
 	struct vcrq_device *device = queue->device;
 	size_t room = min_t(size_t, VCRQ_SLOT_BYTES,
@@ -57,8 +72,8 @@ static int vcrq_resume_queue(struct vcrq_queue *queue, u16 *announced)
 	if (!ask)
 		return -ENOMEM;
 	max = (room - sizeof(*ask)) / sizeof(__le16);
-	count = vcrq_queue_suspend(queue, (__le16 *)(ask + 1), max, announced,
-				   &used);
+	count = vcrq_queue_suspend(queue, session, (__le16 *)(ask + 1), max,
+				   announced, &used);
 	vcrq_queue_place(queue, ask);
 	ask->avail_position = cpu_to_le16(*announced);
 	ask->used_position = cpu_to_le16(used);
@@ -68,12 +83,12 @@ static int vcrq_resume_queue(struct vcrq_queue *queue, u16 *announced)
 				sizeof(*ask) + 2 * count, &answer,
 				sizeof(answer));
 	kfree(ask);
-	if (!error && answer.outcome)
-		error = -EPERM;
-	if (error == -EPERM || error == -EMSGSIZE)
-		vcrq_break_device(device, VCRQ_RULE_RESUME_REFUSED,
-				  queue->index, le32_to_cpu(answer.outcome));
-	return error;
+	if (error == -EMSGSIZE)
+		vcrq_break_device(device, VCRQ_RULE_RESUME_POSITIONS,
+				  device->number, queue->index);
+	if (error)
+		return error;
+	return vcrq_outcome(device, le32_to_cpu(answer.outcome));
 }
 
 /* device->setup is held. */
@@ -90,7 +105,7 @@ static int vcrq_resume_queues(struct vcrq_device *device, u32 session)
 	for (index = 0; index < device->queue_max && !error; index++) {
 		queue = device->queues[index];
 		if (queue && queue->enabled)
-			error = vcrq_resume_queue(queue, &announced);
+			error = vcrq_resume_queue(queue, session, &announced);
 		if (queue && queue->enabled && !error)
 			vcrq_queue_open(queue, session, announced, true);
 	}
@@ -105,6 +120,9 @@ static int vcrq_resume_queues(struct vcrq_device *device, u32 session)
 		return -EPERM;
 	}
 	device->session = session;
+	/* Before anything new is announced; a refusal is the device's affair. */
+	if (vcrq_restore_config(device) == -ENOTCONN)
+		return -ENOTCONN;
 	for (index = 0; index < device->queue_max; index++) {
 		queue = device->queues[index];
 		if (queue && queue->enabled)
@@ -131,7 +149,7 @@ static void vcrq_resume_device(struct vcrq_device *device, u32 session)
 			sound = vcrq_queue_reap(device->queues[index]);
 	if (!sound)
 		goto out;
-	if (!vcrq_repeatable(device)) {
+	if (!vcrq_resumable(device)) {
 		vcrq_break_device(device, VCRQ_RULE_RESUME_TYPE,
 				  device->number, device->device_id);
 		/* Its driver gets it anew, as a device that was exchanged. */
@@ -144,7 +162,7 @@ static void vcrq_resume_device(struct vcrq_device *device, u32 session)
 	if (!error)
 		set_bit(VCRQ_DEV_CONFIG_STALE, &device->flags);
 	if (error == -EREMOTEIO || error == -EPROTO)
-		vcrq_break_device(device, VCRQ_RULE_RESUME_REFUSED,
+		vcrq_break_device(device, VCRQ_RULE_RESUME_OTHER,
 				  device->number, -error);
 out:
 	mutex_unlock(&device->setup);

@@ -180,6 +180,21 @@ static bool vcrq_frame_ok(const struct vcrq_command *command)
 	return form == VCRQ_BODY_AREA ? !area->reserved : !hello->reserved;
 }
 
+/* Interrupts off: an announcement that is not right in every field (CRQ-F-10). */
+static enum vcrq_rule vcrq_bad_announcement(const struct vcrq_command *command,
+					    bool credit)
+{
+	const struct vcrq_announcement *body = (const void *)command->payload;
+	u32 position = le32_to_cpu(body->position);
+
+	if (command->sequence & ~1)
+		return VCRQ_RULE_FRAME;
+	if (command->length != sizeof(*body) ||
+	    position > (credit ? VCRQ_CREDIT_USED : 0xffff))
+		return VCRQ_RULE_MESSAGE_SIZE;
+	return VCRQ_RULE_MESSAGE_DIRECTION;
+}
+
 /* Interrupts off.  Requests are the front-end's; here responses and events come. */
 static void vcrq_control(struct vcrq_adapter *adapter,
 			 const union vcrq_entry *entry)
@@ -218,6 +233,9 @@ static void vcrq_control(struct vcrq_adapter *adapter,
 		else
 			vcrq_device_event(adapter, le16_to_cpu(device->device),
 					  le16_to_cpu(device->state));
+	} else if (command->msg_id == (bus ? VCRQ_CREDIT : VCRQ_EVENT_USED)) {
+		vcrq_count(adapter, vcrq_bad_announcement(command, bus),
+			   command->msg_id, command->length);
 	} else {
 		vcrq_count(adapter, VCRQ_RULE_MESSAGE_DIRECTION,
 			   command->msg_id, command->flags);

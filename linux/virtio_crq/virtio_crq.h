@@ -32,6 +32,7 @@
 #include <asm/vio.h>
 
 #include "compat.h"
+#include "rules.h"
 #include "wire.h"
 
 #define VCRQ_RING_BYTES		SZ_16K
@@ -46,54 +47,8 @@
 #define VCRQ_STASH		32
 #define VCRQ_IOMMU_PAGE		SZ_4K
 #define VCRQ_REQUEST_SECONDS	30
-
-/* Rules that a device side can break, in the words of the specification. */
-enum vcrq_rule {
-	VCRQ_RULE_FRAME,
-	VCRQ_RULE_FRAME_HEADER,
-	VCRQ_RULE_INIT_CODE,
-	VCRQ_RULE_INIT_STALE,
-	VCRQ_RULE_WELCOME,
-	VCRQ_RULE_HELLO_REVISION,
-	VCRQ_RULE_HELLO_REFUSED,
-	VCRQ_RULE_SESSION_NONE,
-	VCRQ_RULE_SESSION_STALE,
-	VCRQ_RULE_RESPONSE_STALE,
-	VCRQ_RULE_MESSAGE_SIZE,
-	VCRQ_RULE_MESSAGE_DIRECTION,
-	VCRQ_RULE_MESSAGE_UNKNOWN,
-	VCRQ_RULE_DEVICES_WINDOW,
-	VCRQ_RULE_DEVICES_COUNT,
-	VCRQ_RULE_DEVICE_STATE,
-	VCRQ_RULE_DEVICE_UNKNOWN,
-	VCRQ_RULE_FEATURE_BLOCK,
-	VCRQ_RULE_FEATURES_MANDATORY,
-	VCRQ_RULE_QUEUE_COUNT,
-	VCRQ_RULE_QUEUE_MISSING,
-	VCRQ_RULE_QUEUE_SIZE,
-	VCRQ_RULE_CONFIG_ANSWER,
-	VCRQ_RULE_CONFIG_GENERATION,
-	VCRQ_RULE_STATUS_ANSWER,
-	VCRQ_RULE_ANNOUNCEMENT_QUEUE,
-	VCRQ_RULE_CREDIT_OVERRUN,
-	VCRQ_RULE_CREDIT_UNOWED,
-	VCRQ_RULE_USED_AHEAD,
-	VCRQ_RULE_USED_UNKNOWN,
-	VCRQ_RULE_USED_LENGTH,
-	VCRQ_RULE_USED_LENGTH_SHORT,
-	VCRQ_RULE_ENTROPY_EMPTY,
-	VCRQ_RULE_PARTNER_STALLED,
-	VCRQ_RULE_REQUEST_TIMEOUT,
-	VCRQ_RULE_RESUME_REFUSED,
-	VCRQ_RULE_RESUME_TYPE,
-	VCRQ_RULE_RESUME_IDENTITY,
-	VCRQ_RULE_DEVICE_NEEDS_RESET,
-	VCRQ_RULE_DEVICE_REMOVED,
-	VCRQ_RULE_DEVICE_MISSING,
-	VCRQ_RULE_PARTNER_AWAY,
-	VCRQ_RULE_HEAD_RANGE,
-	VCRQ_RULES
-};
+#define VCRQ_CONSOLE_TRANSMIT	1	/* queues of a console */
+#define VCRQ_CONTROL_TRANSMIT	3
 
 enum vcrq_phase {
 	VCRQ_CLOSED,		/* no CRQ is registered */
@@ -162,8 +117,8 @@ struct vcrq_adapter {
 };
 
 struct vcrq_head {
-	u64 issued;		/* order of all heads that this queue ever took */
 	u32 writable;		/* bytes the device may write; U32_MAX: not known */
+	u16 position;		/* in the device's avail ring */
 	bool in_flight;
 	bool reads;		/* the chain has more than a status to write */
 };
@@ -199,13 +154,17 @@ struct vcrq_queue {
 	__le16 *used;		/* flags, index, then size entries, avail_event */
 
 	struct vcrq_head *heads;
-	u64 issued;
 	u16 in_flight;
-	u16 taken;		/* heads copied from the driver's avail ring */
+	/* Positions in the driver's rings; its and the device's differ by what was dropped. */
+	u16 taken;
+	u16 last_used;
+	/* Positions in the device's rings. */
+	u16 shown;		/* heads that were put there */
 	u16 announced;		/* position of the last EVENT_AVAIL */
 	u16 told;		/* position of the last EVENT_USED */
-	u16 last_used;
+	u16 reaped;
 	u32 session;		/* in which announcements count; 0: none */
+	u32 resuming;		/* the session that was told what is in flight */
 	bool started;		/* DRIVER_OK was answered: it may announce */
 	bool credit;		/* EVENT_AVAIL may be sent */
 	bool owed;		/* the device's credit is here */
@@ -220,6 +179,7 @@ enum vcrq_device_flag {
 	VCRQ_DEV_REGISTERED,
 	VCRQ_DEV_CONFIG_STALE,
 	VCRQ_DEV_NEEDS_DRIVER,	/* its session was lost while its driver probed */
+	VCRQ_DEV_UNTOLD,	/* a message to it was dropped that no driver repeats */
 };
 
 struct vcrq_device {
@@ -250,6 +210,8 @@ struct vcrq_device {
 	u8 *config;		/* as the driver sees it */
 	spinlock_t config_lock;
 	u32 seg_limit;		/* of a block device; 0: none */
+	u32 unsure_at;		/* a write whose answer was lost */
+	u32 unsure_bytes;
 };
 
 #define to_vcrq(_vdev) container_of(_vdev, struct vcrq_device, vdev)
@@ -291,12 +253,6 @@ static inline struct device *vcrq_dev(struct vcrq_adapter *adapter)
 extern unsigned int vcrq_away_seconds;
 extern bool vcrq_indirect;
 
-/* rules.c */
-const char *vcrq_rule_name(enum vcrq_rule rule);
-void vcrq_count(struct vcrq_adapter *adapter, enum vcrq_rule rule, u32 first,
-		u32 second);
-extern const struct attribute_group *vcrq_groups[];
-
 /* crq.c */
 int vcrq_register(struct vcrq_adapter *adapter);
 int vcrq_enable(struct vcrq_adapter *adapter);
@@ -326,17 +282,26 @@ void vcrq_retry_work(struct work_struct *work);
 int vcrq_ask(struct vcrq_adapter *adapter, struct vcrq_exchange *exchange);
 int vcrq_ask_device(struct vcrq_device *device, u8 msg_id, const void *ask,
 		    u16 ask_length, void *answer, u16 answer_length);
-int vcrq_greet(struct vcrq_adapter *adapter);
+void *vcrq_slot(struct vcrq_adapter *adapter, int slot);
+int vcrq_exchange_one(struct vcrq_adapter *adapter,
+		      struct vcrq_request *request, union vcrq_entry *entry,
+		      enum vcrq_phase phase);
 void vcrq_answered(struct vcrq_adapter *adapter,
 		   const union vcrq_entry *entry);
 void vcrq_refused(struct vcrq_adapter *adapter, const union vcrq_entry *entry);
 void vcrq_abandon_requests(struct vcrq_adapter *adapter);
 
-/* devices.c */
+/* greet.c */
+int vcrq_greet(struct vcrq_adapter *adapter);
+
+/* listing.c */
 int vcrq_list_devices(struct vcrq_adapter *adapter);
-void vcrq_remove_devices(struct vcrq_adapter *adapter);
 void vcrq_device_event(struct vcrq_adapter *adapter, u16 number, u16 state);
 void vcrq_config_event(struct vcrq_adapter *adapter, u16 number, u32 status);
+
+/* devices.c */
+int vcrq_new_device(struct vcrq_adapter *adapter, u16 number);
+void vcrq_remove_devices(struct vcrq_adapter *adapter);
 void vcrq_break_device(struct vcrq_device *device, enum vcrq_rule rule,
 		       u32 first, u32 second);
 void vcrq_kick_device(struct vcrq_device *device);
@@ -354,6 +319,7 @@ void vcrq_resume_devices(struct vcrq_adapter *adapter);
 /* config.c */
 extern const struct virtio_config_ops vcrq_config_ops;
 int vcrq_change_status(struct vcrq_device *device, u8 status);
+int vcrq_restore_config(struct vcrq_device *device);
 
 /* queues.c */
 int vcrq_find_vqs_by_info(struct virtio_device *vdev, unsigned int nvqs,
@@ -367,17 +333,21 @@ void vcrq_forget_queues(struct vcrq_device *device);
 
 /* ring.c */
 bool vcrq_notify(struct virtqueue *vq);
-bool vcrq_announced(struct vcrq_adapter *adapter, u64 high, u64 low,
-		    u32 session);
 void vcrq_queue_reset(struct vcrq_queue *queue);
 void vcrq_queue_start(struct vcrq_queue *queue);
 void vcrq_queue_open(struct vcrq_queue *queue, u32 session, u16 announced,
 		     bool unasked);
-u16 vcrq_queue_suspend(struct vcrq_queue *queue, __le16 *heads, u16 max,
-		       u16 *avail_position, u16 *used_position);
+u16 vcrq_queue_suspend(struct vcrq_queue *queue, u32 session, __le16 *heads,
+		       u16 max, u16 *avail_position, u16 *used_position);
+
+/* used.c */
 bool vcrq_queue_reap(struct vcrq_queue *queue);
 void vcrq_queue_fail(struct vcrq_queue *queue);
-bool vcrq_queue_spin(struct vcrq_queue *queue, bool away);
+bool vcrq_queue_spin(struct vcrq_queue *queue, bool left);
+
+/* announce.c */
+bool vcrq_announced(struct vcrq_adapter *adapter, u64 high, u64 low,
+		    u32 session);
 bool vcrq_quiet_event(struct vcrq_adapter *adapter, u64 high, u64 low,
 		      u32 session);
 

@@ -12,7 +12,8 @@
 
 #include <linux/types.h>
 
-#define VCRQ_PACKED __attribute__((__packed__))
+/* As they travel, at whatever address they stand. */
+#pragma pack(push, 1)
 
 /* Byte 0 of an entry. */
 #define VCRQ_HEADER_FREE	0x00
@@ -52,20 +53,20 @@ struct vcrq_command {
 	__u8 session;		/* low byte of the session number */
 	__u8 sequence;		/* in announcements bit 0: a credit is returned */
 	__u8 payload[VCRQ_INLINE_MAX];
-} VCRQ_PACKED;
+};
 
 /* The payload of an entry whose body is elsewhere. */
 struct vcrq_area_place {
 	__le16 slot;
 	__le16 length;
 	__le32 reserved;
-} VCRQ_PACKED;
+};
 
 struct vcrq_hello_place {
 	__le32 ioba;
 	__le16 length;
 	__le16 reserved;
-} VCRQ_PACKED;
+};
 
 /* Transport requests. */
 #define VCRQ_GET_DEVICE_INFO	0x02
@@ -127,7 +128,7 @@ struct vcrq_hello {
 	__le16 area_slots;
 	__le16 area_slot_size;
 	__le32 reserved;
-} VCRQ_PACKED;
+};
 
 struct vcrq_welcome {
 	__le32 magic;
@@ -141,7 +142,7 @@ struct vcrq_welcome {
 	__le16 copy_granularity;
 	__le32 copy_max;
 	__le32 reserved;
-} VCRQ_PACKED;
+};
 
 struct vcrq_device_info {
 	__le32 device_id;
@@ -151,26 +152,26 @@ struct vcrq_device_info {
 	__le32 max_virtqueues;
 	__le16 admin_vq_start;
 	__le16 admin_vq_count;
-} VCRQ_PACKED;
+};
 
 /* GET_DEVICE_FEATURES asks with the first two fields. */
 struct vcrq_features {
 	__le32 block_index;
 	__le32 num_blocks;
 	__le32 features[VCRQ_FEATURE_BLOCKS];
-} VCRQ_PACKED;
+};
 
 struct vcrq_get_config {
 	__le32 offset;
 	__le32 length;
-} VCRQ_PACKED;
+};
 
 /* Answer of GET_CONFIG and SET_CONFIG, request of SET_CONFIG; data follows. */
 struct vcrq_config {
 	__le32 generation;
 	__le32 offset;
 	__le32 length;
-} VCRQ_PACKED;
+};
 
 struct vcrq_vqueue {
 	__le32 index;
@@ -180,7 +181,7 @@ struct vcrq_vqueue {
 	__le64 descriptors;
 	__le64 driver_area;
 	__le64 device_area;
-} VCRQ_PACKED;
+};
 
 struct vcrq_set_vqueue {
 	__le32 index;
@@ -190,14 +191,14 @@ struct vcrq_set_vqueue {
 	__le64 descriptors;
 	__le64 driver_area;
 	__le64 device_area;
-} VCRQ_PACKED;
+};
 
 struct vcrq_resume_device {
 	__le32 device_id;
 	__le32 num_blocks;
 	__u8 identity[VCRQ_IDENTITY_SIZE];
 	__le32 features[VCRQ_FEATURE_BLOCKS];
-} VCRQ_PACKED;
+};
 
 /* num_heads heads, each __le16, follow. */
 struct vcrq_resume_vqueue {
@@ -209,45 +210,47 @@ struct vcrq_resume_vqueue {
 	__le16 avail_position;
 	__le16 used_position;
 	__le32 num_heads;
-} VCRQ_PACKED;
+};
 
 struct vcrq_resumed {
 	__le32 status;
 	__le32 outcome;
-} VCRQ_PACKED;
+};
 
 struct vcrq_event_config {
 	__le32 status;
 	__le32 generation;
-} VCRQ_PACKED;
+};
 
 /* EVENT_AVAIL and EVENT_USED; CREDIT says `which` in the place of position. */
 struct vcrq_announcement {
 	__le32 queue;
 	__le32 position;
-} VCRQ_PACKED;
+};
 
 struct vcrq_refused {
 	__le16 msg_id;
 	__le16 flags;		/* bit 0: a bus message was refused */
 	__le32 reason;
-} VCRQ_PACKED;
+};
 
 struct vcrq_get_devices {
 	__le16 offset;
 	__le16 count;
-} VCRQ_PACKED;
+};
 
 /* The answer of GET_DEVICES; a bitmap of count bits follows. */
 struct vcrq_devices {
 	__le16 offset;
 	__le16 count;
 	__le16 next_offset;
-} VCRQ_PACKED;
+};
 
 struct vcrq_event_device {
 	__le16 device;
 	__le16 state;
-} VCRQ_PACKED;
+};
+
+#pragma pack(pop)
 
 #endif /* VIRTIO_CRQ_WIRE_H */

@@ -154,7 +154,7 @@ def test_a_number_is_the_codecs(printed: dict[str, int], name: str) -> None:
 
 
 def test_the_words_of_announcements_are_the_channels() -> None:
-    text = (SOURCE / "ring.c").read_text()
+    text = (SOURCE / "ring.h").read_text()
     for name in ("AVAIL", "USED", "CREDIT"):
         value = getattr(channel, f"{name}_WORD")
         assert f"#define VCRQ_{name}_WORD" in text

@@ -198,5 +198,5 @@ def resume(
 
 def _check_outcome(device: int, outcome: int) -> None:
     if outcome != ResumeOutcome.ACCEPTED:
-        names = {member.value: member.name.lower() for member in ResumeOutcome}
-        raise DeviceFault(f"resume-{names.get(outcome, 'other')}", f"device {device} does not resume")
+        names = {member.value: f"resume-{member.name.lower()}" for member in ResumeOutcome}
+        raise DeviceFault(names.get(outcome, "resume-other"), f"device {device} does not resume")

@@ -233,19 +233,17 @@ for _outcome in (1, 2, 3):
     def _denied(body: codec.DeviceResumed, outcome: int = _outcome) -> Body:
         return codec.DeviceResumed(_NEEDS_RESET, outcome)
 
-    _returning(_name, f"resume-{_name} resume-refused", codec.DeviceResumed, _denied)
+    _returning(_name, f"resume-{_name}", codec.DeviceResumed, _denied)
 _returning(
     "undefined",
-    "resume-other resume-refused",
+    "resume-other",
     codec.DeviceResumed,
     lambda body: codec.DeviceResumed(body.status, 0xFFFFFFFF),
 )
-_returning(
-    "queue", "resume-queue resume-refused", codec.VqueueResumed, lambda body: codec.VqueueResumed(_NEEDS_RESET, 4)
-)
+_returning("queue", "resume-queue", codec.VqueueResumed, lambda body: codec.VqueueResumed(_NEEDS_RESET, 4))
 _returning(
     "positions",
-    "resume-positions resume-refused",
+    "resume-positions",
     codec.VqueueResumed,
     lambda body: codec.VqueueResumed(_NEEDS_RESET, 5),
 )

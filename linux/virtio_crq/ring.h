@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What the files of the data path share: ring.c, used.c, announce.c.
+ */
+#ifndef VIRTIO_CRQ_RING_H
+#define VIRTIO_CRQ_RING_H
+
+#include "virtio_crq.h"
+
+/* Bytes 0 to 3 of announcements: valid command, flags, identifier, 8 bytes inline. */
+#define VCRQ_AVAIL_WORD		0x80004108U
+#define VCRQ_USED_WORD		0x80004208U
+#define VCRQ_CREDIT_WORD	0x8002c008U
+
+struct vcrq_breach {
+	enum vcrq_rule rule;
+	u32 first;
+	u32 second;
+};
+
+/* The ring is little-endian: a device without VERSION_1 is never registered. */
+static inline u16 ring16(__virtio16 value)
+{
+	return le16_to_cpu((__force __le16)value);
+}
+
+static inline u32 ring32(__virtio32 value)
+{
+	return le32_to_cpu((__force __le32)value);
+}
+
+static inline __virtio16 to_ring16(u16 value)
+{
+	return (__force __virtio16)cpu_to_le16(value);
+}
+
+static inline __virtio32 to_ring32(u32 value)
+{
+	return (__force __virtio32)cpu_to_le32(value);
+}
+
+static inline u16 load_used_index(struct vcrq_queue *queue)
+{
+	/* Entries are read after the index that covers them. */
+	return le16_to_cpu(smp_load_acquire(&queue->used[1]));
+}
+
+/* queue->lock is held.  The device may not know of the others (CRQ-D-25). */
+static inline bool vcrq_was_announced(const struct vcrq_queue *queue,
+				      const struct vcrq_head *head)
+{
+	return (u16)(head->position - queue->announced) >=
+	       (u16)(queue->shown - queue->announced);
+}
+
+/* ring.c; queue->lock is held */
+void vcrq_take(struct vcrq_queue *queue);
+bool vcrq_settle(struct vcrq_queue *queue, bool drained);
+
+/* used.c; queue->lock is held */
+bool vcrq_reap(struct vcrq_queue *queue, struct vcrq_breach *breach);
+bool vcrq_drop(struct vcrq_queue *queue);
+
+#endif /* VIRTIO_CRQ_RING_H */

@@ -1,0 +1,257 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The data path from the device: used entries are held against what is in
+ * flight and copied into the driver's ring.
+ */
+#include <asm/hvcall.h>
+#include <asm/plpar_wrappers.h>
+#include <uapi/linux/virtio_blk.h>
+#include <uapi/linux/virtio_ids.h>
+
+#include "ring.h"
+
+/*
+ * queue->lock is held.  Whether a disk's request that wrote less than it might
+ * says that it succeeded.  The status is the last byte of the chain's last
+ * buffer; the buffer's I/O address leads to it through the window's table.
+ */
+static u8 *vcrq_status_byte(struct vcrq_queue *queue, u16 id)
+{
+	const struct vring_desc *desc = NULL;
+	unsigned int steps;
+	unsigned long tce;
+	u64 address;
+	u16 at = id;
+
+	for (steps = 0; steps < queue->size && at < queue->size; steps++) {
+		desc = &queue->ring.desc[at];
+		if (!(ring16(desc->flags) & VRING_DESC_F_NEXT))
+			break;
+		at = ring16(desc->next);
+	}
+	if (!desc || !(ring16(desc->flags) & VRING_DESC_F_WRITE) ||
+	    !ring32(desc->len))
+		return NULL;
+	address = le64_to_cpu((__force __le64)desc->addr) + ring32(desc->len) - 1;
+	if (plpar_tce_get(queue->device->adapter->liobn,
+			  address & ~(u64)(VCRQ_IOMMU_PAGE - 1),
+			  &tce) != H_SUCCESS || !(tce & 2))
+		return NULL;
+	tce &= ~(unsigned long)(VCRQ_IOMMU_PAGE - 1);
+	return __va(tce | (address & (VCRQ_IOMMU_PAGE - 1)));
+}
+
+/* queue->lock is held.  The rule that a used entry breaks, or VCRQ_RULES (CRQ-F-28, CRQ-F-42). */
+static enum vcrq_rule vcrq_check_used(struct vcrq_queue *queue, u32 id,
+				      u32 length)
+{
+	struct vcrq_head *head;
+	u8 *status;
+
+	if (id >= queue->size || !queue->heads[id].in_flight)
+		return VCRQ_RULE_USED_UNKNOWN;
+	head = &queue->heads[id];
+	if (!vcrq_was_announced(queue, head))
+		return VCRQ_RULE_USED_UNKNOWN;
+	if (length > head->writable)
+		return VCRQ_RULE_USED_LENGTH;
+	if (queue->device->device_id == VIRTIO_ID_RNG && !length)
+		return VCRQ_RULE_ENTROPY_EMPTY;
+	if (queue->device->device_id == VIRTIO_ID_BLOCK && head->reads &&
+	    length < head->writable) {
+		status = vcrq_status_byte(queue, id);
+		if (status && READ_ONCE(*status) == VIRTIO_BLK_S_OK)
+			return VCRQ_RULE_USED_LENGTH_SHORT;
+	}
+	return VCRQ_RULES;
+}
+
+/* queue->lock is held.  One used entry for the driver, not yet covered by its index. */
+static void vcrq_return(struct vcrq_queue *queue, u16 id, u32 length)
+{
+	struct vring_used_elem *into =
+		&queue->ring.used->ring[queue->last_used & (queue->size - 1)];
+
+	into->id = to_ring32(id);
+	into->len = to_ring32(length);
+	queue->last_used++;
+}
+
+/* queue->lock is held.  The same of a head that was in flight. */
+static void vcrq_give(struct vcrq_queue *queue, u16 id, u32 length)
+{
+	queue->heads[id].in_flight = false;
+	queue->in_flight--;
+	queue->reaped++;
+	vcrq_return(queue, id, length);
+}
+
+/* queue->lock is held.  What was given is the driver's. */
+static void vcrq_publish(struct vcrq_queue *queue)
+{
+	/* Entries stand in the ring before the index that covers them. */
+	smp_store_release(&queue->ring.used->idx, to_ring16(queue->last_used));
+}
+
+/*
+ * queue->lock is held.  Copies what the device used to the driver's ring, each
+ * entry read once and checked.  Asks to be told of the next, and looks again.
+ */
+bool vcrq_reap(struct vcrq_queue *queue, struct vcrq_breach *breach)
+{
+	u16 mask = queue->size - 1, index, moved;
+	const __le32 *entry;
+	u32 id, length;
+
+	breach->rule = VCRQ_RULES;
+	for (;;) {
+		index = load_used_index(queue);
+		moved = index - queue->reaped;
+		if (!moved)
+			break;
+		if (moved > queue->in_flight) {
+			*breach = (struct vcrq_breach) {
+				VCRQ_RULE_USED_AHEAD, moved, queue->in_flight };
+			break;
+		}
+		while (queue->reaped != index) {
+			entry = (const __le32 *)(queue->used + 2) +
+				2 * (queue->reaped & mask);
+			id = le32_to_cpu(READ_ONCE(entry[0]));
+			length = le32_to_cpu(READ_ONCE(entry[1]));
+			breach->rule = vcrq_check_used(queue, id, length);
+			if (breach->rule != VCRQ_RULES) {
+				breach->first = id;
+				breach->second = length;
+				break;
+			}
+			vcrq_give(queue, id, length);
+		}
+		if (breach->rule != VCRQ_RULES)
+			break;
+		if (queue->event_idx)
+			WRITE_ONCE(queue->avail[2 + queue->size],
+				   cpu_to_le16(queue->reaped));
+		/* The wish is visible before the index is looked at again. */
+		smp_mb();
+	}
+	if (ring16(queue->ring.used->idx) == queue->last_used)
+		return false;
+	vcrq_publish(queue);
+	return true;
+}
+
+/*
+ * queue->lock is held, a polled queue.  Without a device that serves it, what
+ * its driver waits for comes back at once, and whoever kicks need not wait:
+ * true.  What a new device side was told of is in flight there, and stays so.
+ * A dropped line of output is lost; of other messages the device is to know,
+ * and its driver does not repeat them.
+ */
+bool vcrq_drop(struct vcrq_queue *queue)
+{
+	u32 session = READ_ONCE(queue->device->adapter->session);
+	u16 mask = queue->size - 1, index, id, from = queue->last_used;
+
+	if (session && session == queue->session && queue->started)
+		return false;
+	if (!session || (session != queue->session && session != queue->resuming)) {
+		for (id = 0; id < queue->size; id++)
+			if (queue->heads[id].in_flight)
+				vcrq_give(queue, id, 0);
+		queue->announced = queue->shown;
+		queue->pending = false;
+	}
+	/* Heads are read after the index that covers them. */
+	index = ring16(smp_load_acquire(&queue->ring.avail->idx));
+	while (queue->taken != index) {
+		id = ring16(queue->ring.avail->ring[queue->taken++ & mask]);
+		vcrq_return(queue, id & mask, 0);
+	}
+	if (queue->event_idx)
+		vring_avail_event(&queue->ring) = to_ring16(index);
+	vcrq_publish(queue);
+	if (from != queue->last_used && queue->index == VCRQ_CONTROL_TRANSMIT)
+		set_bit(VCRQ_DEV_UNTOLD, &queue->device->flags);
+	return !queue->in_flight;
+}
+
+/*
+ * Any context: takes what a polled queue's device has used.  With `left` the
+ * partner's going was seen, though not acted upon yet.  Whether everything
+ * came back.
+ */
+bool vcrq_queue_spin(struct vcrq_queue *queue, bool left)
+{
+	struct vcrq_breach breach = { VCRQ_RULES };
+	unsigned long flags;
+	bool done;
+
+	spin_lock_irqsave(&queue->lock, flags);
+	vcrq_reap(queue, &breach);
+	if (left)
+		queue->session = 0;
+	done = vcrq_drop(queue) || !queue->in_flight;
+	spin_unlock_irqrestore(&queue->lock, flags);
+	if (breach.rule != VCRQ_RULES)
+		vcrq_break_device(queue->device, breach.rule, breach.first,
+				  breach.second);
+	return done || breach.rule != VCRQ_RULES;
+}
+
+/*
+ * Process context, between sessions' devices: takes what the old server had
+ * done.  False when its used ring breaks a rule: the device is then broken.
+ */
+bool vcrq_queue_reap(struct vcrq_queue *queue)
+{
+	struct vcrq_breach breach;
+	unsigned long flags;
+	bool fresh;
+
+	spin_lock_irqsave(&queue->lock, flags);
+	fresh = vcrq_reap(queue, &breach);
+	spin_unlock_irqrestore(&queue->lock, flags);
+	if (fresh) {
+		local_irq_save(flags);
+		vring_interrupt(0, queue->vq);
+		local_irq_restore(flags);
+	}
+	if (breach.rule == VCRQ_RULES)
+		return true;
+	vcrq_break_device(queue->device, breach.rule, breach.first,
+			  breach.second);
+	return false;
+}
+
+/*
+ * Process context, the device is broken and does not reach the memory any more.
+ * A disk's requests end with an error; virtio_blk has no other way to give up
+ * on them.  The driver's buffers come back, so that it can be removed.
+ */
+void vcrq_queue_fail(struct vcrq_queue *queue)
+{
+	unsigned long flags;
+	bool fresh = false;
+	u8 *status;
+	u16 id;
+
+	spin_lock_irqsave(&queue->lock, flags);
+	vcrq_take(queue);
+	for (id = 0; id < queue->size; id++) {
+		if (!queue->heads[id].in_flight)
+			continue;
+		status = vcrq_status_byte(queue, id);
+		if (status)
+			WRITE_ONCE(*status, VIRTIO_BLK_S_IOERR);
+		vcrq_give(queue, id, status ? 1 : 0);
+		fresh = true;
+	}
+	vcrq_publish(queue);
+	spin_unlock_irqrestore(&queue->lock, flags);
+	if (!fresh)
+		return;
+	local_irq_save(flags);
+	vring_interrupt(0, queue->vq);
+	local_irq_restore(flags);
+}
