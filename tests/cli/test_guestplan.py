@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from virtio_crq.cli.guestplan import Wishes, guest_partition, make_plan
+from virtio_crq.cli.guestplan import Wishes, check_images, guest_partition, make_plan
 from virtio_crq.errors import UsageError
 from virtio_crq.guests.cache import KERNELS
 from virtio_crq.hypervisor.machinefile import MachineFile, parse_machine_file
@@ -49,6 +49,18 @@ def kernel(tmp_path: Path) -> Path:
     path = tmp_path / "vmlinux"
     path.write_bytes(struct.pack("<4s3B9xHHIQ", b"\x7fELF", 2, 1, 1, 3, 21, 1, 0xC000000000000000) + bytes(64))
     return path
+
+
+def test_a_disk_that_nobody_has_made_is_refused_with_how_it_is_made(tmp_path: Path) -> None:
+    for name, kind in (("root.img", "small"), ("debian.img", "debian")):
+        row = f'[[map]]\nclient = "web1"\ntarget = "root"\nbacking = "file:{name}"\n'
+        machine = parse_machine_file(TEXT + row, tmp_path / "machine.toml")
+        image = tmp_path / name
+        told = f"machine.toml:17: .*{name}: no such image; make a root disk by: virtio-crq guests image {kind} {image}"
+        with pytest.raises(UsageError, match=told):
+            check_images(machine, guest_partition(machine, None))
+        image.touch()
+        check_images(machine, guest_partition(machine, None))
 
 
 def test_the_only_guest_needs_no_name(machine: MachineFile, tmp_path: Path) -> None:

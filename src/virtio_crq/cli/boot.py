@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from virtio_crq.cli.guestconsole import GuestConsole
-from virtio_crq.cli.guestplan import Wishes, find_qemu, guest_partition, make_plan
+from virtio_crq.cli.guestplan import Wishes, check_images, find_qemu, guest_partition, make_plan
 from virtio_crq.cli.interruption import terminated_as_interrupted
 from virtio_crq.cli.ownmachine import machine_up
 from virtio_crq.errors import UsageError, VirtioCrqError
@@ -63,6 +63,7 @@ def boot(
     silence = (None if typing else SILENCE) if timeout is None else timeout or None
     with ExitStack() as stack, terminated_as_interrupted():
         try:
+            check_images(machine, row)
             work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="virtio-crq-boot-")))
             plan = make_plan(machine, row, Wishes(kernel, initrd, append, vcpus, firmware), work)
             fit = find_qemu(qemu)

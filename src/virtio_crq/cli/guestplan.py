@@ -12,6 +12,8 @@ from virtio_crq.guests.initramfs import STANDARD, Initramfs, make_initramfs
 from virtio_crq.guests.modules import ModuleTree
 from virtio_crq.guests.qemu import FIRMWARE, Qemu
 from virtio_crq.hypervisor.machinefile import MachineFile, PartitionRow
+from virtio_crq.vios.backing import FILE, parse_backing
+from virtio_crq.vios.mapping import BLOCK
 
 CONSOLE = "console=hvc0"  # the guest's first virtual terminal
 BUSYBOX = "usr/bin/busybox"
@@ -42,6 +44,19 @@ def guest_partition(machine: MachineFile, name: str | None) -> PartitionRow:
     if len(guests) > 1:
         raise UsageError(f"{machine.path} has several guests; name one of {', '.join(row.name for row in guests)}")
     return guests[0]
+
+
+def check_images(machine: MachineFile, row: PartitionRow) -> None:
+    """Refuse a guest one of whose disks is an image that nobody has made yet, and say how that is done."""
+    for entry in machine.maps:
+        if entry.client != row.name or entry.device != BLOCK or not entry.backing.startswith(f"{FILE}:"):
+            continue
+        path = Path(parse_backing(entry.backing, machine.path.parent).path)
+        if not path.exists():
+            raise UsageError(
+                f"{entry.where}: {path}: no such image; make a root disk by: "
+                f"virtio-crq guests image {'debian' if 'debian' in path.name else 'small'} {path}"
+            )
 
 
 def make_plan(machine: MachineFile, row: PartitionRow, wishes: Wishes, work: Path) -> GuestPlan:

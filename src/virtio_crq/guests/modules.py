@@ -104,7 +104,8 @@ class ModuleTree:
         if module is None:
             needed = f", which {above[-1]} needs" if above else ""
             raise UsageError(
-                f"{self.directory}: kernel {self.release} has no module {name}{needed}, nor is it built in"
+                f"{self.directory}: kernel {self.release} has no module {name}{needed}, nor is it built in; "
+                "its package is not whole: run ./lab again, or name another kernel"
             )
         for wish in module.wishes:
             if self.find(wish) is not None and _spelled(wish) not in above:
