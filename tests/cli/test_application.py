@@ -34,6 +34,13 @@ def refusal(*arguments: str) -> str:
     return done.stderr.removeprefix("virtio-crq: ").rstrip("\n")
 
 
+def test_what_a_message_names_gives_the_terminal_no_commands() -> None:
+    assert (
+        refusal("up", "/no/\x1b]0;title\x07\x9b2J.toml")
+        == "/no/\\x1b]0;title\\x07\\x9b2J.toml: No such file or directory"
+    )
+
+
 def test_help_names_every_command_that_is_there_and_no_role() -> None:
     done = run("--help")
     assert done.returncode == 0

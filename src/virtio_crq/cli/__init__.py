@@ -27,4 +27,7 @@ def main() -> None:
 
 
 def _complain(error: Exception) -> None:
-    print(f"virtio-crq: {' '.join(str(error).split())}", file=sys.stderr)
+    """Whoever named the file, or wrote what a guest said, gives the terminal no commands."""
+    line = " ".join(str(error).split())
+    shown = (letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in line)
+    print(f"virtio-crq: {''.join(shown)}", file=sys.stderr)
