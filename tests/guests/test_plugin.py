@@ -18,7 +18,7 @@ from virtio_crq.papr.hypercalls import Hypercall
 
 MEBIBYTE = 1 << 20
 OURS, SECOND = 0x3000_0002, 0x3000_0003
-H_GET_TERM_CHAR = 0x54
+H_GET_TERM_CHAR, H_PUT_TERM_CHAR = 0x54, 0x58
 H_CLOSED, H_PARAMETER = 2, -4
 QEMUS_OWN = 0x7100_0003  # a virtual device of QEMU's: its window is called like its unit address
 PCI_WINDOW = 0x8000_0000
@@ -97,6 +97,16 @@ def test_what_is_qemus_passes_untouched(guest: Processor, opcode: int, arguments
 def test_copies_are_ours_whatever_they_name(guest: Processor) -> None:
     assert guest.call(Hypercall.H_COPY_RDMA, 16, PCI_WINDOW, 0, liobn(guest), 0)[:2] == ("answered", -13)  # H_S_Parm
     assert guest.call(Hypercall.H_WRITE_RDMA, 16, PCI_WINDOW, 0)[0] == "answered"
+
+
+@pytest.mark.parametrize("order", ["little", "big"])
+@pytest.mark.parametrize("opcode", [H_GET_TERM_CHAR, H_PUT_TERM_CHAR, Hypercall.H_VIO_SIGNAL])
+def test_borrowed_terminals_are_not_the_guests_to_call(guest: Processor, opcode: int, order: str) -> None:
+    """QEMU waits for a reader of what is written, and nobody reads there."""
+    for unit in (BELLS, BELLS + 1):
+        assert guest.call(opcode, unit, 16, order=order)[:2] == ("answered", H_PARAMETER)
+    for unit in (BELLS - 1, BELLS + 2):
+        assert guest.call(opcode, unit, 16, order=order)[:2] == ("passed", opcode)
 
 
 @pytest.mark.parametrize("order", ["little", "big"])

@@ -30,6 +30,12 @@ int decide_ours(struct hv_attachment *attachment, uint64_t opcode, const uint64_
 	}
 }
 
+int decide_hidden(const struct hv_attachment *attachment, uint64_t bells, uint64_t opcode, uint64_t unit_address)
+{
+	return (opcode == H_GET_TERM_CHAR || opcode == H_PUT_TERM_CHAR || opcode == OP_H_VIO_SIGNAL) &&
+	       unit_address - bells < attachment->own->adapters;
+}
+
 struct hv_adapter *decide_drain(struct hv_attachment *attachment, uint64_t opcode, const uint64_t registers[SEAM_REGISTERS],
 				int64_t code)
 {

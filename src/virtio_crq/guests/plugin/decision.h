@@ -6,10 +6,15 @@
 #include "attachment.h"
 
 #define H_GET_TERM_CHAR 0x54
+#define H_PUT_TERM_CHAR 0x58
 
 /* Whether our engine answers. Everything else is QEMU's own: its PCI windows, its virtual devices, the processor calls.
  * `registers` are R4 to R12. */
 int decide_ours(struct hv_attachment *attachment, uint64_t opcode, const uint64_t registers[SEAM_REGISTERS]);
+
+/* Whether it names a borrowed terminal, of which the guest's tree knows nothing; `bells` is the first one's unit address.
+ * QEMU would wait for ever, with everything stopped, for somebody to read what a guest writes there. */
+int decide_hidden(const struct hv_attachment *attachment, uint64_t bells, uint64_t opcode, uint64_t unit_address);
 
 /* The adapter whose terminal must be drained now that this call was answered with `code`, or null.
  *

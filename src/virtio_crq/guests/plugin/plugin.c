@@ -57,9 +57,14 @@ static void on_call(unsigned int index, void *context)
 	if (vcpu_in_problem_state(vcpu, big))
 		return;
 	vcpu_load(vcpu, big, values);
+	memcpy(old, values, sizeof old);
+	if (decide_hidden(given.attachment, given.bells, values[0], values[1])) {
+		values[0] = (uint64_t)H_PARAMETER;
+		vcpu_store(vcpu, big, values, old);
+		qemu_plugin_set_pc(at + 4);
+	}
 	if (!decide_ours(given.attachment, values[0], &values[1]))
 		return;
-	memcpy(old, values, sizeof old);
 	values[0] = (uint64_t)hv_call_patiently(&vcpu->caller, old[0], &values[1], &hv_guest_patience);
 	drained = decide_drain(given.attachment, old[0], &old[1], (int64_t)values[0]);
 	if (drained) {

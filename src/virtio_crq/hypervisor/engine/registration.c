@@ -123,11 +123,15 @@ static int hv_entry_waits(struct hv_caller *caller, const struct hv_adapter *ada
 	const struct hv_adapter *partner = hv_adapter(caller->state, adapter->partner);
 	uint32_t state = __atomic_load_n(&adapter->state, __ATOMIC_ACQUIRE);
 	uint64_t cursor = __atomic_load_n(&partner->send.cursor, __ATOMIC_ACQUIRE);
+	/* No lock is held: another processor may register another queue meanwhile, and these then be of two. */
+	uint64_t queue = __atomic_load_n(&adapter->queue, __ATOMIC_RELAXED);
+	uint64_t length = __atomic_load_n(&adapter->length, __ATOMIC_RELAXED);
 	const uint8_t *slot;
 
-	if ((state != CRQ_OPEN && state != CRQ_DISABLED) || cursor > adapter->length)
+	if ((state != CRQ_OPEN && state != CRQ_DISABLED) || cursor > length || length < HV_ENTRY ||
+	    !hv_inside(adapter, queue, length))
 		return 0;
-	slot = hv_translate(caller, adapter, adapter->queue + (cursor ? cursor : adapter->length) - HV_ENTRY, TCE_ACCESS);
+	slot = hv_translate(caller, adapter, queue + (cursor ? cursor : length) - HV_ENTRY, TCE_ACCESS);
 	return slot && __atomic_load_n(slot, __ATOMIC_ACQUIRE);
 }
 
