@@ -123,6 +123,7 @@ def test_only_names_that_exist_can_be_chosen_and_keep_their_order() -> None:
         ("[    0.16] WARNING: nvram corruption detected: 0-length partition", False),
         ("[    9.12] ------------[ cut here ]------------", True),
         ("[    9.12] BUG: Unable to handle kernel data access", True),
+        ("[    9.12] rcu: INFO: rcu_sched detected stalls on CPUs/tasks:", True),
         ("[    9.12] INFO: task fio:77 blocked for more than 120 seconds.", True),
         ("[    9.12] I/O error, dev vdc, sector 0 op 0x0:(READ)", False),
     ],

@@ -150,11 +150,12 @@ class GuestHouse:
     def __init__(self, work: Path, qemu: Qemu) -> None:
         self.name = f"guests-{os.getpid()}"
         self.work = work
-        self.directory = make_state_directory(self.name)
         self._qemu = qemu
         file = work / "machine.toml"
         file.write_text(MACHINE.format(name=self.name))
-        self._roles = {role.name: role for role in roles(read_machine_file(file), self.directory)}
+        machine = read_machine_file(file)
+        self.directory = make_state_directory(self.name)
+        self._roles = {role.name: role for role in roles(machine, self.directory)}
         (self.directory / FILE_NOTE).write_text(str(file))
         self._processes = ProcessTable(self.directory)
         self.boots = 0

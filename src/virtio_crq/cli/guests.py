@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """`virtio-crq guests`: what real guests have to show."""
 
-import json
 import shutil
 import tempfile
 import time
@@ -20,7 +19,8 @@ from virtio_crq.cli.guestpair import pair
 from virtio_crq.cli.guestplan import BUSYBOX, DLPAR, find_qemu
 from virtio_crq.cli.guestslot import slot
 from virtio_crq.cli.guestwitness import witness
-from virtio_crq.cli.interruption import terminated_as_interrupted
+from virtio_crq.cli.interruption import terminated_as_interrupted, undisturbed
+from virtio_crq.cli.reportfile import check_report_file, write_report_file
 from virtio_crq.errors import UsageError
 from virtio_crq.guests.cache import KERNELS, Lab
 from virtio_crq.guests.initramfs import STANDARD, make_initramfs
@@ -75,8 +75,7 @@ def run_suite(
     checks = chosen(TABLE, only or [])
     if kernel != ALL and kernel not in KERNELS:
         raise UsageError(f"no kernel {kernel!r}: say {', '.join(KERNELS)} or {ALL}")
-    if json_file is not None and not json_file.absolute().parent.is_dir():
-        raise UsageError(f"{json_file}: no such directory")
+    check_report_file(json_file)
     lab, fit = Lab.open(), find_qemu(qemu)
     names = KERNELS if kernel == ALL else (kernel,)
     for name in names:
@@ -90,11 +89,10 @@ def run_suite(
                     root = make_root_image(lab.userland(), work / "root.pristine")
                 for name in names:
                     reports.append(_run(name, checks, lab, fit, firmware, work, root, console))
+                    write_report_file(json_file, reports)  # each when it is there: the next may be interrupted
         except KeyboardInterrupt:
             console.print("stopped; nothing is left behind")
             raise SystemExit(130) from None
-    if json_file is not None:
-        json_file.write_text(json.dumps(reports, indent=1) + "\n")
     failed = sum(row["result"] == "failed" for report in reports for row in report["checks"])
     if failed:
         raise SystemExit(1)
@@ -143,7 +141,8 @@ def _house(work: Path, root: Path, qemu: Qemu) -> Iterator[GuestHouse]:
         house.open()
         yield house
     finally:
-        house.close()
+        with undisturbed():
+            house.close()
 
 
 class _Teller:

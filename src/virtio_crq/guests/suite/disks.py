@@ -54,7 +54,7 @@ def narrow(scene: Scene) -> str:
     disk = scene.disk(NARROW)
     load = FIO.replace("--iodepth=16", "--iodepth=64").replace("--bs=4k", "--bsrange=4k-64k --bs_unaligned=0")
     scene.run(f"{load} --filename={disk} --rw=randwrite --size=8m --do_verify=1", FIO_SECONDS)
-    if errors := scene.lines(f"dmesg | grep 'I/O error, dev {disk.removeprefix('/dev/')}' | tail -n 1; true"):
+    if errors := scene.said(f"I/O error, dev {disk.removeprefix('/dev/')},"):
         raise CheckFailed(errors[0])
     return f"8 MiB of verified writes of 4 to 64 KiB at depth 64 through a window of {NARROW_WINDOW}iB"
 

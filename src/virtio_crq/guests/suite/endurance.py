@@ -32,7 +32,7 @@ def kills(scene: Scene) -> str:
     scene.until(lambda: scene.agent.run("test -s /run/fio.status").status == 0, "end of the load", 60)
     said = scene.run("cat /run/fio.said /run/fio.status")
     job = the_job(scene.agent.get("/run/fio.json").decode(errors="replace"))
-    errors = scene.lines("dmesg | grep 'I/O error' | tail -n 3; true")
+    errors = scene.said("I/O error")
     if job["error"] or errors:
         raise CheckFailed(f"fio: error {job['error']}: {said.strip()} {' '.join(errors)}")
     scene.run(f"umount {MOUNT}", 60)

@@ -18,7 +18,7 @@ GUEST = "guest"
 SERVER, SPARE, THIRD = "vios1", "vios2", "vios3"  # root, data, consoles; the adapter that is added; the narrow one
 BOOT_SECONDS = 60.0
 LISTEN_SECONDS = 5.0
-TROUBLE = r"Oops|BUG:|cut here|Kernel panic|soft lockup|self-detected stall|blocked for more than"
+TROUBLE = r"Oops|BUG:|cut here|Kernel panic|soft lockup|hard LOCKUP|detected stall|blocked for more than"
 
 
 class Neighbour(Protocol):
@@ -98,7 +98,7 @@ class Scene:
         self._agent.wait(BOOT_SECONDS)
         self.boot_seconds = time.monotonic() - begun
         # From now on the console has only what the kernel has to say of itself.
-        self._agent.check("echo 1 > /proc/sys/kernel/printk; dmesg -n 7; true")
+        self._agent.check("echo 1 > /proc/sys/kernel/printk && dmesg -n 7")
 
     def leave(self) -> None:
         """No guest any more."""
@@ -131,8 +131,11 @@ class Scene:
 
     def trouble(self) -> list[str]:
         """What the guest's kernel said that no kernel should have to say."""
-        found = self.agent.run(f"dmesg | grep -E '{TROUBLE}' | tail -n 5")
-        return found.text.split("\n")[:-1]
+        return self.said(TROUBLE)
+
+    def said(self, pattern: str) -> list[str]:
+        """The last lines of the guest's kernel that match an extended regular expression."""
+        return self.lines(f"dmesg >/run/dmesg && {{ grep -E '{pattern}' /run/dmesg | tail -n 5; true; }}")
 
     def ask_who_waits(self) -> None:
         """Of a guest whose agent is silent: its kernel tells the console which tasks are blocked, and where."""
