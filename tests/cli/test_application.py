@@ -41,6 +41,17 @@ def test_what_a_message_names_gives_the_terminal_no_commands() -> None:
     )
 
 
+def test_a_full_disk_is_one_line() -> None:
+    code = (
+        "import errno\nfrom virtio_crq.cli import application, main\n"
+        "def full(**words):\n    raise OSError(errno.ENOSPC, 'No space left on device')\n"
+        "application.app = full\nmain()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == "virtio-crq: no space left; make some, or let TMPDIR name a place that has some\n"
+
+
 def test_help_names_every_command_that_is_there_and_no_role() -> None:
     done = run("--help")
     assert done.returncode == 0

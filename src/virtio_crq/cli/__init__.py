@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The command `virtio-crq`: wires hypervisor, buses, servers and clients together. Nothing else may."""
 
+import errno
 import io
 import sys
 
@@ -24,6 +25,12 @@ def main() -> None:
     except BrokenPipeError:
         sys.stderr.close()  # whoever read our output has gone; nothing is left to say
         sys.exit(141)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise  # a mistake of ours
+        place = f"{error.filename}: " if error.filename else ""
+        _complain(OSError(f"{place}no space left; make some, or let TMPDIR name a place that has some"))
+        sys.exit(1)
 
 
 def _complain(error: Exception) -> None:
