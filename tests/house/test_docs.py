@@ -109,3 +109,15 @@ def test_the_readme_is_short_and_says_where_this_cannot_run() -> None:
     top = "\n".join(lines[:20])
     assert "AIX-based VIOS cannot run" in top
     assert "Linux partition" in top.replace("\n> ", " ")
+
+
+def test_every_page_is_reached_from_the_readme_or_the_tour() -> None:
+    reached, waiting = set(), [ROOT / "README.md", ROOT / "ARCHITECTURE.md", ROOT / "CONTRIBUTING.md"]
+    while waiting:
+        page = waiting.pop().resolve()
+        if page in reached or page.suffix != ".md":
+            continue
+        reached.add(page)
+        waiting += [page.parent / target for target in LINK.findall(page.read_text())]
+    pages = (ROOT / "docs").rglob("*.md")
+    assert not [ids(path) for path in pages if path.resolve() not in reached]
