@@ -2,6 +2,8 @@
 /*
  * Announcements and credits of the device side, booked queue by queue.
  */
+#include <uapi/linux/virtio_ids.h>
+
 #include "ring.h"
 
 /* Interrupts off.  A queue that is enabled in this session, or NULL (CRQ-F-39). */
@@ -48,6 +50,23 @@ static enum vcrq_rule vcrq_book(struct vcrq_queue *queue, bool used,
 	return VCRQ_RULES;
 }
 
+/*
+ * Interrupts off, under DRAINING.  A console's driver may take locks in its
+ * callback under which it kicks a polled queue elsewhere, and that kick may
+ * wait for what only the holder of DRAINING takes: a worker calls it back.
+ */
+static void vcrq_call_back(struct vcrq_queue *queue)
+{
+	struct vcrq_adapter *adapter = queue->device->adapter;
+
+	if (queue->device->device_id != VIRTIO_ID_CONSOLE) {
+		vring_interrupt(0, queue->vq);
+		return;
+	}
+	WRITE_ONCE(queue->callback_due, true);
+	queue_work(adapter->rescue_queue, &adapter->callback_work);
+}
+
 /* Interrupts off, under DRAINING. */
 static void vcrq_queue_event(struct vcrq_queue *queue, bool used, u16 position,
 			     bool credit)
@@ -72,7 +91,7 @@ static void vcrq_queue_event(struct vcrq_queue *queue, bool used, u16 position,
 		return;
 	}
 	if (fresh) {
-		vring_interrupt(0, queue->vq);
+		vcrq_call_back(queue);
 		spin_lock(&queue->lock);
 		if (breach.rule == VCRQ_RULES)
 			sound = vcrq_settle(queue, true);

@@ -31,6 +31,28 @@ bool vcrq_polls(const struct vcrq_device *device, u16 index)
 }
 
 /*
+ * Under DRAINING.  Whether an announcement of the same queue was laid aside:
+ * then this one follows it.
+ */
+static bool vcrq_behind(const struct vcrq_adapter *adapter,
+			const union vcrq_entry *entry)
+{
+	const union vcrq_entry *other;
+	unsigned int at;
+
+	for (at = 0; at < adapter->stashed; at++) {
+		other = &adapter->stash[at];
+		if ((other->command.msg_id == VCRQ_EVENT_USED ||
+		     other->command.msg_id == VCRQ_CREDIT) &&
+		    other->command.device == entry->command.device &&
+		    !memcmp(other->command.payload, entry->command.payload,
+			    sizeof(__le32)))
+			return true;
+	}
+	return false;
+}
+
+/*
  * Any context.  Takes entries as long as they are announcements, and lays
  * others aside in their order.  False when the partner has left: that entry
  * stays where it is for who may act on it.
@@ -53,8 +75,7 @@ static bool vcrq_drain_quietly(struct vcrq_adapter *adapter, u32 session)
 		if (header != VCRQ_HEADER_COMMAND ||
 		    !vcrq_next_entry(adapter, &entry))
 			break;
-		/* Behind one that was laid aside the order is kept. */
-		if (adapter->stashed ||
+		if (vcrq_behind(adapter, &entry) ||
 		    !vcrq_quiet_event(adapter, be64_to_cpu(entry.word[0]),
 				      be64_to_cpu(entry.word[1]), session))
 			adapter->stash[adapter->stashed++] = entry;

@@ -64,7 +64,7 @@ static int vcrq_resume_queue(struct vcrq_queue *queue, u32 session,
 	size_t room = min_t(size_t, VCRQ_SLOT_BYTES,
 			    device->adapter->max_message - VCRQ_MESSAGE_HEADER);
 	struct vcrq_resume_vqueue *ask;
-	struct vcrq_resumed answer;
+	struct vcrq_resumed answer = {};
 	u16 used, count, max;
 	int error;
 

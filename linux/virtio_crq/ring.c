@@ -196,6 +196,7 @@ void vcrq_queue_open(struct vcrq_queue *queue, u32 session, u16 announced,
 	queue->announced = announced;
 	queue->told = queue->reaped;
 	queue->unasked = unasked;
+	queue->resuming = 0;
 	queue->started = false;
 	WRITE_ONCE(queue->session, session);
 	spin_unlock_irqrestore(&queue->lock, flags);

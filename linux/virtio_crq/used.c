@@ -159,6 +159,8 @@ bool vcrq_drop(struct vcrq_queue *queue)
 		for (id = 0; id < queue->size; id++)
 			if (queue->heads[id].in_flight)
 				vcrq_give(queue, id, 0);
+		/* Nobody writes it now, and the next server begins there. */
+		WRITE_ONCE(queue->used[1], cpu_to_le16(queue->reaped));
 		queue->announced = queue->shown;
 		queue->pending = false;
 	}
