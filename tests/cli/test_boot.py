@@ -16,6 +16,7 @@ import pytest
 from person import COMMAND, Person
 
 import virtio_crq
+from virtio_crq.cli.guestplan import lab_initramfs
 from virtio_crq.guests.cache import Lab, lab_directory
 from virtio_crq.guests.ext4image import tool
 from virtio_crq.guests.rootimage import make_root_image
@@ -118,6 +119,18 @@ def test_a_guest_that_never_answers_is_given_up(place: Place) -> None:
     done = place.boot("--timeout", "5", "--append", "quiet root=/dev/vdz")
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == "virtio-crq: guest web1 never answered: its console was silent too long"
+    assert place.left() == []
+
+
+def test_a_kernel_and_an_initrd_of_ones_own_that_find_no_root_say_so_and_give_a_shell(place: Place) -> None:
+    lab = Lab.open()
+    shutil.copy(lab.kernel("6.1").vmlinux, place.directory / "vmlinux")
+    lab_initramfs(lab, "6.1").write(place.directory / "own.img")
+    words = ("--kernel", "./vmlinux", "--initrd", "./own.img", "--append", "root=/dev/vdq", "--vcpus", "1")
+    done = place.boot(*words, typed="uname -r\nls /sys/block\n")
+    assert done.returncode == 0, done.stderr
+    assert "virtio-crq: no disk /dev/vdq after 30 s; there are: vda" in done.stdout
+    assert re.search(r"uname -r\s+6\.1\.[\s\S]*ls /sys/block\s+vda", done.stdout)
     assert place.left() == []
 
 
