@@ -77,6 +77,7 @@ static void vcrq_queue_event(struct vcrq_queue *queue, bool used, u16 position,
 	bool fresh = false, sound = true;
 	enum vcrq_rule rule;
 
+	WRITE_ONCE(device->heard, queue->session);
 	spin_lock(&queue->lock);
 	rule = vcrq_book(queue, used, position, credit);
 	if (rule == VCRQ_RULES && used &&

@@ -121,7 +121,7 @@ bool vcrq_settle(struct vcrq_queue *queue, bool drained)
 	struct vcrq_adapter *adapter = queue->device->adapter;
 	long rc = H_SUCCESS;
 
-	if (!queue->started || queue->session != READ_ONCE(adapter->session))
+	if (!vcrq_is_served(queue))
 		return true;
 	if (queue->pending && queue->credit) {
 		rc = vcrq_send(adapter,

@@ -53,6 +53,19 @@ static inline bool vcrq_was_announced(const struct vcrq_queue *queue,
 	       (u16)(queue->shown - queue->announced);
 }
 
+/*
+ * queue->lock is held.  Whether the device serves the queue: it said so, or it
+ * announced, which may come before the answer to DRIVER_OK is read.
+ */
+static inline bool vcrq_is_served(const struct vcrq_queue *queue)
+{
+	const struct vcrq_device *device = queue->device;
+	u32 session = READ_ONCE(device->adapter->session);
+
+	return session && session == queue->session &&
+	       (queue->started || READ_ONCE(device->heard) == session);
+}
+
 /* ring.c; queue->lock is held */
 void vcrq_take(struct vcrq_queue *queue);
 bool vcrq_settle(struct vcrq_queue *queue, bool drained);

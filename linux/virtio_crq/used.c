@@ -153,7 +153,7 @@ bool vcrq_drop(struct vcrq_queue *queue)
 	u32 session = READ_ONCE(queue->device->adapter->session);
 	u16 mask = queue->size - 1, index, id, from = queue->last_used;
 
-	if (session && session == queue->session && queue->started)
+	if (vcrq_is_served(queue))
 		return false;
 	if (!session || (session != queue->session && session != queue->resuming)) {
 		for (id = 0; id < queue->size; id++)

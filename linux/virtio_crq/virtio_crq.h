@@ -210,6 +210,7 @@ struct vcrq_device {
 	u8 *config;		/* as the driver sees it */
 	spinlock_t config_lock;
 	u32 seg_limit;		/* of a block device; 0: none */
+	u32 heard;		/* the session in which it has announced */
 	u32 unsure_at;		/* a write whose answer was lost */
 	u32 unsure_bytes;
 };
