@@ -3,6 +3,7 @@
 
 from virtio_crq.guests.fio import the_job
 from virtio_crq.guests.suite.check import Boot, CheckFailed, check
+from virtio_crq.guests.suite.consoles import FIRST_OTHER
 from virtio_crq.guests.suite.disks import DATA, FIO, MOUNT
 from virtio_crq.guests.suite.scene import SERVER, Scene
 
@@ -61,7 +62,7 @@ def shutdown(scene: Scene) -> str:
 
 @check(
     "away",
-    "the server is away for good: I/O errors in bounded time, and the guest can shut down",
+    "the server is away for good: I/O errors in bounded time, no printing hangs, and the guest can shut down",
     Boot.MEMORY,
     ends_guest=True,
 )
@@ -76,10 +77,21 @@ def away(scene: Scene) -> str:
         seconds = float(scene.run("cut -d' ' -f1 /proc/uptime")) - float(begun)
         if status == 0:
             raise CheckFailed("a read succeeded although the server was gone")
+        _print_to_nobody(scene)
         ended = switch_off(scene)
     finally:
         scene.house.start(SERVER)
     return f"I/O error after {seconds:.1f} s (away_seconds={AWAY_SECONDS}); {ended}"
+
+
+def _print_to_nobody(scene: Scene) -> None:
+    """Who prints to a console of the server's comes to an end, whatever becomes of the output."""
+    print_there = (
+        f"for t in /dev/hvc[{FIRST_OTHER}-9]; do (: <>$t) 2>/dev/null && seq 1 50 >$t; done; echo >/run/printed"
+    )
+    scene.run(f"({print_there}) >/dev/null 2>&1 &")
+    ended = "end of printing to a console without a server"
+    scene.until(lambda: scene.agent.run("test -e /run/printed").status == 0, ended, BOUND_SECONDS)
 
 
 def switch_off(scene: Scene) -> str:
