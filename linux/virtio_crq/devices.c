@@ -63,8 +63,9 @@ void vcrq_break_device(struct vcrq_device *device, enum vcrq_rule rule,
 	if (test_and_set_bit(VCRQ_DEV_BROKEN, &device->flags))
 		return;
 	vcrq_count(device->adapter, rule, first, second);
-	dev_warn(vcrq_dev(device->adapter), "device %u stopped: %s\n",
-		 device->number, vcrq_rule_name(rule));
+	dev_warn_ratelimited(vcrq_dev(device->adapter),
+			     "device %u stopped: %s\n", device->number,
+			     vcrq_rule_name(rule));
 	vcrq_kick_broken(device);
 }
 
@@ -93,7 +94,7 @@ static void vcrq_break_work(struct work_struct *work)
 {
 	struct vcrq_device *device =
 		container_of(work, struct vcrq_device, break_work);
-	bool registered = test_bit(VCRQ_DEV_REGISTERED, &device->flags);
+	bool registered = vcrq_is_registered(device);
 	bool told = true;
 	u16 index;
 
@@ -141,7 +142,7 @@ static void vcrq_remove(struct vcrq_device *device)
 {
 	struct vcrq_adapter *adapter = device->adapter;
 
-	if (test_bit(VCRQ_DEV_REGISTERED, &device->flags)) {
+	if (vcrq_is_registered(device)) {
 		vcrq_break_device(device, VCRQ_RULE_DEVICE_REMOVED,
 				  device->number, 0);
 		unregister_virtio_device(&device->vdev);
@@ -169,6 +170,8 @@ static void vcrq_add(struct vcrq_device *device)
 	device->vdev.dev.release = vcrq_release;
 	device->vdev.config = &vcrq_config_ops;
 	kref_get(&device->ref);
+	/* What was described is there before anybody finds it registered. */
+	smp_mb__before_atomic();
 	/* Its driver probes in here, and is announced to. */
 	set_bit(VCRQ_DEV_REGISTERED, &device->flags);
 	error = register_virtio_device(&device->vdev);
@@ -196,7 +199,7 @@ static void vcrq_device_work(struct work_struct *work)
 		vcrq_remove(device);
 		goto out;
 	}
-	if (!test_bit(VCRQ_DEV_REGISTERED, &device->flags)) {
+	if (!vcrq_is_registered(device)) {
 		vcrq_add(device);
 		goto out;
 	}
@@ -281,7 +284,7 @@ void vcrq_remove_devices(struct vcrq_adapter *adapter)
 	unsigned long number;
 
 	xa_for_each(&adapter->devices, number, device) {
-		if (test_bit(VCRQ_DEV_REGISTERED, &device->flags)) {
+		if (vcrq_is_registered(device)) {
 			if (READ_ONCE(adapter->phase) != VCRQ_ACTIVE)
 				vcrq_break_all(adapter);
 			unregister_virtio_device(&device->vdev);
