@@ -20,7 +20,6 @@ slot = 2
 server = "{SERVER}"
 [[map]]
 client = "{GUEST}"
-slot = 2
 target = "disk"
 backing = "ram:64M"
 """
