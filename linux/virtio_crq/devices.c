@@ -256,6 +256,8 @@ void vcrq_break_all(struct vcrq_adapter *adapter)
 	struct vcrq_device *device;
 	unsigned long number;
 
+	/* Against vcrq_break_late(): one of both sees what the other did. */
+	smp_mb();
 	rcu_read_lock();
 	xa_for_each(&adapter->devices, number, device)
 		if (READ_ONCE(device->status) & VIRTIO_CONFIG_S_DRIVER_OK)
@@ -264,14 +266,30 @@ void vcrq_break_all(struct vcrq_adapter *adapter)
 	rcu_read_unlock();
 }
 
+/* Process context: DRIVER_OK was recorded, perhaps after vcrq_break_all() looked. */
+void vcrq_break_late(struct vcrq_device *device)
+{
+	struct vcrq_adapter *adapter = device->adapter;
+
+	/* Against vcrq_break_all(), which looks at the status after the flags. */
+	smp_mb();
+	if (READ_ONCE(adapter->phase) != VCRQ_ACTIVE &&
+	    (test_bit(VCRQ_REMOVING, &adapter->flags) ||
+	     test_bit(VCRQ_GIVEN_UP, &adapter->flags)))
+		vcrq_break_device(device, VCRQ_RULE_PARTNER_AWAY,
+				  device->number, vcrq_away_seconds);
+}
+
 /* Process context: the partner was away for longer than drivers shall wait. */
 void vcrq_away_work(struct work_struct *work)
 {
 	struct vcrq_adapter *adapter =
 		container_of(work, struct vcrq_adapter, away_work.work);
 
-	if (READ_ONCE(adapter->phase) != VCRQ_ACTIVE)
-		vcrq_break_all(adapter);
+	if (READ_ONCE(adapter->phase) == VCRQ_ACTIVE)
+		return;
+	set_bit(VCRQ_GIVEN_UP, &adapter->flags);
+	vcrq_break_all(adapter);
 }
 
 /*

@@ -52,8 +52,8 @@ static void vcrq_change(struct vcrq_adapter *adapter, enum vcrq_phase phase)
 void vcrq_end_session(struct vcrq_adapter *adapter, enum vcrq_rule rule,
 		      u32 first, u32 second)
 {
-	vcrq_count(adapter, rule, first, second);
 	vcrq_change(adapter, VCRQ_RESETTING);
+	vcrq_count(adapter, rule, first, second);
 }
 
 /* Process context, session work or probe: our 0xC001, with a number of its own. */
@@ -137,9 +137,10 @@ static void vcrq_transport_event(struct vcrq_adapter *adapter, u8 code)
 	case VCRQ_EVENT_FAILED:
 	case VCRQ_EVENT_DEREGISTERED:
 	case VCRQ_EVENT_TERMINATED:
+		vcrq_change(adapter, VCRQ_REGISTERED);
+		/* After it: the log may go to a console of this partner. */
 		dev_info_ratelimited(vcrq_dev(adapter), "partner left (%#x)\n",
 				     code);
-		vcrq_change(adapter, VCRQ_REGISTERED);
 		break;
 	case VCRQ_EVENT_SUSPENDED:
 		vcrq_change(adapter, VCRQ_ENABLING);
@@ -150,8 +151,8 @@ static void vcrq_transport_event(struct vcrq_adapter *adapter, u8 code)
 		break;
 	default:
 		/* Of an event that nobody knows the worst is assumed. */
-		dev_warn_ratelimited(vcrq_dev(adapter), "event %#x\n", code);
 		vcrq_change(adapter, VCRQ_RESETTING);
+		dev_warn_ratelimited(vcrq_dev(adapter), "event %#x\n", code);
 	}
 }
 
@@ -342,6 +343,7 @@ static void vcrq_connect(struct vcrq_adapter *adapter)
 		error = vcrq_greet(adapter);
 		if (!error) {
 			cancel_delayed_work(&adapter->away_work);
+			clear_bit(VCRQ_GIVEN_UP, &adapter->flags);
 			set_bit(VCRQ_RESCAN, &adapter->flags);
 		}
 	}

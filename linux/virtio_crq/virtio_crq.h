@@ -64,6 +64,7 @@ enum vcrq_flag {
 	VCRQ_DRAINING,
 	VCRQ_REMOVING,
 	VCRQ_RESCAN,		/* what devices there are is to be asked again */
+	VCRQ_GIVEN_UP,		/* the partner was away for too long, and is yet */
 };
 
 union vcrq_entry {
@@ -316,6 +317,7 @@ void vcrq_break_device(struct vcrq_device *device, enum vcrq_rule rule,
 void vcrq_kick_device(struct vcrq_device *device);
 void vcrq_kick_broken(struct vcrq_device *device);
 void vcrq_break_all(struct vcrq_adapter *adapter);
+void vcrq_break_late(struct vcrq_device *device);
 void vcrq_away_work(struct work_struct *work);
 
 /* describe.c */

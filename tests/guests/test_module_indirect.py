@@ -31,7 +31,9 @@ def test_indirect_requests_of_a_server_that_stays_away_fail(tmp_path: Path) -> N
     with house_of(tmp_path, MACHINE) as house, house.guest("6.1", 1) as running:
         running.says("rmmod virtio_crq; insmod /lib/modules/*virtio_crq.ko indirect=1")
         running.says(READY)
-        assert running.says("dd if=/dev/vda of=/dev/null bs=64k count=16 iflag=direct 2>/dev/null && echo good") == "good"
+        assert (
+            running.says("dd if=/dev/vda of=/dev/null bs=64k count=16 iflag=direct 2>/dev/null && echo good") == "good"
+        )
         running.says(f"echo 1 >{AWAY}")
         house.kill()
         write = "dd if=/dev/zero of=/dev/vda bs=64k count=1 seek=1 oflag=direct"
