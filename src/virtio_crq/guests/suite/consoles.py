@@ -34,11 +34,11 @@ def console(scene: Scene) -> str:
 
 def held_terminals(scene: Scene) -> list[str]:
     """The terminals that are no platform's, kept open: a terminal that nobody has open has no size."""
-    hold = (
-        f"for t in /dev/hvc[{FIRST_OTHER}-9]; do (: <>$t) 2>/dev/null && "
-        "{ (sleep 300 <>$t) >/dev/null 2>&1 & echo $t; }; done; true"
-    )
-    terminals = scene.run(hold).split()
+    each = f"for t in /dev/hvc[{FIRST_OTHER}-9]; do (: <>$t) 2>/dev/null && "
+    consoles = len(scene.lines("ls /sys/bus/virtio/drivers/virtio_console | grep virtio; true"))
+    # A console with several ports has its terminal only when its server has said which port that is.
+    scene.until(lambda: len(scene.lines(each + "echo $t; done; true")) >= consoles, f"{consoles} terminals of consoles")
+    terminals = scene.run(each + "{ (sleep 300 <>$t) >/dev/null 2>&1 & echo $t; }; done; true").split()
     if not terminals:
         raise CheckFailed("the guest has no terminal but its platform's")
     return terminals
