@@ -10,34 +10,26 @@
 #include "virtio_crq.h"
 
 #define VCRQ_BUDGET	256	/* entries in one interrupt */
-#define VCRQ_BUSY_SECONDS	120	/* more than the longest hint */
+#define VCRQ_BUSY_TRIES	1000
 
 /*
- * Process context.  Whether a call is to be made again: the platform is busy
- * with it, was waited for as long as it says, and it is not past `end`.
+ * Process context.  Makes a call until the platform is no longer busy with it,
+ * waiting as long as it says.
  */
-static bool vcrq_again(long rc, unsigned long end)
-{
-	if (time_after(jiffies, end))
-		return false;
-	if (H_IS_LONG_BUSY(rc))
-		msleep(get_longbusy_msecs(rc));
-	else if (rc == H_BUSY || rc == H_IN_PROGRESS)
-		usleep_range(100, 1000);
-	else
-		return false;
-	return true;
-}
-
-/* Process context. */
 static long vcrq_call(struct vcrq_adapter *adapter, unsigned long opcode)
 {
-	unsigned long end = jiffies + VCRQ_BUSY_SECONDS * HZ;
+	unsigned int tries;
 	long rc;
 
-	do {
+	for (tries = 0; tries < VCRQ_BUSY_TRIES; tries++) {
 		rc = plpar_hcall_norets(opcode, adapter->vio->unit_address);
-	} while (vcrq_again(rc, end));
+		if (H_IS_LONG_BUSY(rc))
+			msleep(get_longbusy_msecs(rc));
+		else if (rc == H_BUSY || rc == H_IN_PROGRESS)
+			usleep_range(100, 1000);
+		else
+			return rc;
+	}
 	return rc;
 }
 
@@ -63,7 +55,6 @@ int vcrq_enable(struct vcrq_adapter *adapter)
  */
 int vcrq_register(struct vcrq_adapter *adapter)
 {
-	unsigned long end = jiffies + VCRQ_BUSY_SECONDS * HZ;
 	u32 unit = adapter->vio->unit_address;
 	bool freed = false;
 	long rc;
@@ -78,10 +69,12 @@ int vcrq_register(struct vcrq_adapter *adapter)
 			vcrq_free(adapter);
 			freed = true;
 			rc = H_BUSY;
+		} else if (rc == H_BUSY) {
+			usleep_range(1000, 2000);
 		}
-	} while (vcrq_again(rc, end));
+	} while (rc == H_BUSY);
 	if (rc != H_SUCCESS && rc != H_CLOSED) {
-		dev_err_ratelimited(vcrq_dev(adapter), "H_REG_CRQ: %ld\n", rc);
+		dev_err(vcrq_dev(adapter), "H_REG_CRQ: %ld\n", rc);
 		return -EIO;
 	}
 	return 0;

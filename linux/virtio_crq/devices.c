@@ -63,9 +63,8 @@ void vcrq_break_device(struct vcrq_device *device, enum vcrq_rule rule,
 	if (test_and_set_bit(VCRQ_DEV_BROKEN, &device->flags))
 		return;
 	vcrq_count(device->adapter, rule, first, second);
-	dev_warn_ratelimited(vcrq_dev(device->adapter),
-			     "device %u stopped: %s\n", device->number,
-			     vcrq_rule_name(rule));
+	dev_warn(vcrq_dev(device->adapter), "device %u stopped: %s\n",
+		 device->number, vcrq_rule_name(rule));
 	vcrq_kick_broken(device);
 }
 
@@ -94,7 +93,7 @@ static void vcrq_break_work(struct work_struct *work)
 {
 	struct vcrq_device *device =
 		container_of(work, struct vcrq_device, break_work);
-	bool registered = vcrq_is_registered(device);
+	bool registered = test_bit(VCRQ_DEV_REGISTERED, &device->flags);
 	bool told = true;
 	u16 index;
 
@@ -142,7 +141,7 @@ static void vcrq_remove(struct vcrq_device *device)
 {
 	struct vcrq_adapter *adapter = device->adapter;
 
-	if (vcrq_is_registered(device)) {
+	if (test_bit(VCRQ_DEV_REGISTERED, &device->flags)) {
 		vcrq_break_device(device, VCRQ_RULE_DEVICE_REMOVED,
 				  device->number, 0);
 		unregister_virtio_device(&device->vdev);
@@ -170,8 +169,6 @@ static void vcrq_add(struct vcrq_device *device)
 	device->vdev.dev.release = vcrq_release;
 	device->vdev.config = &vcrq_config_ops;
 	kref_get(&device->ref);
-	/* What was described is there before anybody finds it registered. */
-	smp_mb__before_atomic();
 	/* Its driver probes in here, and is announced to. */
 	set_bit(VCRQ_DEV_REGISTERED, &device->flags);
 	error = register_virtio_device(&device->vdev);
@@ -199,7 +196,7 @@ static void vcrq_device_work(struct work_struct *work)
 		vcrq_remove(device);
 		goto out;
 	}
-	if (!vcrq_is_registered(device)) {
+	if (!test_bit(VCRQ_DEV_REGISTERED, &device->flags)) {
 		vcrq_add(device);
 		goto out;
 	}
@@ -256,8 +253,6 @@ void vcrq_break_all(struct vcrq_adapter *adapter)
 	struct vcrq_device *device;
 	unsigned long number;
 
-	/* Against vcrq_break_late(): one of both sees what the other did. */
-	smp_mb();
 	rcu_read_lock();
 	xa_for_each(&adapter->devices, number, device)
 		if (READ_ONCE(device->status) & VIRTIO_CONFIG_S_DRIVER_OK)
@@ -266,30 +261,14 @@ void vcrq_break_all(struct vcrq_adapter *adapter)
 	rcu_read_unlock();
 }
 
-/* Process context: DRIVER_OK was recorded, perhaps after vcrq_break_all() looked. */
-void vcrq_break_late(struct vcrq_device *device)
-{
-	struct vcrq_adapter *adapter = device->adapter;
-
-	/* Against vcrq_break_all(), which looks at the status after the flags. */
-	smp_mb();
-	if (READ_ONCE(adapter->phase) != VCRQ_ACTIVE &&
-	    (test_bit(VCRQ_REMOVING, &adapter->flags) ||
-	     test_bit(VCRQ_GIVEN_UP, &adapter->flags)))
-		vcrq_break_device(device, VCRQ_RULE_PARTNER_AWAY,
-				  device->number, vcrq_away_seconds);
-}
-
 /* Process context: the partner was away for longer than drivers shall wait. */
 void vcrq_away_work(struct work_struct *work)
 {
 	struct vcrq_adapter *adapter =
 		container_of(work, struct vcrq_adapter, away_work.work);
 
-	if (READ_ONCE(adapter->phase) == VCRQ_ACTIVE)
-		return;
-	set_bit(VCRQ_GIVEN_UP, &adapter->flags);
-	vcrq_break_all(adapter);
+	if (READ_ONCE(adapter->phase) != VCRQ_ACTIVE)
+		vcrq_break_all(adapter);
 }
 
 /*
@@ -302,7 +281,7 @@ void vcrq_remove_devices(struct vcrq_adapter *adapter)
 	unsigned long number;
 
 	xa_for_each(&adapter->devices, number, device) {
-		if (vcrq_is_registered(device)) {
+		if (test_bit(VCRQ_DEV_REGISTERED, &device->flags)) {
 			if (READ_ONCE(adapter->phase) != VCRQ_ACTIVE)
 				vcrq_break_all(adapter);
 			unregister_virtio_device(&device->vdev);

@@ -66,7 +66,7 @@ static u64 vcrq_footprint(u64 length)
 static u64 vcrq_ring_footprint(u64 size, u64 buffer, u32 segments,
 			       bool indirect)
 {
-	u64 buffers = indirect ? size * ((u64)segments + 3) : size;
+	u64 buffers = indirect ? size * (segments + 3) : size;
 
 	return buffers * vcrq_footprint(buffer) +
 	       2 * ALIGN(32 * size, PAGE_SIZE);

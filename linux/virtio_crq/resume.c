@@ -3,6 +3,7 @@
  * The partner is back: every device that had DRIVER_OK is told where it
  * stopped and what was in flight, before any other message (CRQ-F-32).
  */
+#include <linux/slab.h>
 #include <uapi/linux/virtio_config.h>
 #include <uapi/linux/virtio_ids.h>
 
@@ -62,12 +63,14 @@ static int vcrq_resume_queue(struct vcrq_queue *queue, u32 session,
 	struct vcrq_device *device = queue->device;
 	size_t room = min_t(size_t, VCRQ_SLOT_BYTES,
 			    device->adapter->max_message - VCRQ_MESSAGE_HEADER);
-	struct vcrq_resume_vqueue *ask = device->adapter->resume;
+	struct vcrq_resume_vqueue *ask;
 	struct vcrq_resumed answer = {};
 	u16 used, count, max;
 	int error;
 
-	memset(ask, 0, room);
+	ask = kzalloc(room, GFP_KERNEL);
+	if (!ask)
+		return -ENOMEM;
 	max = (room - sizeof(*ask)) / sizeof(__le16);
 	count = vcrq_queue_suspend(queue, session, (__le16 *)(ask + 1), max,
 				   announced, &used);
@@ -79,6 +82,7 @@ static int vcrq_resume_queue(struct vcrq_queue *queue, u32 session,
 		vcrq_ask_device(device, VCRQ_RESUME_VQUEUE, ask,
 				sizeof(*ask) + 2 * count, &answer,
 				sizeof(answer));
+	kfree(ask);
 	if (error == -EMSGSIZE)
 		vcrq_break_device(device, VCRQ_RULE_RESUME_POSITIONS,
 				  device->number, queue->index);
@@ -175,7 +179,7 @@ void vcrq_resume_devices(struct vcrq_adapter *adapter)
 		return;
 	mutex_lock(&adapter->listing);
 	xa_for_each(&adapter->devices, number, device) {
-		if (vcrq_is_registered(device) &&
+		if (test_bit(VCRQ_DEV_REGISTERED, &device->flags) &&
 		    !test_bit(VCRQ_DEV_GONE, &device->flags))
 			vcrq_resume_device(device, session);
 		/* Adds, removes, reads anew, finds a driver: what there is. */

@@ -7,6 +7,7 @@
  * kick without credit marks the queue pending; the credit's return looks at the
  * driver's ring again.  While the partner is away kicks only mark.
  */
+#include <linux/slab.h>
 #include <linux/sort.h>
 #include <asm/hvcall.h>
 
@@ -208,18 +209,13 @@ void vcrq_queue_open(struct vcrq_queue *queue, u32 session, u16 announced,
 void vcrq_queue_start(struct vcrq_queue *queue)
 {
 	unsigned long flags;
-	bool sound;
 
 	spin_lock_irqsave(&queue->lock, flags);
 	queue->started = true;
 	vcrq_take(queue);
 	queue->pending = queue->shown != queue->announced;
-	sound = vcrq_settle(queue, true);
+	vcrq_settle(queue, true);
 	spin_unlock_irqrestore(&queue->lock, flags);
-	if (!sound)
-		vcrq_end_session(queue->device->adapter,
-				 VCRQ_RULE_PARTNER_STALLED,
-				 queue->device->number, queue->index);
 }
 
 /* Any context: nothing is in flight, the rings stand at their beginning. */
@@ -254,17 +250,20 @@ static int vcrq_by_position(const void *left, const void *right)
 }
 
 /*
- * Session work.  The heads that were announced and are in flight, in their
+ * Process context.  The heads that were announced and are in flight, in their
  * order, and both positions (CRQ-F-33, CRQ-F-44); how many, or U16_MAX when
  * they are more than fit.  From here on what is in flight belongs to `session`.
  */
 u16 vcrq_queue_suspend(struct vcrq_queue *queue, u32 session, __le16 *heads,
 		       u16 max, u16 *avail_position, u16 *used_position)
 {
-	const struct vcrq_head **order = queue->order;
+	const struct vcrq_head **order;
 	unsigned long flags;
 	u16 id, count = 0;
 
+	order = kmalloc_array(queue->size, sizeof(*order), GFP_KERNEL);
+	if (!order)
+		return U16_MAX;
 	spin_lock_irqsave(&queue->lock, flags);
 	queue->resuming = session;
 	for (id = 0; id < queue->size; id++)
@@ -277,5 +276,6 @@ u16 vcrq_queue_suspend(struct vcrq_queue *queue, u32 session, __le16 *heads,
 	for (id = 0; id < count && id < max; id++)
 		heads[id] = cpu_to_le16(order[id] - queue->heads);
 	spin_unlock_irqrestore(&queue->lock, flags);
+	kfree(order);
 	return count > max ? U16_MAX : count;
 }

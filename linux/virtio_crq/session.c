@@ -10,10 +10,8 @@
  * A partner's going never makes this side register again: two sides that do
  * so in answer to each other do not stop.
  */
-#include <linux/delay.h>
 #include <linux/interrupt.h>
 #include <linux/random.h>
-#include <linux/sched/mm.h>
 #include <asm/hvcall.h>
 
 #include "virtio_crq.h"
@@ -52,8 +50,8 @@ static void vcrq_change(struct vcrq_adapter *adapter, enum vcrq_phase phase)
 void vcrq_end_session(struct vcrq_adapter *adapter, enum vcrq_rule rule,
 		      u32 first, u32 second)
 {
-	vcrq_change(adapter, VCRQ_RESETTING);
 	vcrq_count(adapter, rule, first, second);
+	vcrq_change(adapter, VCRQ_RESETTING);
 }
 
 /* Process context, session work or probe: our 0xC001, with a number of its own. */
@@ -137,10 +135,9 @@ static void vcrq_transport_event(struct vcrq_adapter *adapter, u8 code)
 	case VCRQ_EVENT_FAILED:
 	case VCRQ_EVENT_DEREGISTERED:
 	case VCRQ_EVENT_TERMINATED:
-		vcrq_change(adapter, VCRQ_REGISTERED);
-		/* After it: the log may go to a console of this partner. */
 		dev_info_ratelimited(vcrq_dev(adapter), "partner left (%#x)\n",
 				     code);
+		vcrq_change(adapter, VCRQ_REGISTERED);
 		break;
 	case VCRQ_EVENT_SUSPENDED:
 		vcrq_change(adapter, VCRQ_ENABLING);
@@ -151,8 +148,8 @@ static void vcrq_transport_event(struct vcrq_adapter *adapter, u8 code)
 		break;
 	default:
 		/* Of an event that nobody knows the worst is assumed. */
-		vcrq_change(adapter, VCRQ_RESETTING);
 		dev_warn_ratelimited(vcrq_dev(adapter), "event %#x\n", code);
+		vcrq_change(adapter, VCRQ_RESETTING);
 	}
 }
 
@@ -280,70 +277,55 @@ void vcrq_take_entry(struct vcrq_adapter *adapter,
 	}
 }
 
-/* Process context, under DRAINING.  0 when the CRQ is open again. */
-static int vcrq_open_again(struct vcrq_adapter *adapter)
-{
-	if (adapter->phase == VCRQ_ENABLING && !vcrq_enable(adapter))
-		return 0;
-	if (adapter->phase != VCRQ_CLOSED)
-		vcrq_free(adapter);
-	return vcrq_register(adapter);
-}
-
-/*
- * Session work: free and register again, or enable again.  A kick that polls
- * takes entries in any context: DRAINING keeps it from a ring that is cleared.
- */
-static int vcrq_recover(struct vcrq_adapter *adapter)
+/* Session work: free and register again, or enable again. */
+static void vcrq_recover(struct vcrq_adapter *adapter)
 {
 	unsigned long flags;
-	int error;
+	bool enabled;
 
 	disable_irq(adapter->vio->irq);
 	cancel_work_sync(&adapter->callback_work);
 	cancel_work_sync(&adapter->drain_work);
-	/* Who else holds it does so for one burst, with interrupts off. */
-	while (test_and_set_bit_lock(VCRQ_DRAINING, &adapter->flags))
-		usleep_range(50, 200);
-	error = vcrq_open_again(adapter);
+	enabled = adapter->phase == VCRQ_ENABLING && !vcrq_enable(adapter);
+	if (!enabled) {
+		vcrq_free(adapter);
+		if (vcrq_register(adapter)) {
+			spin_lock_irqsave(&adapter->lock, flags);
+			vcrq_lost(adapter, VCRQ_CLOSED);
+			spin_unlock_irqrestore(&adapter->lock, flags);
+			enable_irq(adapter->vio->irq);
+			return;
+		}
+	}
 	spin_lock_irqsave(&adapter->lock, flags);
 	adapter->called = 0;
-	if (error)
-		vcrq_lost(adapter, VCRQ_CLOSED);
-	else
-		adapter->phase = VCRQ_REGISTERED;
+	adapter->phase = VCRQ_REGISTERED;
 	spin_unlock_irqrestore(&adapter->lock, flags);
-	clear_bit_unlock(VCRQ_DRAINING, &adapter->flags);
 	enable_irq(adapter->vio->irq);
-	if (error)
-		return error;
-	/* What came meanwhile is looked at, and the signal turned on, by the worker. */
-	vio_disable_interrupts(adapter->vio);
-	queue_work(adapter->rescue_queue, &adapter->drain_work);
+	vio_enable_interrupts(adapter->vio);
 	vcrq_call_out(adapter);
-	return 0;
 }
 
 /*
  * Process context, one at a time.  Brings the connection to a session and what
  * devices there are in accord with it.  Waits for answers, never for drivers.
  */
-static void vcrq_connect(struct vcrq_adapter *adapter)
+void vcrq_session_work(struct work_struct *work)
 {
+	struct vcrq_adapter *adapter =
+		container_of(work, struct vcrq_adapter, session_work);
 	enum vcrq_phase phase = READ_ONCE(adapter->phase);
 	int error = 0;
 
 	if (test_bit(VCRQ_REMOVING, &adapter->flags))
 		return;
-	if (phase == VCRQ_RESETTING || phase == VCRQ_ENABLING ||
-	    phase == VCRQ_CLOSED)
-		error = vcrq_recover(adapter);
+	if (phase == VCRQ_RESETTING || phase == VCRQ_ENABLING)
+		vcrq_recover(adapter);
 
 	if (READ_ONCE(adapter->phase) == VCRQ_INITIALIZED) {
 		error = vcrq_greet(adapter);
 		if (!error) {
 			cancel_delayed_work(&adapter->away_work);
-			clear_bit(VCRQ_GIVEN_UP, &adapter->flags);
 			set_bit(VCRQ_RESCAN, &adapter->flags);
 		}
 	}
@@ -356,23 +338,10 @@ static void vcrq_connect(struct vcrq_adapter *adapter)
 	if (READ_ONCE(adapter->phase) != VCRQ_ACTIVE && vcrq_away_seconds)
 		queue_delayed_work(adapter->rescue_queue, &adapter->away_work,
 				   vcrq_away_seconds * HZ);
-	/*
-	 * A partner that calls itself there but gives nonsense is asked again,
-	 * and so is a platform that would not open the CRQ.
-	 */
-	phase = READ_ONCE(adapter->phase);
-	if (error && (phase == VCRQ_ACTIVE || phase == VCRQ_CLOSED))
+	/* A partner that calls itself there but gives nonsense is asked again. */
+	if (error && READ_ONCE(adapter->phase) == VCRQ_ACTIVE)
 		queue_delayed_work(adapter->session_queue, &adapter->retry_work,
 				   HZ);
-}
-
-/* Process context.  What it allocates must not wait for a disk that waits for it. */
-void vcrq_session_work(struct work_struct *work)
-{
-	unsigned int noio = memalloc_noio_save();
-
-	vcrq_connect(container_of(work, struct vcrq_adapter, session_work));
-	memalloc_noio_restore(noio);
 }
 
 /* Process context. */

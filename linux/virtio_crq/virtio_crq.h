@@ -64,7 +64,6 @@ enum vcrq_flag {
 	VCRQ_DRAINING,
 	VCRQ_REMOVING,
 	VCRQ_RESCAN,		/* what devices there are is to be asked again */
-	VCRQ_GIVEN_UP,		/* the partner was away for too long, and is yet */
 };
 
 union vcrq_entry {
@@ -93,7 +92,6 @@ struct vcrq_adapter {
 	unsigned int stashed;	/* who holds DRAINING */
 	void *area;
 	dma_addr_t area_dma;
-	void *resume;		/* a slot's bytes, for the session work */
 	unsigned long free_slots;
 	struct semaphore slots;
 	struct list_head requests;
@@ -156,7 +154,6 @@ struct vcrq_queue {
 	__le16 *used;		/* flags, index, then size entries, avail_event */
 
 	struct vcrq_head *heads;
-	const struct vcrq_head **order;	/* for the session work: resuming allocates nothing */
 	u16 in_flight;
 	/* Positions in the driver's rings; its and the device's differ by what was dropped. */
 	u16 taken;
@@ -219,12 +216,6 @@ struct vcrq_device {
 };
 
 #define to_vcrq(_vdev) container_of(_vdev, struct vcrq_device, vdev)
-
-/* Any context.  What vcrq_describe() filled in is looked at after this. */
-static inline bool vcrq_is_registered(const struct vcrq_device *device)
-{
-	return test_bit_acquire(VCRQ_DEV_REGISTERED, &device->flags);
-}
 
 struct vcrq_request {
 	struct list_head list;
@@ -317,7 +308,6 @@ void vcrq_break_device(struct vcrq_device *device, enum vcrq_rule rule,
 void vcrq_kick_device(struct vcrq_device *device);
 void vcrq_kick_broken(struct vcrq_device *device);
 void vcrq_break_all(struct vcrq_adapter *adapter);
-void vcrq_break_late(struct vcrq_device *device);
 void vcrq_away_work(struct work_struct *work);
 
 /* describe.c */
