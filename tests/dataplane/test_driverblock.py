@@ -60,20 +60,6 @@ class Pages:
         return offset + bus % 4096
 
 
-class Everywhere(Pages):
-    """A device that sees all of the driver's memory: mapping changes nothing."""
-
-    def map(self, bus: int, offset: int, length: int, access: int) -> int:
-        assert bus - BUS == offset - SLOTS
-        return 0
-
-    def unmap(self, bus: int, length: int) -> int:
-        return 0
-
-    def at(self, bus: int, access: int) -> int:
-        return bus - BUS + SLOTS
-
-
 class Rig:
     """A block driver, its ring, a slow device, and the pages between them."""
 
@@ -81,12 +67,11 @@ class Rig:
         self, speed: str, *, indirect: bool = False, slots: int = 4, transfer: int = 8192, **limits: int
     ) -> None:
         self.memory = bytearray(1 << 20)
-        shared = bool(limits.get("shared"))
-        self.pages = Everywhere() if shared else Pages()
+        self.pages = Pages()
         self.port = Port(host(self.pages, self.memory))  # type: ignore[arg-type]
         self.ring = driverring.DriverRing(self.port, RING, 16, indirect, True)
         self.driver = DRIVERS[speed].BlockDriver(
-            self.ring, slots, SLOTS, BUS, transfer, 1 << 30, limits.get("size_max", 0), limits.get("seg_max", 0), shared
+            self.ring, slots, SLOTS, BUS, transfer, 1 << 30, limits.get("size_max", 0), limits.get("seg_max", 0)
         )
         self.device = SlowDevice(self.memory, 16, True)
         self.wire = Wire()
@@ -135,23 +120,6 @@ def test_a_request_costs_as_many_mapping_calls_as_linux_makes(speed: str, indire
     assert rig.driver.reap() == slot
     assert len(rig.pages.asked) == calls
     assert rig.pages.pages == {}
-
-
-@pytest.mark.parametrize("indirect", [False, True])
-def test_a_device_that_shares_the_memory_finds_each_piece_where_the_driver_has_it(speed: str, indirect: bool) -> None:
-    rig = Rig(speed, indirect=indirect, shared=1, transfer=4096)
-    for _ in range(2):  # the second slot begins a stride further on: a page, and the data
-        rig.submit(WRITE, 7, 4096)
-    _head, chain = rig.chain()
-    assert struct.unpack_from("<IIQ", rig.memory, rig.pages.at(chain[0][0], 1)) == (WRITE, 0, 7)
-    assert rig.pages.at(chain[1][0], 1) == rig.driver.data(0)
-    rig.answer(1)
-    assert rig.driver.reap() == 0
-    second, chain = rig.chain()
-    assert chain[1][0] - BUS == rig.driver.data(1) - SLOTS == 3 * 4096
-    rig.memory[rig.pages.at(chain[-1][0], 2)] = 0
-    rig.device.use(second, 1)
-    assert rig.driver.reap() == 1
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,6 @@ cdef class BlockDriver:
     cdef uint64_t bus
     cdef uint64_t stride
     cdef uint64_t bus_stride
-    cdef uint64_t apart
     cdef uint64_t[::1] free_slots
     cdef uint64_t[::1] states
     cdef uint64_t[::1] kinds

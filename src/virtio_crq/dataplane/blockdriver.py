@@ -83,9 +83,7 @@ class BlockDriver:
         capacity: int,
         size_max: int = 0,
         seg_max: int = 0,
-        shared: bool = False,
     ) -> None:
-        """`shared`: the device sees the slots as they lie in memory, nothing of them at a second address."""
         if memory % PAGE or bus % PAGE or transfer < SECTOR:
             raise ValueError("slots begin on a page and hold at least one sector")
         self.ring = ring
@@ -94,9 +92,7 @@ class BlockDriver:
         self.memory = memory
         self.bus = bus
         self.stride = PAGE + pages(transfer)
-        # Header, status and table lie in one page, which three mappings show at three addresses: so does a DMA layer.
-        self.apart = 0 if shared else PAGE
-        self.bus_stride = self.stride + 2 * self.apart
+        self.bus_stride = 3 * PAGE + pages(transfer)
         self.segment_bytes = min(size_max or transfer, transfer)
         # Without SEG_MAX a driver may assume only one data segment; a chain never exceeds the queue (§2.7.5.2).
         segments = max(1, min(seg_max or 1, TABLE_ENTRIES - 2, ring.size - 2))
@@ -190,9 +186,9 @@ class BlockDriver:
         memory = self.memory + slot * self.stride
         bus = self.bus + slot * self.bus_stride
         if piece == DATA:
-            code = self.port.map(bus + PAGE + 2 * self.apart, memory + PAGE, pages(length), access)
+            code = self.port.map(bus + 3 * PAGE, memory + PAGE, pages(length), access)
         else:
-            code = self.port.map(bus + (piece >> 1) * self.apart, memory, PAGE, access)
+            code = self.port.map(bus + (piece >> 1) * PAGE, memory, PAGE, access)
         if code == 0:
             self.mapped[slot] = self.mapped[slot] | piece
         return code
@@ -201,9 +197,9 @@ class BlockDriver:
         """Take back what is still mapped; 0 when nothing is."""
         bus = self.bus + slot * self.bus_stride
         self._unmap_piece(slot, HEADER, bus, PAGE)
-        self._unmap_piece(slot, STATUS, bus + self.apart, PAGE)
-        self._unmap_piece(slot, TABLE, bus + 2 * self.apart, PAGE)
-        self._unmap_piece(slot, DATA, bus + PAGE + 2 * self.apart, pages(self.lengths[slot]))
+        self._unmap_piece(slot, STATUS, bus + PAGE, PAGE)
+        self._unmap_piece(slot, TABLE, bus + 2 * PAGE, PAGE)
+        self._unmap_piece(slot, DATA, bus + 3 * PAGE, pages(self.lengths[slot]))
         return 1 if self.mapped[slot] else 0
 
     def _unmap_piece(self, slot: int, piece: int, bus: int, length: int) -> int:
@@ -228,10 +224,10 @@ class BlockDriver:
         done = 0
         while done < length:
             piece = min(length - done, self.segment_bytes)
-            self.ring.segment(bus + PAGE + 2 * self.apart + done, piece, written)
+            self.ring.segment(bus + 3 * PAGE + done, piece, written)
             done += piece
-        self.ring.segment(bus + self.apart + STATUS_AT, 1, 1)
-        return self.ring.submit(slot, memory + TABLE_AT, bus + 2 * self.apart + TABLE_AT)
+        self.ring.segment(bus + PAGE + STATUS_AT, 1, 1)
+        return self.ring.submit(slot, memory + TABLE_AT, bus + 2 * PAGE + TABLE_AT)
 
     def reap(self) -> int:
         """A slot whose request has ended and whose memory is one's own again, or NONE."""
