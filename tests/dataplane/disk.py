@@ -3,10 +3,11 @@
 
 import struct
 
-from rig import WINDOW, WRITE, Guest, Rig
+from rig import WRITE, Guest, Rig
 
 from virtio_crq.dataplane.blockservice import BlockService
 from virtio_crq.dataplane.ramstore import RamStore
+from virtio_crq.dataplane.ringterms import RingResume
 from virtio_crq.dataplane.store import Store
 
 IN, OUT, FLUSH, GET_ID = 0, 1, 4, 8
@@ -35,10 +36,9 @@ class Disk:
         self.results: list[tuple[object, int, bytes]] = []
 
     def open(self, resume: tuple[int, int, list[int]] | None = None) -> None:
-        self.rig.link.open_queue(
-            self.device, 0, self.service, self.ring.size, WINDOW + self.ring.descriptors, WINDOW + self.ring.available,
-            WINDOW + self.ring.used, self.ring.event_idx, self.indirect, self.fetch, resume,
-        )  # fmt: skip
+        terms = self.ring.terms(indirect=self.indirect, fetch=self.fetch)
+        stopped = None if resume is None else RingResume(resume[0], resume[1], tuple(resume[2]))
+        self.rig.link.open_queue(self.device, 0, self.service, terms, stopped)
 
     def submit(
         self, kind: int, sector: int = 0, data: bytes = b"", length: int = 0, tag: object = None, pieces: int = 1,

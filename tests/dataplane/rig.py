@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable
 
 from virtio_crq.dataplane.link import Link
+from virtio_crq.dataplane.ringterms import RingTerms
 from virtio_crq.platform.channel import AVAIL, CREDIT, NOTHING, USED, Channel
 from virtio_crq.platform.hosted import host
 from virtio_crq.platform.partition import Arena, BusAddress
@@ -109,6 +110,11 @@ class Guest:
         self.next = 0
         self.seen = 0
         self.chains: dict[int, list[int]] = {}
+
+    def terms(self, **other: object) -> RingTerms:
+        """What the device is told of this ring."""
+        areas = (WINDOW + place for place in (self.descriptors, self.available, self.used))
+        return RingTerms(self.size, *areas, event_idx=self.event_idx, **other)  # type: ignore[arg-type]
 
     def descriptor(self, index: int, address: int, length: int, flags: int, follower: int, table: int = -1) -> None:
         place = (self.descriptors if table < 0 else table) + 16 * index

@@ -3,12 +3,15 @@
 
 import struct
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import pytest
 from disk import IN, Disk
 from rig import INDIRECT, NEXT, WINDOW, WRITE, Guest, Rig
 
 from virtio_crq.dataplane.faults import RULES
+from virtio_crq.dataplane.ringterms import RingResume, RingTerms
 from virtio_crq.errors import DriverFault
 
 HEADER, DATA, STATUS = WINDOW + 0x20000, WINDOW + 0x21000, WINDOW + 0x22000
@@ -204,24 +207,23 @@ def test_announcements_for_queues_that_are_not_there_are_counted() -> None:
     ("change", "rule"),
     [
         ({"size": 0}, "queue-size"), ({"size": 12}, "queue-size"), ({"size": 65536}, "queue-size"),
-        ({"descriptors": 8}, "queue-address"), ({"available": 1}, "queue-address"), ({"used": 2}, "queue-address"),
+        ({"descriptors": 8}, "queue-address"), ({"driver_area": 1}, "queue-address"),
+        ({"device_area": 2}, "queue-address"),
         ({"descriptors": (1 << 64) - 16}, "address-wrap"),
-        ({"resume": (3, 1, [0])}, "resume-positions"), ({"resume": (1, 2, [])}, "resume-positions"),
-        ({"resume": (70000, 70000, [])}, "resume-positions"),
-        ({"resume": (2, 0, [0, 0])}, "head-in-flight"), ({"resume": (1, 0, [16])}, "head-range"),
+        ({"resume": (3, 1, (0,))}, "resume-positions"), ({"resume": (1, 2, ())}, "resume-positions"),
+        ({"resume": (70000, 70000, ())}, "resume-positions"),
+        ({"resume": (2, 0, (0, 0))}, "head-in-flight"), ({"resume": (1, 0, (16,))}, "head-range"),
     ],
 )  # fmt: skip
-def test_a_queue_that_cannot_be_is_not_opened(change: dict[str, object], rule: str) -> None:
+def test_a_queue_that_cannot_be_is_not_opened(change: dict[str, Any], rule: str) -> None:
     rig = Rig()
     disk = Disk(rig)
     rig.link.close_queue(0, 0)
     free = rig.link.staging.free
-    setup: dict[str, object] = {
-        "size": 16, "descriptors": WINDOW, "available": WINDOW + 512, "used": WINDOW + 1024,
-        "event_idx": False, "indirect": True, **change,
-    }  # fmt: skip
+    stopped = change.pop("resume", None)
+    terms = replace(RingTerms(16, WINDOW, WINDOW + 512, WINDOW + 1024, indirect=True), **change)
     with pytest.raises(DriverFault) as caught:
-        rig.link.open_queue(0, 0, disk.service, **setup)  # type: ignore[arg-type]
+        rig.link.open_queue(0, 0, disk.service, terms, stopped and RingResume(*stopped))
     assert caught.value.rule == rule
     assert rig.link.staging.free == free
 

@@ -5,7 +5,7 @@ import struct
 from collections.abc import Callable
 
 import pytest
-from rig import WINDOW, WRITE, Guest, Rig
+from rig import WRITE, Guest, Rig
 
 from virtio_crq.dataplane.consoleservice import (
     ConsoleService,
@@ -14,6 +14,7 @@ from virtio_crq.dataplane.consoleservice import (
     ReceiveService,
     TransmitService,
 )
+from virtio_crq.dataplane.ringterms import RingResume
 from virtio_crq.dataplane.streamstore import StreamStore
 from virtio_crq.dataplane.terminal import Terminal
 from virtio_crq.platform.channel import CREDIT
@@ -61,8 +62,8 @@ class Queue:
         self.open()
 
     def open(self, resume: tuple[int, int, list[int]] | None = None) -> None:
-        areas = (WINDOW + place for place in (self.ring.descriptors, self.ring.available, self.ring.used))
-        self.rig.link.open_queue(0, 0, self.service, self.ring.size, *areas, False, False, self.fetch, resume)
+        stopped = None if resume is None else RingResume(resume[0], resume[1], tuple(resume[2]))
+        self.rig.link.open_queue(0, 0, self.service, self.ring.terms(fetch=self.fetch), stopped)
 
     def post(self, *parts: tuple[int, int, int]) -> int:
         head = self.ring.chain(list(parts))

@@ -296,10 +296,7 @@ def test_an_entropy_device_takes_only_writable_buffers(fetch: str) -> None:
     service = EntropyService(NullStore(0))
 
     def open_queue() -> None:
-        rig.link.open_queue(
-            0, 0, service, 16, WINDOW + ring.descriptors, WINDOW + ring.available, WINDOW + ring.used, False, True,
-            fetch,
-        )  # fmt: skip
+        rig.link.open_queue(0, 0, service, ring.terms(indirect=True, fetch=fetch))
 
     open_queue()
     ring.make_available(ring.chain([(0x20000, 40, WRITE), (0x21000, 24, WRITE)]))

@@ -2,7 +2,7 @@
 """Entropy requests: filled whole, bounded, and never with anything to read."""
 
 import pytest
-from rig import WINDOW, WRITE, Guest, Rig
+from rig import WRITE, Guest, Rig
 
 from virtio_crq.dataplane.entropyservice import EntropyService
 
@@ -18,8 +18,7 @@ class Source:
         self.rig = Rig()
         self.service = EntropyService()
         self.ring = Guest(self.rig.platform, size)
-        areas = (WINDOW + place for place in (self.ring.descriptors, self.ring.available, self.ring.used))
-        self.rig.link.open_queue(0, 0, self.service, size, *areas, False, False, fetch)
+        self.rig.link.open_queue(0, 0, self.service, self.ring.terms(fetch=fetch))
 
     def ask(self, *parts: tuple[int, int, int]) -> None:
         self.ring.make_available(self.ring.chain(list(parts)))

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from virtio_crq.dataplane.ringterms import RingResume, RingTerms
 from virtio_crq.dataplane.service import Service
 from virtio_crq.errors import DeviceFault, DriverFault
 from virtio_crq.message.device import QueueResume, QueueSetup
@@ -58,7 +59,7 @@ def test_no_queue_is_served_before_driver_ok(device: RingDevice, host: Recording
     assert not host.open
     device.driver_ok()
     assert set(host.open) == {0}
-    assert host.open[0][-1] == (2, 1, [5])
+    assert host.open[0][-1] == RingResume(2, 1, (5,))
 
 
 def test_a_queue_enabled_after_driver_ok_is_served_at_once(device: RingDevice, host: RecordingHost) -> None:
@@ -75,9 +76,9 @@ def test_the_negotiated_features_reach_the_data_plane(device: RingDevice, host: 
     device.driver_features(Features(MANDATORY | feature_set(EVENT_IDX)))
     device.driver_ok()
     device.enable_queue(FIRST, SETUP, None)
-    service, size, descriptors, available, used, event_idx, indirect, fetch, resume = host.open[0]
-    assert (size, descriptors, available, used) == (8, 0x1000, 0x2000, 0x3000)
-    assert (event_idx, indirect, fetch, resume) == (True, False, "batched", None)
+    service, terms, resume = host.open[0]
+    assert terms == RingTerms(8, 0x1000, 0x2000, 0x3000, event_idx=True, indirect=False, fetch="batched")
+    assert resume is None
     assert service is device.services[0]
 
 

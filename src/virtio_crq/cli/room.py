@@ -9,7 +9,7 @@ from virtio_crq.client.memory import PAGE, whole_pages
 from virtio_crq.crq.client import CrqClient
 from virtio_crq.crq.ring import ring_size
 from virtio_crq.dataplane import driverring, entropydriver
-from virtio_crq.dataplane.ring import footprint
+from virtio_crq.dataplane.splitdevice import footprint
 from virtio_crq.errors import UsageError
 from virtio_crq.hypervisor.machinefile import AdapterRow, MachineFile
 from virtio_crq.vios import blockdevice, consoledevice, entropydevice

@@ -2,12 +2,12 @@
 cimport cython
 from libc.stdint cimport int64_t, uint64_t
 
-from virtio_crq.dataplane.ring cimport DeviceRing
+from virtio_crq.dataplane.splitdevice cimport SplitRing
 
 cdef uint64_t LANES
 cdef uint64_t WINDOW
 
-cdef class BatchedRing(DeviceRing):
+cdef class BatchedRing(SplitRing):
     @cython.locals(count=uint64_t, start=uint64_t, lane=uint64_t)
     cdef int64_t fetch(self) except -1 nogil
     @cython.locals(first=uint64_t)

@@ -2,12 +2,12 @@
 """`fetch=batched`: ring entries once per batch, descriptors once per batch, neighbours in one copy."""
 
 from virtio_crq.dataplane.limits import LANES
-from virtio_crq.dataplane.ring import DeviceRing
+from virtio_crq.dataplane.splitdevice import SplitRing
 
 WINDOW = 256  # descriptors brought in one copy; heads further apart are brought one by one
 
 
-class BatchedRing(DeviceRing):
+class BatchedRing(SplitRing):
     """The announced position replaces avail.idx, which is never read."""
 
     def fetch(self) -> int:
@@ -23,7 +23,7 @@ class BatchedRing(DeviceRing):
             self._bring_entries(start, count)
             self.flush()
             for lane in range(count):
-                self.chains.begin(lane, self.port.load16(self.entries + 2 * ((start + lane) & (self.size - 1))))
+                self.walk.begin(lane, self.port.load16(self.entries + 2 * ((start + lane) & (self.size - 1))))
             self.fetched = (self.fetched + count) & 0xFFFF
             # avail_event tells the driver when to announce next: written once, when all it announced is taken.
             self.event_due = 1 if self.event_idx and self.fetched == self.announced else 0
@@ -47,17 +47,17 @@ class BatchedRing(DeviceRing):
         low = self.size
         high = 0
         for lane in range(count):
-            head = self.chains.heads[lane]
+            head = self.walk.heads[lane]
             if head < low:
                 low = head
-            end = head + self.chains.span
+            end = head + self.walk.span
             if end > high:
                 high = end
         if high > self.size:
             high = self.size
         if high - low > WINDOW:
-            self.chains.window(0, 0)
+            self.walk.window(0, 0)
             return 0
-        self.bring(self.descriptors + 16 * low, self.chains.table + 16 * low, 16 * (high - low))
-        self.chains.window(low, high)
+        self.bring(self.descriptors + 16 * low, self.walk.table + 16 * low, 16 * (high - low))
+        self.walk.window(low, high)
         return 0

@@ -4,19 +4,17 @@
 import time
 from collections.abc import Callable
 
-from virtio_crq.dataplane.batched import BatchedRing
-from virtio_crq.dataplane.naive import NaiveRing
 from virtio_crq.dataplane.orphans import Orphans
-from virtio_crq.dataplane.ring import DeviceRing
+from virtio_crq.dataplane.ringterms import RingResume, RingTerms
 from virtio_crq.dataplane.service import Service
 from virtio_crq.dataplane.staging import Staging
 from virtio_crq.dataplane.store import Store
+from virtio_crq.dataplane.strategies import STRATEGIES
 from virtio_crq.errors import DriverFault
 from virtio_crq.platform.channel import AVAIL, CONTROL, CREDIT, LOST, NOTHING, STALLED, USED, Channel
 from virtio_crq.platform.partition import Arena
 from virtio_crq.platform.port import Port
 
-FETCHES: dict[str, type[DeviceRing]] = {"batched": BatchedRing, "naive": NaiveRing}
 ENTRIES = 64  # heard in one turn, so that a flood of entries does not keep queues from being served
 TURNS = 4  # mini-batches of one queue in one turn
 REAPS = 32  # completions of one store landed in one turn
@@ -68,31 +66,18 @@ class Link:
     # --- queues ---
 
     def open_queue(
-        self,
-        device: int,
-        queue: int,
-        service: Service,
-        size: int,
-        descriptors: int,
-        available: int,
-        used: int,
-        event_idx: bool,
-        indirect: bool,
-        fetch: str = "batched",
-        resume: tuple[int, int, list[int]] | None = None,
+        self, device: int, queue: int, service: Service, terms: RingTerms, resume: RingResume | None = None
     ) -> None:
-        """Serve a queue whose three parts lie at these bus addresses of the partner. `fetch` names a strategy.
+        """Serve a queue; what `resume` tells of is served first.
 
-        `resume` is (avail position, used position, heads in flight in order): those heads are served first.
         Raises DriverFault when the addresses, size or the resume list cannot be right.
         """
         if (device, queue) in self.table:
             raise ValueError(f"queue {queue} of device {device} is open")
-        strategy = FETCHES[fetch]
-        ring = strategy(self.port, self.staging, size, descriptors, available, used, event_idx, indirect, self.max_copy)
+        ring = STRATEGIES[terms.ring, terms.fetch](self.port, self.staging, terms, self.max_copy)
         try:
             if resume is not None:
-                ring.resume(*resume)
+                ring.resume(resume)
                 ring.take_over()
             service.bind(device, queue, self.port, ring, self.staging)
         except BaseException:

@@ -2,15 +2,15 @@
 """`fetch=naive`: each field its own copy, one request at a time, as a ring written for shared memory would go."""
 
 from virtio_crq.dataplane.faults import refuse
-from virtio_crq.dataplane.ring import DeviceRing
+from virtio_crq.dataplane.splitdevice import SplitRing
 
 
-class NaiveRing(DeviceRing):
+class NaiveRing(SplitRing):
     """Reads avail.idx as a plain port does, and still stops at the announced position."""
 
     def fetch(self) -> int:
         if self.replayed < self.replays:
-            self.chains.begin(0, self.replay[self.replayed])
+            self.walk.begin(0, self.replay[self.replayed])
             self.replayed += 1
         else:
             if self.fetched == self.announced:
@@ -19,10 +19,10 @@ class NaiveRing(DeviceRing):
             slot = self.fetched & (self.size - 1)
             self.bring(self.available + 4 + 2 * slot, self.entries + 2 * slot, 2)
             self.flush()
-            self.chains.begin(0, self.port.load16(self.entries + 2 * slot))
+            self.walk.begin(0, self.port.load16(self.entries + 2 * slot))
             self.fetched = (self.fetched + 1) & 0xFFFF
             self.event_due = self.event_idx
-        self.chains.window(0, 0)
+        self.walk.window(0, 0)
         self._walk_all(1)
         self._enqueue(1)
         return 1

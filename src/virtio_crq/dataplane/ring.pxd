@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 cimport cython
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint64_t
+from libc.stdint cimport int64_t, uint16_t, uint64_t
 
 from virtio_crq.dataplane.chains cimport Chains
 from virtio_crq.dataplane.faults cimport refuse
@@ -9,26 +9,17 @@ from virtio_crq.platform.port cimport Port
 
 cdef uint64_t MASK
 cdef uint64_t LOW32
-cdef uint64_t LANES
 cdef uint64_t SEGMENTS
-cdef uint64_t SEGMENT_ROOM
-cdef uint64_t NO_INTERRUPT
 
 cdef class DeviceRing:
     cdef readonly Port port
     cdef readonly Staging staging
     cdef readonly Chains chains
     cdef readonly uint64_t size
-    cdef readonly uint64_t descriptors
-    cdef readonly uint64_t available
-    cdef readonly uint64_t used
     cdef readonly uint64_t event_idx
     cdef readonly uint64_t max_copy
     cdef readonly uint64_t footprint
     cdef readonly uint64_t area
-    cdef readonly uint64_t entries
-    cdef readonly uint64_t elements
-    cdef readonly uint64_t scratch
     cdef readonly uint64_t announced
     cdef readonly uint64_t fetched
     cdef readonly uint64_t completed
@@ -38,11 +29,9 @@ cdef class DeviceRing:
     cdef public uint64_t avail_held
     cdef public uint64_t notice
     cdef readonly uint64_t event_due
-    cdef uint8_t[::1] aside
     cdef uint16_t[::1] order
     cdef readonly uint64_t order_head
     cdef readonly uint64_t waiting
-    cdef uint16_t[::1] replay
     cdef readonly uint64_t replayed
     cdef readonly uint64_t replays
     @cython.locals(moved=uint64_t)
@@ -50,21 +39,13 @@ cdef class DeviceRing:
     cpdef int64_t hear_credit(self) except -1
     cpdef int64_t take_over(self) except -1
     cdef int64_t owes_credit(self) noexcept nogil
-    @cython.locals(piece=uint64_t)
     cdef int64_t bring(self, uint64_t remote, uint64_t at, uint64_t length) except -1 nogil
-    @cython.locals(piece=uint64_t)
     cdef int64_t carry(self, uint64_t at, uint64_t remote, uint64_t length) except -1 nogil
     cdef int64_t _stage(self, uint64_t remote, uint64_t at, uint64_t length, uint64_t outward) except -1 nogil
     @cython.locals(code=int64_t)
     cdef int64_t flush(self) except -1 nogil
     cdef int64_t fetch(self) except -1 nogil
-    @cython.locals(count=uint64_t, lane=uint64_t)
-    cdef int64_t _begin_replay(self) except -1 nogil
-    @cython.locals(lane=uint64_t, missing=uint64_t, index=uint64_t, state=int64_t)
-    cdef int64_t _walk_all(self, uint64_t count) except -1 nogil
-    cdef int64_t _bring_table(self, uint64_t lane) except -1 nogil
-    @cython.locals(lane=uint64_t)
-    cdef int64_t _enqueue(self, uint64_t count) except -1 nogil
+    cdef int64_t enqueue(self, uint64_t head) except -1 nogil
     @cython.locals(head=uint64_t)
     cdef int64_t take(self) except -2 nogil
     @cython.locals(index=uint64_t, end=uint64_t, piece=uint64_t, have=uint64_t)
@@ -74,9 +55,4 @@ cdef class DeviceRing:
     @cython.locals(first=uint64_t, last=uint64_t)
     cdef int64_t push(self, uint64_t head, uint64_t skip, uint64_t length, uint64_t at) except -1 nogil
     cdef int64_t complete(self, uint64_t head, uint64_t written) except -1 nogil
-    @cython.locals(count=uint64_t, start=uint64_t, first=uint64_t)
-    cdef int64_t _publish_elements(self) except -1 nogil
-    @cython.locals(moved=uint64_t)
     cdef int64_t publish(self) except -1 nogil
-    @cython.locals(event=uint64_t)
-    cdef int64_t _judge(self) except -1 nogil

@@ -1,88 +1,45 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The device side of a split virtqueue that is reached only by copies (virtio 1.4 §2.7).
+"""The device side of a virtqueue that is reached only by copies, whatever its layout.
 
-Nothing here polls or maps the driver's memory. Each half of a conversation is a vector of copies: entries and
-descriptors come in, data, status and used elements go out, and the used index follows in a vector of its own, after
-the elements were made (a copy has no inner order, so index and elements are never in one).
+Nothing here polls or maps the driver's memory. Each half of a conversation is a vector of copies: requests come in,
+data, status and completions go out. A layout subclasses `DeviceRing` and a fetch strategy that: see `splitdevice` with
+`naive` and `batched`. What services use is here, so that they never know which ring they have.
 
-How descriptors come in is a strategy: see `naive` and `batched`. Positions are 16-bit ring indices throughout;
-`announced` is what the driver said, `fetched` what was taken, `completed` what has a used element in own RAM,
-`published` what the driver can see.
+Positions are 16-bit and free-running throughout; `announced` is what the driver said, `fetched` what was taken,
+`completed` what is used in own RAM, `published` what the driver can see, `signalled` what it was told of.
 """
 
 from array import array
-from collections.abc import Sequence
 
 from virtio_crq.dataplane.chains import Chains
 from virtio_crq.dataplane.faults import refuse
-from virtio_crq.dataplane.limits import LANES, SEGMENTS
+from virtio_crq.dataplane.limits import SEGMENTS
+from virtio_crq.dataplane.ringterms import RingResume, RingTerms
 from virtio_crq.dataplane.staging import Staging
 from virtio_crq.errors import DeviceFault
 from virtio_crq.platform.port import Port
 from virtio_crq.virtio import splitring
 
 MASK = splitring.POSITION_MASK
-NO_INTERRUPT = splitring.AVAIL_F_NO_INTERRUPT
 LOW32 = 0xFFFFFFFF
-SEGMENT_ROOM = 16 * SEGMENTS  # an indirect table of the longest chain
-
-
-def footprint(size: int) -> tuple[int, int, int, int, int]:
-    """Own RAM for one queue: where descriptors, used elements, entries and indirect tables lie, and the end of all.
-
-    What lies before the descriptors is a line for single fields.
-    """
-    descriptors = 64
-    elements = descriptors + 16 * size
-    entries = elements + 8 * size
-    tables = entries + 2 * size
-    return descriptors, elements, entries, tables, tables + LANES * SEGMENT_ROOM
 
 
 class DeviceRing:
-    """One queue; a strategy subclasses it. Addresses are the partner's I/O addresses."""
+    """One queue. A subclass says how much own RAM it needs (`length`), and finds it at `area`."""
 
-    def __init__(
-        self,
-        port: Port,
-        staging: Staging,
-        size: int,
-        descriptors: int,
-        available: int,
-        used: int,
-        event_idx: bool,
-        indirect: bool,
-        max_copy: int,
-    ) -> None:
-        if not splitring.valid_size(size):
-            refuse("queue-size", size, splitring.QUEUE_SIZE_MAX)
-        alignments = (splitring.DESCRIPTOR_ALIGNMENT, splitring.AVAIL_ALIGNMENT, splitring.USED_ALIGNMENT)  # §2.7
-        for address, alignment in zip((descriptors, available, used), alignments, strict=True):
-            if address % alignment:
-                refuse("queue-address", address, alignment)
-            if address + 16 * size >= 1 << 64:
-                refuse("address-wrap", address, 16 * size)
-        table, elements, entries, tables, length = footprint(size)
+    def __init__(self, port: Port, staging: Staging, terms: RingTerms, max_copy: int, length: int) -> None:
         area = staging.take(length)
         if area < 0:
             raise DeviceFault("arena-full", f"{length} bytes for a queue, {staging.free} pages are left")
         self.port = port
         self.staging = staging
-        self.size = size
-        self.descriptors = descriptors
-        self.available = available
-        self.used = used
-        self.event_idx = 1 if event_idx else 0
+        self.size = terms.size
+        self.event_idx = 1 if terms.event_idx else 0
         self.max_copy = max_copy
         self.footprint = length
         self.area = area
-        self.scratch = area
-        self.entries = area + entries
-        self.elements = area + elements
-        self.chains = Chains(port, size, indirect, area + table, area + tables)
-        self.order = array("H", bytes(2 * size))
-        self.replay = array("H", bytes(2 * size))
-        self.aside = array("B", bytes(LANES))
+        self.chains = Chains(port, terms.size)
+        self.order = array("H", bytes(2 * terms.size))
         self.order_head = self.waiting = self.replayed = self.replays = 0
         self.announced = self.fetched = self.completed = self.published = self.signalled = 0
         self.used_credit = 1
@@ -90,34 +47,16 @@ class DeviceRing:
         self.notice = 0
         self.event_due = 0
 
-    def resume(self, available: int, used: int, heads: Sequence[int]) -> None:
-        """Go on where another server stopped: these heads first, in this order, then from `available`."""
-        if (available - used) & MASK != len(heads) or len(heads) > self.size or available >> 16 or used >> 16:
-            refuse("resume-positions", (available - used) & MASK, len(heads))
-        named: set[int] = set()  # the driver chose the list: looking through it for each head would cost its square
-        for index, head in enumerate(heads):
-            if not 0 <= head < self.size:
-                refuse("head-range", head & 0xFFFFFFFF, self.size)
-            if head in named:
-                refuse("head-in-flight", head, index)
-            named.add(head)
-            self.replay[index] = head
-        self.replays = len(heads)
-        self.announced = self.fetched = available
-        self.completed = self.published = self.signalled = used
+    def resume(self, stopped: RingResume) -> None:
+        """Go on where another server stopped: what it had in flight first, in that order."""
+        raise NotImplementedError
 
     def take_over(self) -> int:
         """Tell the driver of a resumed queue when to announce: what stands there is the wish of a lost server.
 
         It is made before anything is served, so that a driver which looked before it was is still looked at.
         """
-        if self.event_idx:
-            self.port.store16(self.scratch + 2, self.fetched)
-            self.carry(self.scratch + 2, self.used + 4 + 8 * self.size, 2)
-        else:
-            self.port.store16(self.scratch + 2, 0)
-            self.carry(self.scratch + 2, self.used, 2)
-        return self.flush()
+        return 0
 
     def discard(self) -> None:
         """Give the ring's own RAM back."""
@@ -182,54 +121,16 @@ class DeviceRing:
             refuse("copy-refused", code & LOW32, self.port.done)
         return 0
 
-    # --- fetching ---
+    # --- requests ---
 
     def fetch(self) -> int:
         """Bring in what was announced, as far as there are lanes; the number of requests now waiting."""
         return 0
 
-    def _begin_replay(self) -> int:
-        count = self.replays - self.replayed
-        if count > LANES:
-            count = LANES
-        for lane in range(count):
-            self.chains.begin(lane, self.replay[self.replayed])
-            self.replayed += 1
-        return count
-
-    def _walk_all(self, count: int) -> int:
-        """Walk the chains in lanes 0 to `count`, bringing what they turn out to need, a vector at a time."""
-        while True:
-            missing = 0
-            for lane in range(count):
-                state = self.chains.walk(lane)
-                self.aside[lane] = 1 if state == 2 else 0
-                if state == 1:
-                    continue
-                missing += 1
-                if state == 2:
-                    self._bring_table(lane)
-                else:
-                    index = self.chains.cursors[lane]
-                    self.bring(self.descriptors + 16 * index, self.chains.table + 16 * index, 16)
-                    self.chains.mark(index)
-            if missing == 0:
-                return 0
-            self.flush()
-            for lane in range(count):
-                if self.aside[lane]:
-                    self.chains.walk_table(lane)
-
-    def _bring_table(self, lane: int) -> int:
-        self.bring(
-            self.chains.table_address[lane], self.chains.tables + SEGMENT_ROOM * lane, self.chains.table_length[lane]
-        )
-        return 0
-
-    def _enqueue(self, count: int) -> int:
-        for lane in range(count):
-            self.order[(self.order_head + self.waiting) & (self.size - 1)] = self.chains.heads[lane]
-            self.waiting += 1
+    def enqueue(self, head: int) -> int:
+        """The chain at this head is whole and waits to be served."""
+        self.order[(self.order_head + self.waiting) & (self.size - 1)] = head
+        self.waiting += 1
         return 0
 
     def take(self) -> int:
@@ -276,57 +177,12 @@ class DeviceRing:
     # --- completing ---
 
     def complete(self, head: int, written: int) -> int:
-        """The request is done: its used element is made in own RAM, and shown by `publish`."""
-        self.port.store64(self.elements + 8 * (self.completed & (self.size - 1)), written << 32 | head)
-        self.completed = (self.completed + 1) & MASK
-        self.chains.release(head)
-        return 0
-
-    def _publish_elements(self) -> int:
-        count = (self.completed - self.published) & MASK
-        start = self.published & (self.size - 1)
-        first = self.size - start
-        if first > count:
-            first = count
-        self.carry(self.elements + 8 * start, self.used + 4 + 8 * start, 8 * first)
-        if count > first:
-            self.carry(self.elements, self.used + 4, 8 * (count - first))
+        """The request is done: what says so is made in own RAM, and shown by `publish`."""
         return 0
 
     def publish(self) -> int:
         """Show the driver what was completed; `notice` says whether it wants to be told. 1 if anything moved.
 
-        Data and status were staged before, so they travel first, then the elements; only once all of that has been
-        made does the index follow, and the driver's wish is read after the index (§2.7.13.4, §2.7.10).
+        Data and status were staged before, so they travel first.
         """
-        moved = 0
-        if self.completed != self.published:
-            moved = 1
-            self._publish_elements()
-            self.flush()
-            self.port.store16(self.scratch, self.completed)
-            self.carry(self.scratch, self.used + 2, 2)
-            self.published = self.completed
-        if self.event_due:
-            self.event_due = 0
-            self.port.store16(self.scratch + 2, self.fetched)
-            self.carry(self.scratch + 2, self.used + 4 + 8 * self.size, 2)
-        if self.used_credit and self.published != self.signalled:
-            if self.event_idx:
-                self.bring(self.available + 4 + 2 * self.size, self.scratch + 8, 2)
-            else:
-                self.bring(self.available, self.scratch + 8, 2)
-            self.flush()
-            return self._judge() + moved
-        self.flush()
-        return moved
-
-    def _judge(self) -> int:
-        event = self.port.load16(self.scratch + 8)
-        if self.event_idx:
-            if ((self.published - event - 1) & MASK) < ((self.published - self.signalled) & MASK):
-                self.notice = 1
-        elif not event & NO_INTERRUPT:
-            self.notice = 1
-        self.signalled = self.published
         return 0

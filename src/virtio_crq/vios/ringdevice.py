@@ -4,6 +4,7 @@
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from virtio_crq.dataplane.ringterms import RingResume, RingTerms
 from virtio_crq.dataplane.service import Service
 from virtio_crq.errors import DeviceFault, DriverFault
 from virtio_crq.message.device import QueueResume, QueueSetup
@@ -29,18 +30,7 @@ class QueueHost(Protocol):
     """The part of `dataplane.Link` that a device needs."""
 
     def open_queue(
-        self,
-        device: int,
-        queue: int,
-        service: Service,
-        size: int,
-        descriptors: int,
-        available: int,
-        used: int,
-        event_idx: bool,
-        indirect: bool,
-        fetch: str = "batched",
-        resume: tuple[int, int, list[int]] | None = None,
+        self, device: int, queue: int, service: Service, terms: RingTerms, resume: RingResume | None = None
     ) -> None: ...
     def close_queue(self, device: int, queue: int) -> None: ...
 
@@ -151,17 +141,15 @@ class RingDevice:
 
     def _serve(self, index: QueueIndex) -> None:
         setup, resume = self._enabled[index]
-        self._served_by().open_queue(
-            self._number,
-            index,
-            self.services[index],
+        terms = RingTerms(
             setup.size,
             setup.descriptors,
             setup.driver_area,
             setup.device_area,
-            has(self.negotiated, EVENT_IDX),
-            has(self.negotiated, INDIRECT_DESC),
-            self.fetch,
-            None if resume is None else (resume.avail_position, resume.used_position, list(resume.heads)),
+            event_idx=has(self.negotiated, EVENT_IDX),
+            indirect=has(self.negotiated, INDIRECT_DESC),
+            fetch=self.fetch,
         )
+        stopped = None if resume is None else RingResume(resume.avail_position, resume.used_position, resume.heads)
+        self._served_by().open_queue(self._number, index, self.services[index], terms, stopped)
         self._open.add(index)

@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a queue was set up with, and where another server stopped serving it: all that opening a ring takes."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class RingTerms:
+    """One queue as the driver placed and negotiated it; addresses are the partner's I/O addresses.
+
+    `ring` is the layout in the driver's memory, `fetch` how it is brought in: `strategies` has a class for each pair.
+    """
+
+    size: int
+    descriptors: int
+    driver_area: int
+    device_area: int
+    event_idx: bool = False
+    indirect: bool = False
+    in_order: bool = False
+    ring: str = "split"
+    fetch: str = "batched"
+
+
+@dataclass(frozen=True)
+class RingResume:
+    """Positions at which another server stopped, and the heads it had in flight, in the order to serve them."""
+
+    available: int
+    used: int
+    heads: tuple[int, ...]
