@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The hypervisor's process with partitions in processes of their own: coming, going, dying."""
 
+import json
 import os
 import shutil
 import signal
@@ -128,6 +129,11 @@ def states(directory: Path) -> dict[str, str]:
     return {row["name"]: row["state"] for row in ask(directory, "show")["partitions"]}
 
 
+def post(partition: str, unit_address: int, event: int) -> bytes:
+    request = {"do": "post_event", "partition": partition, "unit_address": unit_address, "event": event}
+    return json.dumps(request).encode() + b"\n"
+
+
 @pytest.mark.clause("CRQ-H-8", "CRQ-H-18", "CRQ-H-19")
 def test_a_killed_partition_is_told_to_its_partner_and_can_start_again(directory: Path, children: list[Child]) -> None:
     server = start(children, directory, "vios1", "registered 2")
@@ -205,6 +211,12 @@ def test_another_client_is_not_disturbed_by_a_death(directory: Path, children: l
         (b'{"do":"attach","partition":"nobody","protocol":1}\n', "no partition 'nobody'"),
         (b'{"do":"detach"}\n', "this connection is no partition"),
         (b'{"do":"read_trace","after":"x"}\n', "invalid literal"),
+        (b'{"do":"post_event"}\n', "post_event takes a partition, a unit_address, and an event from 1 to 255"),
+        (post("web1", 0x30000002, 256), "an event from 1 to 255"),
+        (post("web1", 0x30000002, True), "an event from 1 to 255"),
+        (post("nobody", 0x30000002, 6), "no partition 'nobody'"),
+        (post("web1", 0x30000009, 6), "partition web1 has no adapter 0x30000009"),
+        (post("web1", 0x30000002, 6), "event 0x6 cannot be posted to adapter 0x30000002 of web1: its CRQ is closed"),
         (b"x" * (LONGEST_REQUEST + 2), "a request is at most"),
     ],
 )
@@ -215,6 +227,18 @@ def test_a_bad_request_is_answered_and_the_daemon_goes_on(directory: Path, reque
         raw.sendall(request_)
         assert message in raw.recv(1 << 16).decode()
     assert states(directory)["web1"] == "off"
+
+
+def test_an_event_of_the_platform_can_be_posted_to_who_listens(directory: Path, children: list[Child]) -> None:
+    start(children, directory, "vios1", "registered 2")
+    client = start(children, directory, "web1", "registered 0")
+    suspend = {"partition": "web1", "unit_address": 0x30000002, "event": 0x06}
+    assert ask(directory, "post_event", **suspend) is None
+    assert client.ask("ring 0") == "ff06" + "00" * 14
+    assert ask(directory, "show")["adapters"][0]["client_queue"] == "disabled"
+    assert client.ask("send 0x8000000000000000") == "2"  # H_Closed
+    with pytest.raises(UsageError, match="adapter 0x30000002 of web1: its CRQ is disabled"):
+        ask(directory, "post_event", **suspend)
 
 
 def test_a_connection_is_one_partition(directory: Path) -> None:

@@ -136,6 +136,8 @@ def test_a_transport_event_may_be_lost_in_a_full_ring_but_an_entry_is_not(pair: 
     for number in range(256):
         pair.c.send(number)
     assert pair.machine.post_event("s", pair.s.unit, 0x09) == H_DROPPED
+    assert pair.machine.post_event("s", pair.s.unit, 0x06) == H_DROPPED
+    assert pair.machine.queue_state("s", pair.s.unit) == "open", "who was not told is not disabled"
     assert pair.s.take_all() == [entry(number) for number in range(256)]
 
 

@@ -322,3 +322,30 @@ def test_the_product_build_has_no_stop_points() -> None:
     assert binding.stop_points() == []
     with pytest.raises(ValueError, match="no stop point"):
         binding.arm(POINTS[0], signal.SIGKILL)
+
+
+def test_who_answers_a_suspension_at_once_is_not_disabled_after_that(pair: TwoPartitions) -> None:
+    """The event is seen only when the queue is disabled, so that H_ENABLE_CRQ cannot come before it."""
+    assert pair.c.register() == 0
+    poster = die(pair, "c", "send_visible", 0, lambda _end: _post(pair, 0x06), signal.SIGSTOP)
+    assert pair.s.take_all()[-1][:2] == event(0x06)
+    assert pair.machine.queue_state("s", pair.s.unit) == "disabled"
+    assert pair.s.call(Hypercall.H_ENABLE_CRQ, pair.s.unit) == 0
+    os.kill(poster, signal.SIGCONT)
+    os.waitpid(poster, 0)
+    assert pair.machine.queue_state("s", pair.s.unit) == "open"
+    assert pair.c.send(1) == 0
+
+
+def test_an_event_does_not_wait_for_a_partner_that_is_stopped_while_it_sends(pair: TwoPartitions) -> None:
+    assert pair.c.register() == 0
+    stopped = die(pair, "c", "send_locked", 0, lambda end: end.send(1), signal.SIGSTOP)
+    assert pair.machine.post_event("s", pair.s.unit, 0x06) == 1  # H_Busy
+    assert pair.machine.queue_state("s", pair.s.unit) == "open"
+    os.kill(stopped, signal.SIGCONT)
+    os.waitpid(stopped, 0)
+    assert pair.machine.post_event("s", pair.s.unit, 0x06) == 0
+
+
+def _post(pair: TwoPartitions, code: int) -> None:
+    pair.machine.post_event("s", pair.s.unit, code)

@@ -21,6 +21,8 @@ from virtio_crq.hypervisor.machine import Machine
 from virtio_crq.hypervisor.occupancy import Occupancy, peer_process
 from virtio_crq.hypervisor.statedirectory import ATTACH_SOCKET
 from virtio_crq.hypervisor.view import counters_view, machine_view, trace_view
+from virtio_crq.papr.returncodes import code_name
+from virtio_crq.platform.partition import UnitAddress
 
 LOCK_FILE = "hypervisor.lock"
 OBSTRUCTION_SECONDS = 1.0  # between looks for partitions that a guest waits for
@@ -42,6 +44,7 @@ class Daemon:
             "reset_counters": lambda request: machine.reset_counters(),
             "trace": lambda request: machine.trace_on(bool(request.get("on", True))),
             "read_trace": lambda request: trace_view(machine, int(request.get("after", 0))),
+            "post_event": self._post_event,
             "shutdown": lambda request: self._stop.set(),
         }
 
@@ -140,6 +143,17 @@ class Daemon:
             await self.occupancy.leave(name)
             raise
         mine.append(name)
+
+    def _post_event(self, request: Request) -> None:
+        """`event` (one byte) for the adapter `unit_address` of `partition`, as the platform sends it."""
+        name, unit, event = (request.get(key) for key in ("partition", "unit_address", "event"))
+        if not (isinstance(name, str) and type(unit) is int and type(event) is int and 0 < event < 0x100):
+            raise UsageError("post_event takes a partition, a unit_address, and an event from 1 to 255")
+        code = self.machine.post_event(name, UnitAddress(unit), event)
+        if code:
+            state = self.machine.queue_state(name, UnitAddress(unit))
+            why = {"H_CLOSED": f"its CRQ is {state}", "H_DROPPED": "its CRQ is full"}.get(code_name(code), code_name(code))
+            raise UsageError(f"event {event:#x} cannot be posted to adapter {unit:#x} of {name}: {why}")
 
     async def _detach(self, connection: socket.socket, mine: list[str]) -> None:
         if not mine:

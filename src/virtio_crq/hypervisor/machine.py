@@ -263,7 +263,10 @@ class Machine:
         self._any().set_prices(ns_per_call, ns_per_kib)
 
     def post_event(self, name: str, unit_address: UnitAddress, code: int) -> int:
-        """Queue a transport event (0xFF `code`) on an adapter, as the platform would; 0x06 also disables its CRQ."""
+        """Queue a transport event (0xFF `code`) on an adapter, as the platform would; 0x06 also disables its CRQ.
+
+        The answer is that of an entry sent: H_CLOSED, H_DROPPED; H_BUSY when the partner is just about to send.
+        """
         partner = self._adapters[self._end(name, unit_address).partner]
         console = self._console(self.definition.partitions[partner.partition].name)
         return console.post_event(partner.unit_address, code)

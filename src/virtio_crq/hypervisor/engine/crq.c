@@ -178,8 +178,26 @@ static int hv_overlay(struct hv_caller *caller, struct hv_adapter *from, const s
 	return 1;
 }
 
+/* For whoever acts in a partition's place while that lives: its thread may be stopped with the lock, or just dead with it. */
+static int hv_lock_soon(uint32_t *lock)
+{
+	for (int tries = 0; tries < 1000; tries++) {
+		if (!__atomic_exchange_n(lock, 1, __ATOMIC_ACQUIRE))
+			return 1;
+		sched_yield();
+	}
+	return 0;
+}
+
+/* A receiver that is told of its partner's suspension finds its queue disabled, and by nothing that comes after its
+ * H_ENABLE_CRQ: so before the event can be seen. */
+static void hv_turn(struct hv_adapter *to, uint32_t from, uint32_t state)
+{
+	__atomic_compare_exchange_n(&to->state, &from, state, 0, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
+}
+
 /* A transport event for the partner of `adapter`, as it is registered now, or only for that registration of it.
- * Without `overlay` a full ring loses it, as LoPAR allows. */
+ * Without `overlay`, from outside: a full ring loses it, as LoPAR allows, and H_Busy says that the lock is not to be had. */
 int64_t hv_send_event(struct hv_caller *caller, struct hv_adapter *adapter, uint64_t event, uint32_t registration, int overlay)
 {
 	uint64_t high = 0xffull << 56 | (event & 0xff) << 48;
@@ -188,7 +206,10 @@ int64_t hv_send_event(struct hv_caller *caller, struct hv_adapter *adapter, uint
 
 	if (adapter->partner == HV_NONE)
 		return H_CLOSED;
-	hv_lock(&adapter->send.lock);
+	if (overlay)
+		hv_lock(&adapter->send.lock);
+	else if (!hv_lock_soon(&adapter->send.lock))
+		return H_BUSY;
 	code = hv_ring_open(caller, adapter, 1, &ring);
 	if (!code && registration != HV_ANY_REGISTRATION &&
 	    __atomic_load_n(&ring.to->registrations, __ATOMIC_RELAXED) != registration) {
@@ -196,12 +217,16 @@ int64_t hv_send_event(struct hv_caller *caller, struct hv_adapter *adapter, uint
 		code = H_CLOSED;
 	}
 	if (!code) {
+		if (event == EVENT_PARTNER_SUSPENDED)
+			hv_turn(ring.to, CRQ_OPEN, CRQ_DISABLED);
 		/* Bounded: a receiver that frees out of order could keep the last slot free and the next one taken. */
 		for (int tries = 0; tries < 64; tries++) {
 			code = hv_enqueue(caller, adapter, &ring, high, 0, 1);
 			if (code != H_DROPPED || !overlay || hv_overlay(caller, adapter, &ring, high))
 				break;
 		}
+		if (code && event == EVENT_PARTNER_SUSPENDED)
+			hv_turn(ring.to, CRQ_DISABLED, CRQ_OPEN);
 		hv_withdraw(caller->publication);
 	}
 	hv_unlock(&adapter->send.lock);

@@ -127,12 +127,6 @@ int64_t hv_post_event(struct hv_attachment *attachment, uint64_t unit_address, u
 	if (answer)
 		return answer;
 	answer = hv_send_event(&caller, from, code, HV_ANY_REGISTRATION, 0);
-	if (!answer && code == EVENT_PARTNER_SUSPENDED) {
-		struct hv_adapter *to = hv_adapter(attachment->state, from->partner);
-		uint32_t open = CRQ_OPEN;
-
-		__atomic_compare_exchange_n(&to->state, &open, CRQ_DISABLED, 0, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
-	}
 	hv_caller_close(&caller);
 	return answer;
 }
