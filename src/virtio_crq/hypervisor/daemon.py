@@ -151,8 +151,9 @@ class Daemon:
             raise UsageError("post_event takes a partition, a unit_address, and an event from 1 to 255")
         code = self.machine.post_event(name, UnitAddress(unit), event)
         if code:
+            said = code_name(code)
             state = self.machine.queue_state(name, UnitAddress(unit))
-            why = {"H_CLOSED": f"its CRQ is {state}", "H_DROPPED": "its CRQ is full"}.get(code_name(code), code_name(code))
+            why = {"H_CLOSED": f"its CRQ is {state}", "H_DROPPED": "its CRQ is full"}.get(said, said)
             raise UsageError(f"event {event:#x} cannot be posted to adapter {unit:#x} of {name}: {why}")
 
     async def _detach(self, connection: socket.socket, mine: list[str]) -> None:
