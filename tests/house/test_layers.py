@@ -19,6 +19,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "message": {"virtio"},
     "crq": {"message", "papr", "platform"},
     "loopback": {"message", "platform"},
+    "vhostuser": {"virtio", "platform"},
     "dataplane": {"virtio", "platform"},
     "hypervisor": {"papr", "platform"},
     # The seam's modules are interfaces; servers and clients name them to say what they are given.
