@@ -42,7 +42,7 @@ def held(machine: Machine, count: int) -> tuple[Disk, Any, list[Any]]:
 def test_buffers_in_flight_stay_what_they_were_until_the_next_session(machine: Machine) -> None:
     disk, model, writes = held(machine, 8)  # as many as there are slots
     assert disk.driver is not None
-    shown, heads = machine.shown(), disk.ring.heads() if disk.ring else []
+    shown, heads = machine.shown(), disk.front.ring.heads() if disk.front else []
     memory = machine.cable.ends[CLIENT].memory
     places = [disk.driver.data(slot) for slot in range(8)]
     before = [bytes(memory[at : at + 4096]) for at in places]
@@ -51,8 +51,8 @@ def test_buffers_in_flight_stay_what_they_were_until_the_next_session(machine: M
         machine.client.turn(0)
     assert disk.driver.idle == 0
     assert machine.shown() == shown
-    assert disk.ring is not None
-    assert disk.ring.heads() == heads
+    assert disk.front is not None
+    assert disk.front.ring.heads() == heads
     assert [bytes(memory[at : at + 4096]) for at in places] == before
     assert not any(write.done for write in [*writes, *late])
     with machine.server(machine.block(content=model.content)):
@@ -79,8 +79,8 @@ def test_a_device_that_breaks_while_its_server_is_away_is_reset_here(machine: Ma
     with pytest.raises(DeviceFault, match="used-ahead"):
         ended(machine, write)
     machine.until(lambda: machine.shown() == standing)
-    assert disk.ring is not None
-    assert disk.ring.in_flight == 0
+    assert disk.front is not None
+    assert disk.front.ring.in_flight == 0
     assert machine.client.connections[0].refusals == {"used-ahead": 1}
 
 
@@ -114,7 +114,7 @@ def test_announcements_that_break_the_rule_of_credits_end_the_session_and_lose_n
         machine.client.open()
         disk = machine.client.disk("root")
         disk.write(0, b"kept" * 128)
-        machine.until(lambda: disk.ring is not None and bool(disk.ring.credit))
+        machine.until(lambda: disk.front is not None and bool(disk.front.credit))
         with server.lock:
             for kind in kinds:
                 server.endpoint.channel.announce(kind, 0, 0, model.used, 0)

@@ -42,8 +42,8 @@ class ClientSubject:
     def _counts(self) -> Counter[str]:
         total = self.faced.refusals + self.faced.endpoint.refusals + self.faced._front_end.refused
         for device in self.faced.devices.values():
-            if device.ring is not None:
-                total += Counter(device.ring.refusals)
+            if device.front is not None:
+                total += Counter(device.front.refusals)
         return total
 
     def up(self, device: int) -> bool:

@@ -5,9 +5,11 @@ import importlib.util
 import os
 import sys
 from types import ModuleType
-from typing import Any
+from typing import NamedTuple
+from unittest.mock import patch
 
-from virtio_crq.dataplane import driverring as compiled
+from virtio_crq.dataplane import directfront, driverring, front
+from virtio_crq.dataplane import splitdriverring as compiled
 from virtio_crq.platform.channel import Channel
 from virtio_crq.platform.hosted import host
 from virtio_crq.platform.port import Port
@@ -16,8 +18,8 @@ MEMORY = 1 << 20
 TABLES = 1 << 16  # where the tests keep indirect tables; bus addresses equal offsets
 
 
-def interpreted(of: ModuleType) -> ModuleType:
-    """The same source as a plain module of its own, over the same compiled port."""
+def interpreted(of: ModuleType, *below: ModuleType) -> ModuleType:
+    """The same source as a plain module of its own, over the same compiled port, and over these of `below`."""
     name = of.__name__.rpartition(".")[2]
     source = os.path.join(os.path.dirname(str(of.__file__)), name + ".py")
     spec = importlib.util.spec_from_file_location("interpreted_" + name, source)
@@ -25,11 +27,24 @@ def interpreted(of: ModuleType) -> ModuleType:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
+    imported = {each.__name__.replace("interpreted_", "virtio_crq.dataplane."): each for each in below}
+    with patch.dict(sys.modules, imported):
+        spec.loader.exec_module(module)
     return module
 
 
-SPEEDS = {"compiled": compiled, "interpreted": interpreted(compiled)}
+class Speed(NamedTuple):
+    """A driver's ring and its front, both as one speed has them."""
+
+    ring: ModuleType
+    front: ModuleType
+
+
+PLAIN = interpreted(driverring)
+SPEEDS = {
+    "compiled": Speed(compiled, directfront),
+    "interpreted": Speed(interpreted(compiled, PLAIN), interpreted(directfront, interpreted(front, PLAIN))),
+}
 
 
 class Nobody:
@@ -105,10 +120,11 @@ class SlowDevice:
 class Pair:
     """A ring and its slow device over one memory, with rules of credits kept on the device's side."""
 
-    def __init__(self, module: Any, size: int = 8, indirect: bool = False, event_idx: bool = True) -> None:
+    def __init__(self, speed: Speed, size: int = 8, indirect: bool = False, event_idx: bool = True) -> None:
         self.memory = bytearray(MEMORY)
         self.port = Port(host(Nobody(), self.memory))  # type: ignore[arg-type]
-        self.ring = module.DriverRing(self.port, 0, size, indirect, event_idx)
+        self.ring = speed.ring.SplitDriverRing(self.port, 0, size, indirect, event_idx)
+        self.front = speed.front.DirectFront(self.ring)
         self.device = SlowDevice(self.memory, size, event_idx)
         self.wire = Wire()
 
@@ -121,8 +137,8 @@ class Pair:
         return int(head)
 
     def publish(self) -> None:
-        if self.ring.publish():
-            self.ring.announce(self.wire)
+        self.front.publish()
+        self.front.announce(self.wire)
 
     def one(self, token: int = 7, writable: int = 100) -> int:
         """One request of 16 bytes to read and `writable` to write, published and fetched."""

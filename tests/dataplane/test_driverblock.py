@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from slowring import SlowDevice, Wire, interpreted
 
-from virtio_crq.dataplane import blockdriver, driverring, entropydriver, load
+from virtio_crq.dataplane import blockdriver, directfront, entropydriver, load, splitdriverring
 from virtio_crq.errors import DeviceFault, PlatformError
 from virtio_crq.platform.channel import AVAIL, NOTHING, USED
 from virtio_crq.platform.hosted import host
@@ -69,10 +69,11 @@ class Rig:
         self.memory = bytearray(1 << 20)
         self.pages = Pages()
         self.port = Port(host(self.pages, self.memory))  # type: ignore[arg-type]
-        self.ring = driverring.DriverRing(self.port, RING, 16, indirect, True)
+        self.ring = splitdriverring.SplitDriverRing(self.port, RING, 16, indirect, True)
         self.driver = DRIVERS[speed].BlockDriver(
             self.ring, slots, SLOTS, BUS, transfer, 1 << 30, limits.get("size_max", 0), limits.get("seg_max", 0)
         )
+        self.front = directfront.DirectFront(self.ring)
         self.device = SlowDevice(self.memory, 16, True)
         self.wire = Wire()
 
@@ -272,7 +273,7 @@ def test_both_speeds_give_every_page_back(seed: int) -> None:
 def test_entropy_is_mapped_per_request_and_taken_once(speed: str) -> None:
     memory, pages = bytearray(1 << 20), Pages()
     port = Port(host(pages, memory))  # type: ignore[arg-type]
-    ring = driverring.DriverRing(port, RING, 4, False, True)
+    ring = splitdriverring.SplitDriverRing(port, RING, 4, False, True)
     driver = ENTROPY[speed].EntropyDriver(ring, 2, SLOTS, BUS)
     device = SlowDevice(memory, 4, True)
     assert driver.submit(100) == 0
@@ -324,7 +325,7 @@ class ServedWire(Wire):
 def test_the_load_generator_does_what_it_says_and_counts_it(speed: str, kind: int, sequential: bool) -> None:
     rig = Rig(speed)
     wire = ServedWire(rig)
-    generator = LOADS[speed].LoadGenerator(rig.driver, wire, kind, 4096, 3, 10 * 4096, sequential)
+    generator = LOADS[speed].LoadGenerator(rig.driver, rig.front, wire, kind, 4096, 3, 10 * 4096, sequential)
     for _run in range(2):
         wire.kinds.clear()
         generator.begin(0, 100)
@@ -341,7 +342,7 @@ def test_the_load_generator_does_what_it_says_and_counts_it(speed: str, kind: in
 def test_the_load_generator_gives_foreign_entries_to_its_caller(speed: str) -> None:
     rig = Rig(speed)
     wire = ServedWire(rig)
-    generator = LOADS[speed].LoadGenerator(rig.driver, wire, READ, 4096, 1, 40960)
+    generator = LOADS[speed].LoadGenerator(rig.driver, rig.front, wire, READ, 4096, 1, 40960)
     generator.begin(0, 5)
     wire.queued.append((4, 0, 0))
     assert generator.turn(10) == 4

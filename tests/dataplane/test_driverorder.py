@@ -134,15 +134,15 @@ def test_a_queue_that_is_enabled_again_has_both_credits(speed: str) -> None:
     pair = Pair(SPEEDS[speed], event_idx=False)
     head = pair.one(1)
     pair.device.use(head, 0)
-    pair.ring.used_told(1, 0)
-    assert (pair.ring.credit, pair.ring.owed) == (0, 1)
-    pair.ring.reset()
-    assert (pair.ring.credit, pair.ring.owed, pair.ring.pending) == (1, 0, 0)
+    pair.front.used_told(1, 0)
+    assert (pair.front.credit, pair.front.owed) == (0, 1)
+    pair.front.reset()
+    assert (pair.front.credit, pair.front.owed, pair.front.pending) == (1, 0, 0)
     pair.wire.sent.clear()
     pair.device.fetched = pair.device.position = 0
     pair.device.use(pair.one(2), 0)
     assert [position for _, position, _ in pair.wire.sent] == [1]
-    pair.ring.used_told(1, 0)  # the device announces at once, and it is no overrun
+    pair.front.used_told(1, 0)  # the device announces at once, and it is no overrun
     assert pair.ring.refusals == {}
 
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from slowring import SPEEDS, Pair, SlowDevice
 
-from virtio_crq.dataplane import driverring as compiled
+from virtio_crq.dataplane import splitdriverring as compiled
 from virtio_crq.errors import DeviceFault
 from virtio_crq.platform.channel import AVAIL, CREDIT
 
@@ -23,7 +23,7 @@ def module(request: pytest.FixtureRequest) -> Any:
 def test_the_two_speeds_are_two() -> None:
     assert compiled.__file__ is not None
     assert compiled.__file__.endswith(".so") or os.environ.get("VIRTIO_CRQ_INTERPRETED") == "1"
-    assert str(SPEEDS["interpreted"].__file__).endswith(".py")
+    assert str(SPEEDS["interpreted"].ring.__file__).endswith(".py")
 
 
 @pytest.mark.parametrize("indirect", [False, True])
@@ -35,7 +35,7 @@ def test_a_request_travels_there_and_back(module: Any, indirect: bool) -> None:
     pair.device.fetch(1)
     assert pair.device.open[head] == [(0x1000, 16, 0), (0x2000, 4096, 2), (0x9000, 1, 2)]
     pair.device.use(head, 4097)
-    assert pair.ring.used_told(1, 1) == 0
+    assert pair.front.used_told(1, 1) == 0
     assert pair.ring.collect() == 7
     assert pair.ring.length == 4097
     assert pair.ring.collect() < 0
@@ -69,8 +69,8 @@ def test_without_credit_it_keeps_quiet_and_tells_when_the_credit_returns(module:
     pair.submit(3, (0, 1, 1))
     pair.publish()
     assert pair.wire.sent == [(AVAIL, 1, 0)]
-    assert pair.ring.credit_returned() == 1
-    pair.ring.settle(pair.wire)
+    assert pair.front.credit_returned() == 1
+    pair.front.settle(pair.wire)
     assert pair.wire.sent == [(AVAIL, 1, 0), (AVAIL, 3, 0)]
 
 
@@ -80,9 +80,9 @@ def test_an_announcement_that_failed_stays_due(module: Any) -> None:
     pair.wire.code = -12
     pair.submit(1, (0, 1, 1))
     pair.publish()
-    assert pair.ring.settle(pair.wire) == -12
+    assert pair.front.settle(pair.wire) == -12
     pair.wire.code = 0
-    assert pair.ring.settle(pair.wire) == 0
+    assert pair.front.settle(pair.wire) == 0
     assert pair.wire.sent == [(AVAIL, 1, 0)]
 
 
@@ -93,15 +93,15 @@ def test_a_used_credit_goes_back_with_the_next_announcement_or_alone(module: Any
     pair.submit(2, (0, 1, 1))
     pair.publish()
     pair.device.use(first, 0)
-    pair.ring.used_told(1, 0)
+    pair.front.used_told(1, 0)
     assert pair.ring.collect() == 1
-    pair.ring.settle(pair.wire)
+    pair.front.settle(pair.wire)
     assert pair.wire.sent[-1] == (CREDIT, 1, 1)  # one in flight, and no credit to announce with
     pair = Pair(module)
     pair.device.use(pair.one(1), 0)
-    pair.ring.used_told(1, 1)
+    pair.front.used_told(1, 1)
     pair.ring.collect()
-    pair.ring.settle(pair.wire)
+    pair.front.settle(pair.wire)
     assert pair.wire.sent == [(AVAIL, 1, 0)]  # none in flight: it may be kept
     pair.submit(3, (0, 1, 1))
     pair.device.wish(1)
@@ -168,22 +168,22 @@ def _index_goes_back(pair: Pair, head: int) -> None:
 
 
 def _position_jumps(pair: Pair, head: int) -> None:
-    pair.ring.used_told(2, 0)
+    pair.front.used_told(2, 0)
 
 
 def _position_before_index(pair: Pair, head: int) -> None:
-    pair.ring.used_told(1, 0)
+    pair.front.used_told(1, 0)
 
 
 def _used_without_credit(pair: Pair, head: int) -> None:
     pair.device.use(head, 0)
-    pair.ring.used_told(1, 1)
-    pair.ring.used_told(1, 0)
+    pair.front.used_told(1, 1)
+    pair.front.used_told(1, 0)
 
 
 def _credit_twice(pair: Pair, head: int) -> None:
-    pair.ring.credit_returned()
-    pair.ring.credit_returned()
+    pair.front.credit_returned()
+    pair.front.credit_returned()
 
 
 @pytest.mark.clause("CRQ-F-19", "CRQ-F-28")
@@ -235,12 +235,12 @@ def test_what_is_in_flight_is_told_in_order_and_completes_after_the_return(modul
     pair.device.fetch(5)
     pair.device.use(heads[2], 1)
     assert pair.ring.collect() == 2
-    assert pair.ring.suspend() == (5, 1, [heads[0], heads[1], heads[3], heads[4]])
+    assert pair.front.suspend() == (5, 1, [heads[0], heads[1], heads[3], heads[4]])
     late = pair.submit(9, (0, 1, 1))
     pair.publish()
     assert pair.wire.sent == [(AVAIL, 5, 0)]
-    pair.ring.resume()
-    pair.ring.settle(pair.wire)
+    pair.front.resume()
+    pair.front.settle(pair.wire)
     assert pair.wire.sent[-1] == (AVAIL, 6, 0)
     for head in (heads[4], heads[0], heads[1], heads[3], late):
         pair.device.use(head, 1)
@@ -252,7 +252,7 @@ def test_a_reset_forgets_everything_and_starts_anew(module: Any) -> None:
     pair.submit(4, (0, 1, 1))
     pair.submit(3, (0, 1, 1))
     pair.publish()
-    assert pair.ring.reset() == [4, 3]
+    assert pair.front.reset() == [4, 3]
     pair.device = SlowDevice(pair.memory, 8, True)
     head = pair.one(5)
     pair.device.use(head, 0)
@@ -263,7 +263,7 @@ def _history(module: Any, seed: int, indirect: bool, event_idx: bool) -> tuple[l
     """A random life of a ring whose device keeps to the rules; what it saw, and the memory left behind."""
     draw = random.Random(seed)
     pair = Pair(module, 8, indirect, event_idx)
-    ring, device, wire = pair.ring, pair.device, pair.wire
+    ring, front, device, wire = pair.ring, pair.front, pair.device, pair.wire
     log: list[Any] = []
     flying: dict[int, int] = {}
     told = heard = 0
@@ -283,8 +283,8 @@ def _history(module: Any, seed: int, indirect: bool, event_idx: bool) -> tuple[l
             wire.sent.clear()
             device.fetch(heard)
             device.wish(device.fetched)
-            if ring.credit == 0:
-                ring.credit_returned()
+            if front.credit == 0:
+                front.credit_returned()
         elif act == 3 and device.open:
             head = draw.choice(sorted(device.open))
             room = sum(length for _bus, length, writable in device.open[head] if writable)
@@ -292,12 +292,12 @@ def _history(module: Any, seed: int, indirect: bool, event_idx: bool) -> tuple[l
         elif act == 4:
             if my_credit and told != device.position:
                 told, my_credit = device.position, False
-                ring.used_told(told, 0)
+                front.used_told(told, 0)
             while (done := ring.collect()) >= 0:
                 log.append((done, ring.length))
                 assert ring.length <= flying.pop(done)
             ring.rearm()
-            ring.settle(wire)
+            front.settle(wire)
     log.append((ring.in_flight, ring.heads(), ring.free_count, sorted(flying)))
     assert ring.refusals == {}
     assert ring.in_flight_tokens() == sorted(flying)
@@ -326,7 +326,7 @@ def test_noise_in_the_used_ring_ends_in_the_same_refusal_at_both_speeds(noise: b
         end: list[Any] = []
         try:
             for position in positions:
-                pair.ring.used_told(position, 0)
+                pair.front.used_told(position, 0)
             while (done := pair.ring.collect()) >= 0:
                 end.append((done, pair.ring.length))
         except DeviceFault as fault:

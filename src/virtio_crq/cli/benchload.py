@@ -73,10 +73,11 @@ def run(client: Client, order: Order) -> Load:
 
 
 def _generator(connection: Connection, disk: Disk, order: Order) -> LoadGenerator:
-    if disk.driver is None:
+    if disk.driver is None or disk.front is None:
         raise VirtioCrqError(f"disk {disk.name} is not up")
     return LoadGenerator(
         disk.driver,
+        disk.front,
         connection.endpoint.channel,
         kind=1 if order["write"] else 0,
         block=order["size"],

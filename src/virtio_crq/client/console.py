@@ -140,16 +140,16 @@ class Console(Device):
             self._order(Control(0, Event.DEVICE_READY, 1))
         else:
             self.ports[0].added = self.ports[0].console = self.ports[0].host_open = True
-        self.ring = self.ports[0].receive.ring
+        self.front = self.queues[console.receive_queue(0)][0]
         self.site.devices -= 1
         yield from self.start()
         self._submitted(self)
 
     def _lane(self, queue: int, *, inward: bool) -> Lane:
-        ring, setup = self.build_queue(queue)
-        self.queues[queue] = ring, setup
+        front, setup = self.build_queue(queue)
+        self.queues[queue] = front, setup
         area = self.mapped(Lane.footprint(), f"console {self.number}")
-        return Lane(self.site.port, ring, area, inward)
+        return Lane(self.site.port, front.ring, area, inward)
 
     def config_changed(self) -> Conversation[None]:
         yield from self.configure()

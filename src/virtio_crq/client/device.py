@@ -5,7 +5,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from virtio_crq.client.memory import Area, Memory, whole_pages
-from virtio_crq.dataplane.driverring import DriverRing, footprint
+from virtio_crq.dataplane.directfront import DirectFront
+from virtio_crq.dataplane.driverring import DriverRing
+from virtio_crq.dataplane.front import Front
+from virtio_crq.dataplane.splitdriverring import SplitDriverRing, footprint
 from virtio_crq.errors import DeviceFault, PartnerLost, PlatformError, VirtioCrqError
 from virtio_crq.message import conversations
 from virtio_crq.message.conversations import DeviceDescription
@@ -57,17 +60,17 @@ class Device:
         self.description = description
         self.features = 0
         self.broken: VirtioCrqError | None = None
-        self.ring: DriverRing | None = None  # of the first queue
-        self.queues: dict[int, tuple[DriverRing, QueueSetup]] = {}
+        self.front: Front | None = None  # of the first queue
+        self.queues: dict[int, tuple[Front, QueueSetup]] = {}
         self._letting_go = False
         self.gone = False  # the server has it no more: another may come in its place
 
     def bring_up(self) -> Conversation[None]:
         """From reset to DRIVER_OK (virtio 1.4 §3.1.1)."""
         yield from self.negotiate()
-        self.ring, setup = self.build_queue(REQUEST_QUEUE)
-        self.build(self.ring)
-        self.queues[REQUEST_QUEUE] = self.ring, setup
+        self.front, setup = self.build_queue(REQUEST_QUEUE)
+        self.build(self.front.ring)
+        self.queues[REQUEST_QUEUE] = self.front, setup
         yield from self.start()
 
     def negotiate(self) -> Conversation[None]:
@@ -90,7 +93,7 @@ class Device:
     def build(self, ring: DriverRing) -> None:
         """Make the driver over its ring."""
 
-    def build_queue(self, index: int) -> tuple[DriverRing, QueueSetup]:
+    def build_queue(self, index: int) -> tuple[Front, QueueSetup]:
         """An empty ring for one of the device's queues, mapped."""
         offered = self.description.queue_sizes
         if index >= len(offered):
@@ -100,8 +103,8 @@ class Device:
         area = self.mapped(length, f"a queue of device {self.number}")
         indirect = bits.has(self.features, bits.INDIRECT_DESC)
         event_idx = bits.has(self.features, bits.EVENT_IDX)
-        ring = DriverRing(self.site.port, area.offset, size, indirect, event_idx, self.number, index)
-        return ring, QueueSetup(QueueSize(size), area.bus, area.bus + available, area.bus + used)
+        ring = SplitDriverRing(self.site.port, area.offset, size, indirect, event_idx, self.number, index)
+        return DirectFront(ring), QueueSetup(QueueSize(size), area.bus, area.bus + available, area.bus + used)
 
     def mapped(self, length: int, purpose: str) -> Area:
         """Memory that the device may read and write from now on."""
@@ -118,11 +121,11 @@ class Device:
         """An announcement for one of the queues came. DeviceFault when it breaks the rules of announcements."""
         if queue not in self.queues or self.broken is not None:
             return
-        ring, _ = self.queues[queue]
+        front, _ = self.queues[queue]
         if kind == USED:
-            ring.used_told(position, credit)
+            front.used_told(position, credit)
         else:
-            ring.credit_returned()
+            front.credit_returned()
 
     def serve(self) -> None:
         """Complete what has ended, start what waits, announce what is due."""
@@ -130,17 +133,17 @@ class Device:
             self._letting_go = not self.take_back()
         if not self.queues or self.broken is not None:
             return
-        rings = [ring for ring, _ in self.queues.values()]
+        fronts = [front for front, _ in self.queues.values()]
         try:
             while True:
                 self.reap()
                 self.fill()
-                for ring in rings:
-                    ring.publish()
-                if not sum(ring.rearm() for ring in rings):
+                for front in fronts:
+                    front.publish()
+                if not sum(front.rearm() for front in fronts):
                     break
-            for ring in rings:
-                ring.settle(self.site.channel)
+            for front in fronts:
+                front.settle(self.site.channel)
         except (DeviceFault, PlatformError) as fault:
             self.break_off(fault)
 
@@ -154,8 +157,8 @@ class Device:
             return
         try:
             self.reap()
-            for ring, _ in self.queues.values():
-                ring.suspend()
+            for front, _ in self.queues.values():
+                front.suspend()
         except (DeviceFault, PlatformError) as fault:
             self.break_off(fault)
 
@@ -166,16 +169,16 @@ class Device:
         yield from conversations.resume(
             self.number, self.description.device_id, self.identity, self.features, self._standing()
         )
-        for ring, _ in self.queues.values():
-            ring.resume()
+        for front, _ in self.queues.values():
+            front.resume()
         yield from self.config_changed()
         self.serve()
 
     def _standing(self) -> dict[int, tuple[QueueSetup, QueueResume]]:
         """How far each queue had come."""
         found = {}
-        for index, (ring, setup) in self.queues.items():
-            position, used, heads = ring.suspend()
+        for index, (front, setup) in self.queues.items():
+            position, used, heads = front.suspend()
             in_flight = tuple(DescriptorIndex(head) for head in heads)
             found[index] = setup, QueueResume(RingPosition(position), RingPosition(used), in_flight)
         return found
@@ -200,8 +203,8 @@ class Device:
             with suppress(PartnerLost):
                 yield from conversations.reset_device(self.number)
         if self.queues:
-            for ring, _ in self.queues.values():
-                ring.reset()
+            for front, _ in self.queues.values():
+                front.reset()
             self.forget()
             self._letting_go = True
             self.serve()
@@ -216,7 +219,7 @@ class Device:
     @property
     def blocked(self) -> bool:
         """A ring could not announce what is due."""
-        return any(ring.pending and ring.credit for ring, _ in self.queues.values())
+        return any(front.pending and front.credit for front, _ in self.queues.values())
 
     @property
     def busy(self) -> bool:

@@ -15,7 +15,8 @@ from virtio_crq.client.memory import whole_pages
 from virtio_crq.client.transfer import Transfer
 from virtio_crq.dataplane import blockdriver
 from virtio_crq.dataplane.blockdriver import BlockDriver
-from virtio_crq.dataplane.driverring import DriverRing, footprint
+from virtio_crq.dataplane.driverring import DriverRing
+from virtio_crq.dataplane.splitdriverring import footprint
 from virtio_crq.errors import DeviceFault, UsageError, VirtioCrqError
 from virtio_crq.message import conversations
 from virtio_crq.message.conversations import DeviceDescription

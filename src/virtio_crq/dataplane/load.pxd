@@ -3,7 +3,7 @@ cimport cython
 from libc.stdint cimport int64_t, uint64_t
 
 from virtio_crq.dataplane.blockdriver cimport BlockDriver
-from virtio_crq.dataplane.driverring cimport DriverRing
+from virtio_crq.dataplane.front cimport Front
 from virtio_crq.platform.channel cimport Channel
 from virtio_crq.platform.port cimport give_way, pause
 
@@ -32,7 +32,7 @@ cdef class LoadGenerator:
     cdef readonly uint64_t batches
     cdef readonly uint64_t started
     cdef readonly uint64_t ended
-    cdef DriverRing ring
+    cdef readonly Front front
     cdef uint64_t device, queue
     cdef uint64_t kind, block, depth, blocks, sequential
     cdef uint64_t state, cursor, issued, limit, deadline, held, drawn, active

@@ -11,6 +11,7 @@ from array import array
 import cython
 
 from virtio_crq.dataplane.blockdriver import BlockDriver
+from virtio_crq.dataplane.front import Front
 from virtio_crq.platform.channel import CREDIT, NOTHING, USED, Channel
 
 if not cython.compiled:
@@ -49,6 +50,7 @@ class LoadGenerator:
     def __init__(
         self,
         driver: BlockDriver,
+        front: Front,
         channel: Channel,
         kind: int,
         block: int,
@@ -64,7 +66,7 @@ class LoadGenerator:
         if not 0 < depth <= driver.slots or span < block:
             raise ValueError(f"depth {depth} of {driver.slots}, span {span} for blocks of {block}")
         self.driver = driver
-        self.ring = driver.ring
+        self.front = front
         self.device = driver.ring.device
         self.queue = driver.ring.queue
         self.channel = channel
@@ -103,7 +105,7 @@ class LoadGenerator:
         while True:
             with cython.nogil:
                 self._serve()
-            self.ring.settle(self.channel)
+            self.front.settle(self.channel)
             if self.active == 0 and (self.issued >= self.limit or self.ended >= self.deadline):
                 return 0
             kind = self._listen()
@@ -128,9 +130,9 @@ class LoadGenerator:
         if (kind != USED and kind != CREDIT) or self.channel.device != self.device or self.channel.queue != self.queue:
             return kind
         if kind == USED:
-            self.ring.used_told(self.channel.position, self.channel.credit)
+            self.front.used_told(self.channel.position, self.channel.credit)
         else:
-            self.ring.credit_returned()
+            self.front.credit_returned()
         return -1
 
     def _serve(self) -> int:
@@ -149,8 +151,8 @@ class LoadGenerator:
                 self.driver.release(slot)
                 slot = self.driver.reap()
             self._fill(now)
-            self.ring.publish()
-            if not self.ring.rearm():
+            self.front.publish()
+            if not self.front.rearm():
                 return 0
             slot = self.driver.reap()
             if slot < 0:

@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The transport's half of a queue in the client: how a driver's requests become known to a device, and when.
+
+A driver fills and empties its ring and never knows which front is below. A front `publish`es what the driver submitted
+and spends the queue's one credit on an announcement (`announce`, `settle`); it takes the device's announcements
+(`used_told`, `credit_returned`), and stands still and goes on with the device (`suspend`, `resume`).
+
+What an announcement counts, and what stands in the client's window for the device to take, is a front's own affair:
+`DirectFront` lets the device read the ring itself. Only what talks to a channel or ends in Python needs the
+interpreter's lock; `publish` and `rearm` do not.
+"""
+
+from virtio_crq.dataplane.driverring import DriverRing
+from virtio_crq.errors import DeviceFault
+from virtio_crq.platform.channel import AVAIL, CREDIT, Channel
+
+CREDIT_OVERRUN = 0
+CREDIT_UNOWED = 1
+RULES = (
+    ("credit-overrun", "a used announcement ({0}) came before the last one's credit was returned ({1})"),
+    ("credit-unowed", "a credit came back that was not away (announced {0}, published {1})"),
+)
+
+
+class Front:
+    """One queue's; a way of telling the device subclasses it. `position` is how far the device may go."""
+
+    def __init__(self, ring: DriverRing) -> None:
+        self.ring = ring
+        self.refusals: dict[str, int] = ring.refusals
+        self._begin()
+
+    def _begin(self) -> None:
+        self.position = self.announced = 0
+        self.known = self.told = 0
+        self.credit = 1
+        self.owed = 0
+        self.pending = 0
+        self.unasked = 0
+
+    def publish(self) -> int:
+        """Show the device all submitted requests; 1 when `announce` has something to send now."""
+        raise NotImplementedError
+
+    def rearm(self) -> int:
+        """Have the driver told of the next completion; 1 when one slipped in meanwhile and it must look again."""
+        return self.ring.rearm()
+
+    def announce(self, channel: Channel) -> int:
+        """Spend the credit on an announcement if one is due. The channel's code; a failed one stays pending."""
+        if not self.pending or not self.credit:
+            return 0
+        code = channel.announce(AVAIL, self.ring.device, self.ring.queue, self.position, self.owed)
+        if code == 0:
+            self.announced = self.position
+            self.known = self.ring.shown
+            self.pending = 0
+            self.unasked = 0
+            self.credit = 0
+            self.owed = 0
+        return code
+
+    def settle(self, channel: Channel) -> int:
+        """After a drain: announce what is due, or else return the device's credit if it will need it."""
+        if self.pending and self.credit:
+            return self.announce(channel)
+        if not self.owed or not self.ring.in_flight:
+            return 0
+        code = channel.announce(CREDIT, self.ring.device, self.ring.queue, self.ring.last_used, 1)
+        if code == 0:
+            self.owed = 0
+        return code
+
+    def used_told(self, position: int, credit: int) -> int:
+        """Take a used announcement. The driver finds what was completed by `collect()`."""
+        self.confirm(position)
+        if self.owed:
+            return self._refuse(CREDIT_OVERRUN, position, self.told)
+        self.take(position)
+        self.told = position
+        self.owed = 1
+        return self.credit_returned() if credit else 0
+
+    def confirm(self, position: int) -> int:
+        """The device says it completed all up to `position`: DeviceFault unless that can be true."""
+        raise NotImplementedError
+
+    def take(self, position: int) -> int:
+        """Have the driver find what was completed up to `position`, where the device did not do that itself."""
+        return 0
+
+    def credit_returned(self) -> int:
+        """The right to announce came back. What was published meanwhile is due: the device does not look by itself."""
+        if self.credit:
+            return self._refuse(CREDIT_UNOWED, self.announced, self.position)
+        self.credit = 1
+        if self.position != self.announced:
+            self.pending = 1
+        return self.pending
+
+    def suspend(self) -> tuple[int, int, list[int]]:
+        """The device is gone: (available position, used position, heads in flight) for its return.
+
+        Call it after the last `collect()`: what the device had completed is not asked for again. What was not announced
+        yet is not in flight: the device has never seen it, and hears of it by an announcement (CRQ-F-44).
+        """
+        raise NotImplementedError
+
+    def resume(self) -> None:
+        """The device is back and took over what `suspend` told; requests made meanwhile are due."""
+        self.credit = 1
+        self.pending = 1 if self.position != self.announced else 0
+        self.unasked = 1
+
+    def reset(self) -> list[int]:
+        """Forget all requests (queue or device reset); their tokens, oldest first."""
+        tokens = self.ring.reset()
+        self._begin()
+        return tokens
+
+    def _refuse(self, rule: int, first: int, second: int) -> int:
+        name, text = RULES[rule]
+        self.refusals[name] = self.refusals.get(name, 0) + 1
+        raise DeviceFault(name, f"queue {self.ring.queue} of device {self.ring.device}: {text.format(first, second)}")
