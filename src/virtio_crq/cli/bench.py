@@ -12,7 +12,8 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from virtio_crq.bench.case import BACKINGS, CASES, NOTIFIES, RUNGS, chosen
+from virtio_crq.bench.case import BACKINGS, NOTIFIES, RUNGS, chosen
+from virtio_crq.bench.grammar import cases
 from virtio_crq.bench.image import IMAGE_BYTES, Image, fill, pinned
 from virtio_crq.bench.report import report
 from virtio_crq.bench.row import Row
@@ -28,7 +29,9 @@ WIDE = 132
 
 
 def bench(
-    case: Annotated[list[str] | None, typer.Option(help="Only this load (repeatable).", metavar="NAME")] = None,
+    case: Annotated[
+        list[str] | None, typer.Option(help="Only this load, such as randwrite-16k-qd8 (repeatable).", metavar="NAME")
+    ] = None,
     rung: Annotated[list[str] | None, typer.Option(help="Only this preset (repeatable).", metavar="NAME")] = None,
     backing: Annotated[list[str] | None, typer.Option(help="file or null (repeatable).", metavar="KIND")] = None,
     notify: Annotated[list[str] | None, typer.Option(help="polling or sleeping (repeatable).", metavar="MODE")] = None,
@@ -52,7 +55,7 @@ def bench(
     if dataplane() != "compiled" and not interpreted:
         raise UsageError(f"the data plane is {dataplane()}; measure it anyway with --interpreted")
     plan = Plan(
-        cases=chosen(CASES, case or [], "case"),
+        cases=cases(case or []),
         rungs=chosen(RUNGS, rung or [], "rung"),
         backings=_words(BACKINGS, backing or [], "backing"),
         notifies=_words(NOTIFIES, notify or [], "notify"),
@@ -92,7 +95,7 @@ def _measured(plan: Plan, file: Path | None, console: Console) -> list[Row]:
             progress.update(task, description=what, completed=done)
             done += 1
 
-        machines = Bench(path.absolute(), image.size if image else IMAGE_BYTES)
+        machines = Bench(path.absolute(), image.size if image else IMAGE_BYTES, plan.cases)
         return list(measure(plan, image, machines.stage, tell))
 
 

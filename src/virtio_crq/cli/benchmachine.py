@@ -4,12 +4,13 @@
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from virtio_crq.bench.case import CASES, Case
+from virtio_crq.bench.case import Case
+from virtio_crq.bench.grammar import slots, transfer
 from virtio_crq.bench.row import Counts, Load
 from virtio_crq.bench.run import Setting
 from virtio_crq.cli.clientprocess import ClientProcess
@@ -21,8 +22,6 @@ from virtio_crq.hypervisor.statedirectory import make_state_directory
 
 SERVER, CLIENT = "vios1", "client1"
 NEVER_SLEEP, SLEEP_AT_ONCE = -1, 0  # the server's polling, in microseconds
-MOST_DEPTH = max(case.depth for case in CASES)
-MOST_TRANSFER = max(case.size for case in CASES)
 
 MACHINE = """
 [machine]
@@ -47,10 +46,11 @@ backing = "{backing}"
 
 @dataclass(frozen=True)
 class Bench:
-    """Where the machines of one run live and what backs their disk."""
+    """Where the machines of one run live, what backs their disk, and the loads it is to bear."""
 
     image: Path
     size: int
+    cases: Sequence[Case] = ()
 
     @contextmanager
     def stage(self, setting: Setting) -> Iterator["RunningStage"]:
@@ -73,7 +73,7 @@ class Bench:
         try:
             for role in roles(parse_machine_file(text, path), directory):
                 processes.start(role)
-            load = ClientProcess("benchload", str(directory), CLIENT, str(MOST_DEPTH), str(MOST_TRANSFER))
+            load = ClientProcess("benchload", str(directory), CLIENT, str(slots(self.cases)), str(transfer(self.cases)))
             load.answer()  # that its disk is up
             yield RunningStage(directory, load, processes.running()[SERVER].pid, setting.notify)
         finally:
