@@ -52,6 +52,11 @@ class Ruin:
 
     def start(self, server: str) -> None: ...
 
+    def suspend(self, server: str) -> None: ...
+
+    def calls(self, server: str) -> dict[str, int]:
+        return {}
+
     @contextmanager
     def neighbour(self) -> Iterator[Any]:
         yield SimpleNamespace(progress=lambda: 0)

@@ -6,9 +6,10 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from virtio_crq.cli.clientprocess import ClientProcess
 from virtio_crq.cli.guesthostile import play_hostile
@@ -22,8 +23,10 @@ from virtio_crq.guests.qemu import Qemu
 from virtio_crq.guests.suite.consoles import CHANNELS, CONSOLE, PORT
 from virtio_crq.guests.suite.disks import NARROW, NARROW_WINDOW
 from virtio_crq.guests.suite.scene import GUEST, SERVER, SPARE, THIRD, Scene
+from virtio_crq.hypervisor.conversation import ask
 from virtio_crq.hypervisor.machinefile import read_machine_file
 from virtio_crq.hypervisor.statedirectory import make_state_directory
+from virtio_crq.papr.entry import TransportEvent
 
 MALLORY, BESIDE = "mallory", "beside"
 HOSTILE_SLOT = 3
@@ -183,6 +186,19 @@ class GuestHouse:
 
     def running(self, server: str) -> bool:
         return server in self._processes.running()
+
+    def suspend(self, server: str) -> None:
+        unit = self._adapter(server)["unit_address"]
+        ask(self.directory, "post_event", partition=GUEST, unit_address=unit, event=TransportEvent.PARTNER_SUSPENDED)
+
+    def calls(self, server: str) -> Mapping[str, int]:
+        counters: Mapping[str, int] = self._adapter(server)["client_counters"]
+        return counters
+
+    def _adapter(self, server: str) -> Mapping[str, Any]:
+        """The guest's to this server, as the hypervisor shows it."""
+        rows = ask(self.directory, "show")["adapters"]
+        return next(row for row in rows if (row["client"], row["server"]) == (GUEST, server))
 
     def command(self, *arguments: str) -> str:
         done = subprocess.run(command(*arguments, "--machine", self.name), capture_output=True, text=True)

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checks of a server that dies under the guest: it comes back, or it does not."""
+"""Checks of a server that dies under the guest, and comes back or does not; and of a platform that suspends it."""
+
+from collections import Counter
+from collections.abc import Callable
 
 from virtio_crq.guests.fio import the_job
 from virtio_crq.guests.suite.check import Boot, CheckFailed, check
@@ -7,7 +10,7 @@ from virtio_crq.guests.suite.consoles import FIRST_OTHER
 from virtio_crq.guests.suite.disks import DATA, FIO, MOUNT
 from virtio_crq.guests.suite.scene import SERVER, Scene
 
-KILLS = 10
+KILLS = SUSPENSIONS = 10
 LOAD_SECONDS = 300  # the load is ended before, when all kills are done
 REQUESTS_BETWEEN = 50  # so many I/Os are seen on the disk between two kills
 AWAY_SECONDS = 5
@@ -17,17 +20,42 @@ PARAMETER = "/sys/module/virtio_crq/parameters/away_seconds"
 
 @check("kills", "the server is killed with -9 and restarted ten times under verified I/O: a pause, no error")
 def kills(scene: Scene) -> str:
+    def kill() -> None:
+        scene.house.kill(SERVER)
+        scene.house.start(SERVER)
+
+    done, pause = _under_load(scene, kill, KILLS)
+    scene.facts["longest_pause_seconds"] = round(pause, 2)
+    return f"{KILLS} kills, {done} verified I/Os, none failed; longest pause {pause:.2f} s"
+
+
+@check(
+    "suspended", "the platform suspends the connection ten times under verified I/O: the driver enables its CRQ again"
+)
+def suspended(scene: Scene) -> str:
+    before = Counter(scene.house.calls(SERVER))
+    done, pause = _under_load(scene, lambda: scene.house.suspend(SERVER), SUSPENSIONS)
+    made = Counter(scene.house.calls(SERVER)) - before
+    if made["H_ENABLE_CRQ"] != SUSPENSIONS or made["H_REG_CRQ"]:
+        raise CheckFailed(
+            f"after {SUSPENSIONS} suspensions: H_ENABLE_CRQ × {made['H_ENABLE_CRQ']}, H_REG_CRQ × {made['H_REG_CRQ']}"
+        )
+    return f"{SUSPENSIONS} times H_ENABLE_CRQ, {done} verified I/Os, none failed; longest pause {pause:.2f} s"
+
+
+def _under_load(scene: Scene, act: Callable[[], None], times: int) -> tuple[int, float]:
+    """How many I/Os were verified while `act` was done again and again, and the longest pause in seconds."""
     disk = scene.disk(DATA)
     scene.run(f"mkfs.ext4 -q -F {disk} && mount {disk} {MOUNT}", 60)
     load = (
         f"{FIO} --directory={MOUNT} --rw=randwrite --size=8m --time_based --runtime={LOAD_SECONDS} "
         "--verify_backlog=64 --output-format=json --output=/run/fio.json"
     )
-    scene.run(f"({load}; echo $? >/run/fio.status) >/run/fio.said 2>&1 & echo $! >/run/fio.pid")
-    for _ in range(KILLS):
+    scene.run("rm -f /run/fio.*")
+    scene.run(f"({load}; echo $? >/run/fio.status) >/run/fio.said 2>&1 &")
+    for _ in range(times):
         _progress(scene, disk)
-        scene.house.kill(SERVER)
-        scene.house.start(SERVER)
+        act()
     _progress(scene, disk)
     scene.run("pkill -INT fio || kill -INT $(pidof fio)")
     scene.until(lambda: scene.agent.run("test -s /run/fio.status").status == 0, "end of the load", 60)
@@ -39,9 +67,7 @@ def kills(scene: Scene) -> str:
     scene.run(f"umount {MOUNT}", 60)
     scene.run(f"fsck.ext4 -fn {disk}", 60)
     pause = max(job[way]["clat_ns"]["max"] for way in ("read", "write")) / 1e9
-    done = job["read"]["total_ios"] + job["write"]["total_ios"]
-    scene.facts["longest_pause_seconds"] = round(pause, 2)
-    return f"{KILLS} kills, {done} verified I/Os, none failed; longest pause {pause:.2f} s"
+    return job["read"]["total_ios"] + job["write"]["total_ios"], pause
 
 
 def _progress(scene: Scene, disk: str) -> None:

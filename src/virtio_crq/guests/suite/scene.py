@@ -2,7 +2,7 @@
 """What a check meets: a guest that runs, its agent, and the house around it. A guest that is gone is booted again."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,6 +50,14 @@ class House(Protocol):
 
     def start(self, server: str) -> None: ...
     def running(self, server: str) -> bool: ...
+    def suspend(self, server: str) -> None:
+        """The platform tells the guest's adapter that this partner of its was suspended."""
+        ...
+
+    def calls(self, server: str) -> Mapping[str, int]:
+        """How often the guest made which hypercall on its adapter to this server, by name."""
+        ...
+
     def command(self, *arguments: str) -> str:
         """What a command of ours prints, for this machine."""
         ...

@@ -21,6 +21,7 @@ ORDER = (
     "dlpar",
     "beside",
     "kills",
+    "suspended",
     "shutdown",
     "identical",
     "reload",
