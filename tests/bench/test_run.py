@@ -13,12 +13,13 @@ from rich.console import Console
 from virtio_crq.bench.case import CASES, RUNGS, Case, chosen
 from virtio_crq.bench.image import fill, pinned
 from virtio_crq.bench.report import report
-from virtio_crq.bench.row import Counts, Load, Row, per_request, priced
+from virtio_crq.bench.row import Counts, Load, Row, bounced, per_request, priced
 from virtio_crq.bench.run import Plan, Setting, measure
 from virtio_crq.errors import UsageError
 
 FIELDS = """case rung ring fetch map data backing dataplane notify batch resident iops mib_per_s hcalls_per_io
-tce_hcalls_per_io copies_per_io bytes_copied_per_io interrupts_per_io hcalls p50_us p99_us cpu_us_per_io raw_iops
+tce_hcalls_per_io copies_per_io bytes_copied_per_io bounce_copies_per_io bounce_bytes_per_io
+interrupts_per_io hcalls p50_us p99_us cpu_us_per_io raw_iops
 raw_engine raw_ratio priced_iops"""
 
 
@@ -85,6 +86,17 @@ def test_mapping_calls_are_counted_in_the_sum_and_beside_it() -> None:
     counts = Counts({"H_PUT_TCE": 30, "H_STUFF_TCE": 10, "H_VIO_SIGNAL": 10}, 0, 0, 0)
     costs = per_request(counts, 10)
     assert (costs["hcalls_per_io"], costs["tce_hcalls_per_io"]) == (5.0, 4.0)
+
+
+def test_own_copies_are_counted_beside_those_of_the_hypervisor() -> None:
+    load = Load(10, 1.0, 1.0, 1.0, 1.0, 1.0, bounces=10, bounce_bytes=40960)
+    assert bounced(load) == {"bounce_copies_per_io": 1.0, "bounce_bytes_per_io": 4096.0}
+
+
+def test_a_row_is_labelled_by_what_really_ran(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ran = Load(1000, 0.01, 9.0, 20.0, 0.02, 4.0, ran={"map": "pool"})
+    monkeypatch.setattr(ArithmeticStage, "load", lambda *_: ran)
+    assert {(row.rung, row.map) for row in rows(tmp_path)} == {(rung.name, "pool") for rung in RUNGS}
 
 
 def test_the_report_prints_counts_before_times_before_prices(tmp_path: Path) -> None:

@@ -54,6 +54,12 @@ class Machine:
         """The pages of its memory that the client lets the server reach."""
         return {bus: page for bus, page in self.cable.ends[CLIENT].pages.items() if page[1]}
 
+    def shown_beside(self, disk: Disk) -> dict[int, tuple[int, int]]:
+        """The same without what the requests of this disk lie in."""
+        slots = disk.driver.mapping
+        own = range(slots.bus // 4096, slots.bus // 4096 + slots.slots * slots.stride // 4096)
+        return {bus: page for bus, page in self.shown().items() if bus not in own}
+
     def until(self, true: Callable[[], bool]) -> None:
         for _turn in range(int(PATIENCE / 0.01)):
             if true():
@@ -62,9 +68,9 @@ class Machine:
         raise AssertionError("it did not come about")
 
 
-@pytest.fixture
-def machine() -> Iterator[Machine]:
-    made = Machine()
+@pytest.fixture(params=["per-request", "pool"])
+def machine(request: pytest.FixtureRequest) -> Iterator[Machine]:
+    made = Machine(Options(depth=8, transfer=16384, map=request.param))
     yield made
     made.client.close()
     made.cable.close()
@@ -276,15 +282,15 @@ def test_a_lying_used_ring_breaks_its_device_and_no_other(machine: Machine, twis
     with machine.server(liar, honest):
         machine.client.open()
         disk = machine.client.disk("liar")
-        standing = machine.shown()
+        rings = machine.shown_beside(disk)
         liar.twist = twist
         with pytest.raises(DeviceFault) as caught:
             disk.read(0, 512)
         assert caught.value.rule == rule
         assert machine.client.connections[0].refusals == {rule: 1}
         assert machine.client.disk("honest").read(0, 512) == bytes(512)
-        # The device was reset, and only the rings' pages are still shown to the server.
-        machine.until(lambda: liar.setup is None and machine.shown() == standing)
+        # The device was reset, and what its requests lay in is shown no more; rings are, and the other disk's.
+        machine.until(lambda: liar.setup is None and machine.shown() == rings)
 
 
 @pytest.mark.clause("CRQ-F-42")
@@ -345,6 +351,27 @@ def test_a_busy_platform_is_waited_for_and_is_no_error(machine: Machine, monkeyp
         data = os.urandom(64 * 512)
         disk.write(0, data)
         assert disk.read(0, len(data)) == data
+
+
+@pytest.mark.clause("CRQ-F-93")
+def test_a_pool_stands_as_long_as_its_device_and_is_gone_after_it(machine: Machine) -> None:
+    with machine.server(machine.block(1, name=b"first"), machine.block(2, name=b"second")) as server:
+        machine.client.open()
+        before = machine.shown()
+        disk = machine.client.disk("first")
+        disk.read(0, 65536)
+        assert machine.shown() == before
+        rest = machine.shown_beside(disk)
+        assert (rest == before) is (disk.driver.mapping.name == "per-request")
+        with server.lock:
+            server.back_end.needs_reset(1, "scripted")
+        machine.until(lambda: disk.broken is not None and machine.shown() == rest)
+        machine.client.disk("second").write(0, bytes(4096))
+
+
+def test_a_map_that_does_not_exist_is_one_clear_line() -> None:
+    with pytest.raises(UsageError, match="map 'forever' is not one of per-request, pool"):
+        Options(map="forever")
 
 
 def test_no_server_is_said_so(machine: Machine) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The block and entropy drivers map as a Linux guest would, wait for a busy platform, and check what comes back."""
+"""The block and entropy drivers show requests as Linux would or from a pool, and check what comes back."""
 
 import random
 import struct
@@ -10,7 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from slowring import SlowDevice, Wire, interpreted
 
-from virtio_crq.dataplane import blockdriver, directfront, entropydriver, load, splitdriverring
+from virtio_crq.dataplane import (
+    blockdriver,
+    directfront,
+    entropydriver,
+    load,
+    mapping,
+    perrequest,
+    pool,
+    splitdriverring,
+)
 from virtio_crq.errors import DeviceFault, PlatformError
 from virtio_crq.platform.channel import AVAIL, NOTHING, USED
 from virtio_crq.platform.hosted import host
@@ -21,6 +30,13 @@ READ, WRITE, FLUSH, GET_ID = 0, 1, 4, 8
 DRIVERS = {"compiled": blockdriver, "interpreted": interpreted(blockdriver)}
 ENTROPY = {"compiled": entropydriver, "interpreted": interpreted(entropydriver)}
 LOADS = {"compiled": load, "interpreted": interpreted(load)}
+SLOW_MAPPING = interpreted(mapping)
+MAPPINGS = {
+    ("compiled", "per-request"): perrequest.PerRequest,
+    ("compiled", "pool"): pool.Pool,
+    ("interpreted", "per-request"): interpreted(perrequest, SLOW_MAPPING).PerRequest,
+    ("interpreted", "pool"): interpreted(pool, SLOW_MAPPING).Pool,
+}
 SPEEDS = sorted(DRIVERS)
 
 
@@ -64,14 +80,23 @@ class Rig:
     """A block driver, its ring, a slow device, and the pages between them."""
 
     def __init__(
-        self, speed: str, *, indirect: bool = False, slots: int = 4, transfer: int = 8192, **limits: int
+        self,
+        speed: str,
+        *,
+        indirect: bool = False,
+        slots: int = 4,
+        transfer: int = 8192,
+        kind: str = "per-request",
+        **limits: int,
     ) -> None:
         self.memory = bytearray(1 << 20)
         self.pages = Pages()
         self.port = Port(host(self.pages, self.memory))  # type: ignore[arg-type]
         self.ring = splitdriverring.SplitDriverRing(self.port, RING, 16, indirect, True)
+        self.mapping = MAPPINGS[speed, kind](self.port, slots, blockdriver.HEAD, transfer, SLOTS, BUS)
+        assert self.mapping.begin() == 0
         self.driver = DRIVERS[speed].BlockDriver(
-            self.ring, slots, SLOTS, BUS, transfer, 1 << 30, limits.get("size_max", 0), limits.get("seg_max", 0)
+            self.ring, self.mapping, 1 << 30, limits.get("size_max", 0), limits.get("seg_max", 0)
         )
         self.front = directfront.DirectFront(self.ring)
         self.device = SlowDevice(self.memory, 16, True)
@@ -274,7 +299,7 @@ def test_entropy_is_mapped_per_request_and_taken_once(speed: str) -> None:
     memory, pages = bytearray(1 << 20), Pages()
     port = Port(host(pages, memory))  # type: ignore[arg-type]
     ring = splitdriverring.SplitDriverRing(port, RING, 4, False, True)
-    driver = ENTROPY[speed].EntropyDriver(ring, 2, SLOTS, BUS)
+    driver = ENTROPY[speed].EntropyDriver(ring, MAPPINGS[speed, "per-request"](port, 2, 0, 4096, SLOTS, BUS))
     device = SlowDevice(memory, 4, True)
     assert driver.submit(100) == 0
     ring.publish()
@@ -291,6 +316,98 @@ def test_entropy_is_mapped_per_request_and_taken_once(speed: str) -> None:
     assert pages.pages == {}
     with pytest.raises(ValueError, match="state"):
         driver.take(slot)
+
+
+@pytest.mark.parametrize("indirect", [False, True])
+@pytest.mark.clause("CRQ-F-91")
+def test_a_pool_is_mapped_before_the_first_request_and_by_no_request(speed: str, indirect: bool) -> None:
+    rig = Rig(speed, kind="pool", indirect=indirect)
+    assert rig.pages.asked == [("map", BUS, 3)]
+    for sector in range(20):
+        slot = rig.submit(READ, sector, 4096)
+        rig.answer(4097)
+        assert rig.driver.reap() == slot
+        rig.driver.release(slot)
+    assert rig.pages.asked == [("map", BUS, 3)]
+
+
+@pytest.mark.clause("CRQ-F-90")
+def test_what_a_pool_shows_is_its_slots_and_nothing_beside_them(speed: str) -> None:
+    rig = Rig(speed, kind="pool")
+    ram, window = pool.Pool.footprint(4, blockdriver.HEAD, 8192)
+    assert ram == window == 4096 * len(rig.pages.pages)
+    assert sorted(offset for offset, _access in rig.pages.pages.values()) == list(range(SLOTS, SLOTS + ram, 4096))
+
+
+@pytest.mark.clause("CRQ-F-92")
+def test_nothing_is_read_back_from_a_slot_that_the_driver_wrote_there_itself(speed: str) -> None:
+    """A server may write into all of a pool at any time: the record of a request is elsewhere."""
+    rig = Rig(speed, kind="pool")
+    slot = rig.submit(READ, 7, 4096)
+    _head, chain = rig.chain()
+    rig.memory[SLOTS : SLOTS + 4 * 12288] = b"\x01" * (4 * 12288)
+    rig.memory[rig.pages.at(chain[-1][0], 2)] = 0
+    rig.device.use(next(iter(rig.device.open)), 513)
+    with pytest.raises(DeviceFault, match="used-length-short"):
+        rig.driver.reap()
+    other = rig.submit(WRITE, 8, 512)
+    assert other != slot
+    rig.answer(1)
+    assert rig.driver.reap() == other
+    assert rig.driver.status(other) == 0
+
+
+@pytest.mark.clause("CRQ-F-93")
+def test_a_pool_is_taken_back_only_when_the_device_was_let_go_and_wholly(speed: str) -> None:
+    rig = Rig(speed, kind="pool")
+    slot = rig.submit(READ, 0, 512)
+    rig.ring.reset()
+    rig.driver.abandon()
+    assert rig.driver.reap() < 0, "the slot may still be written into"
+    rig.pages.codes = [1]
+    assert rig.mapping.finish() == 1
+    assert rig.driver.reap() < 0
+    assert rig.mapping.finish() == 0
+    assert rig.pages.pages == {}
+    assert (rig.driver.reap(), rig.driver.status(slot)) == (slot, 1)
+    assert rig.mapping.finish() == 0
+    assert [name for name, _bus, _access in rig.pages.asked] == ["map", "unmap"]
+
+
+@pytest.mark.clause("CRQ-F-94")
+def test_a_slot_of_a_pool_is_nobody_elses_before_its_request_was_used(speed: str) -> None:
+    rig = Rig(speed, kind="pool")
+    running = [rig.submit(READ, sector, 512) for sector in range(4)]
+    assert rig.driver.acquire() < 0
+    assert rig.driver.reap() < 0
+    rig.answer(513)
+    slot = rig.driver.reap()
+    assert slot == running[0]
+    rig.driver.release(slot)
+    assert rig.driver.acquire() == slot
+
+
+@pytest.mark.parametrize("kind", ["per-request", "pool"])
+def test_an_address_leads_to_own_memory_only_where_it_is_shown(speed: str, kind: str) -> None:
+    rig = Rig(speed, kind=kind)
+    find = rig.mapping.locate
+    for bus in (0, BUS - 1, BUS - 4096, BUS + (1 << 20), (1 << 64) - 1):
+        assert find(bus, 1) == -1
+    if kind == "per-request":
+        assert find(BUS, 1) == -1
+    slot = rig.submit(READ, 3, 8192)
+    for bus, length, flags in rig.chain()[1]:
+        assert find(bus, length) == rig.pages.at(bus, 2 if flags else 1)
+        assert find(bus, 0) == rig.pages.at(bus, 2 if flags else 1)
+    data = rig.chain()[1][1][0]
+    assert find(data, 8192) == rig.driver.data(slot)
+    assert find(data + 8191, 1) == rig.driver.data(slot) + 8191
+    end = SLOTS + rig.mapping.slots * rig.mapping.stride
+    assert find(data, (1 << 64) - 1) == -1
+    assert find(data, end - rig.driver.data(slot) + 1) == -1
+    rig.answer(8193)
+    rig.driver.release(rig.driver.reap())
+    assert (find(data, 1) == -1) is (kind == "per-request")
 
 
 class ServedWire(Wire):
@@ -321,6 +438,24 @@ class ServedWire(Wire):
         return kind
 
 
+@pytest.mark.parametrize("kind", [READ, WRITE])
+def test_over_a_pool_the_load_pays_the_copy_that_a_block_layer_pays(speed: str, kind: int) -> None:
+    rig = Rig(speed, kind="pool")
+    wire = ServedWire(rig)
+    buffers = 1 << 18
+    filled = buffers if kind == WRITE else rig.driver.data(0)
+    for slot in range(4):
+        at = filled + slot * (4096 if kind == WRITE else rig.mapping.stride)
+        rig.memory[at : at + 4096] = bytes([slot + 1]) * 4096
+    generator = LOADS[speed].LoadGenerator(rig.driver, rig.front, wire, kind, 4096, 3, 40960, buffers=buffers)
+    generator.begin(0, 50)
+    assert generator.turn(10) == 0
+    assert (generator.completed, generator.bounced) == (50, 50)
+    for slot in {0, 1, 2}:
+        at = rig.driver.data(slot) if kind == WRITE else buffers + slot * 4096
+        assert rig.memory[at : at + 4096] == bytes([slot + 1]) * 4096
+
+
 @pytest.mark.parametrize(("kind", "sequential"), [(READ, False), (WRITE, True)])
 def test_the_load_generator_does_what_it_says_and_counts_it(speed: str, kind: int, sequential: bool) -> None:
     rig = Rig(speed)
@@ -335,6 +470,7 @@ def test_the_load_generator_does_what_it_says_and_counts_it(speed: str, kind: in
         assert {sector for _each, sector in wire.kinds} == {8 * block for block in range(10)}
         assert 0 < generator.percentile(0.5) <= generator.percentile(0.99)
         assert generator.percentile(1.0) < generator.seconds() * 1e6 * 1.1
+        assert generator.bounced == 0
     assert rig.ring.in_flight == 0
     assert rig.pages.pages == {}
 

@@ -10,7 +10,10 @@ from virtio_crq.bench.row import COPY_BYTES_PER_SECOND, HYPERCALL_SECONDS, Row
 
 Cells = Callable[[Row], list[str]]
 
-COUNTS = "Per I/O, both partitions: hypercalls (of these TCE), copies, bytes, interrupts: what carries over to hardware"
+COUNTS = (
+    "Per I/O, both partitions: hypercalls (of these TCE), copies, bytes, the client's own copies (bounce), interrupts: "
+    "what carries over to hardware"
+)
 EMULATED = "Time in the emulator, where a hypercall is a function call"
 PRICED = f"Time with prices: {HYPERCALL_SECONDS * 1e6:g} µs a hypercall, {COPY_BYTES_PER_SECOND / 1e9:g} GB/s a copy"
 
@@ -20,7 +23,7 @@ def report(rows: Sequence[Row], console: Console) -> None:
     for backing in dict.fromkeys(row.backing for row in rows):
         chosen = [row for row in rows if row.backing == backing]
         console.print(f"\n[bold]backing {backing}[/bold] · data plane {chosen[0].dataplane}")
-        _print(console, COUNTS, ["calls", "TCE", "copies", "bytes", "intr", "batch"], chosen, _counts)
+        _print(console, COUNTS, ["calls", "TCE", "copies", "bytes", "bounce", "intr", "batch"], chosen, _counts)
         _print(console, EMULATED, ["IOPS", "MiB/s", "p50 µs", "p99 µs", "CPU µs", "raw", "ratio"], chosen, _times)
         _print(console, PRICED, ["IOPS"], chosen, lambda row: [f"{row.priced_iops:,.0f}"])
     if any(row.resident is not None and row.resident < 1 for row in rows):
@@ -35,6 +38,7 @@ def _counts(row: Row) -> list[str]:
         f"{row.tce_hcalls_per_io:.2f}",
         f"{row.copies_per_io:.2f}",
         f"{row.bytes_copied_per_io:,.0f}",
+        f"{row.bounce_copies_per_io:.2f}",
         f"{row.interrupts_per_io:.3f}",
         f"{row.batch:.1f}",
     ]

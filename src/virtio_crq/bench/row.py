@@ -2,7 +2,7 @@
 """One measured row: what a request cost, what it took, and the raw file beside it."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 HYPERCALL_SECONDS = 0.3e-6  # the cost model's price of one hypercall
@@ -35,7 +35,10 @@ class Counts:
 
 @dataclass(frozen=True)
 class Load:
-    """What the load generator saw: completed requests, how long they took, what the processes burnt."""
+    """What the load generator saw: completed requests, how long they took, what the processes burnt.
+
+    `ran` is by axis what really ran, as far as the client can tell: a row is labelled by it, not by what was asked for.
+    """
 
     requests: int
     seconds: float
@@ -43,6 +46,9 @@ class Load:
     p99_us: float
     cpu_seconds: float
     batch: float
+    bounces: int = 0
+    bounce_bytes: int = 0
+    ran: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -66,6 +72,8 @@ class Row:
     tce_hcalls_per_io: float
     copies_per_io: float
     bytes_copied_per_io: float
+    bounce_copies_per_io: float
+    bounce_bytes_per_io: float
     interrupts_per_io: float
     hcalls: Mapping[str, int]
     p50_us: float
@@ -99,4 +107,12 @@ def per_request(counts: Counts, requests: int) -> dict[str, float]:
         "copies_per_io": round(counts.copies / requests, 3),
         "bytes_copied_per_io": round(counts.bytes_copied / requests, 1),
         "interrupts_per_io": round(counts.interrupts / requests, 4),
+    }
+
+
+def bounced(load: Load) -> dict[str, float]:
+    """The client's own copies between its pages and slots that stay mapped: no call of the platform, but not free."""
+    return {
+        "bounce_copies_per_io": round(load.bounces / load.requests, 3),
+        "bounce_bytes_per_io": round(load.bounce_bytes / load.requests, 1),
     }

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from virtio_crq.bench.case import Case, Rung
 from virtio_crq.bench.image import Image
-from virtio_crq.bench.row import Counts, Load, Row, per_request, priced
+from virtio_crq.bench.row import Counts, Load, Row, bounced, per_request, priced
 
 RAW_SECONDS = 0.5  # each engine, before each row: the raw figure is taken in the same minute as the row
 
@@ -81,15 +81,15 @@ def _row(plan: Plan, case: Case, setting: Setting, image: Image | None, stages: 
         counts = stage.counts().since(start)
     after = image.resident() if image else None
     iops = load.requests / load.seconds
-    costs = per_request(counts, load.requests)
+    costs = per_request(counts, load.requests) | bounced(load)
     rung = setting.rung
     return Row(
         case=case.name,
         rung=rung.name,
-        ring=rung.ring,
-        fetch=rung.fetch,
-        map=rung.map,
-        data=rung.data,
+        ring=load.ran.get("ring", rung.ring),
+        fetch=load.ran.get("fetch", rung.fetch),
+        map=load.ran.get("map", rung.map),
+        data=load.ran.get("data", rung.data),
         backing=setting.backing,
         dataplane=plan.dataplane,
         notify=setting.notify,

@@ -15,6 +15,8 @@ from virtio_crq.client.client import Client
 from virtio_crq.client.connection import Connection
 from virtio_crq.client.device import Options
 from virtio_crq.client.disk import Disk
+from virtio_crq.dataplane.blockdriver import BlockDriver
+from virtio_crq.dataplane.front import Front
 from virtio_crq.dataplane.load import LoadGenerator
 from virtio_crq.errors import PartnerLost, VirtioCrqError
 from virtio_crq.platform.channel import LOST
@@ -27,24 +29,25 @@ WAIT_SECONDS = 10.0  # a server that says nothing for so long is gone
 Order = dict[str, Any]
 
 
-def main(state: str, partition: str, depth: str, transfer: str) -> None:
+def main(state: str, partition: str, depth: str, transfer: str, mapping: str) -> None:
     """Serve orders until stdin ends."""
-    options = Options(depth=int(depth), transfer=int(transfer))
+    options = Options(depth=int(depth), transfer=int(transfer), map=mapping)
     try:
         with client_partition(Path(state), partition, options) as client:
+            buffers = _buffers(client.disks()[0])
             print(json.dumps({"ready": True}), flush=True)
             for line in sys.stdin:
-                print(json.dumps(asdict(run(client, json.loads(line)))), flush=True)
+                print(json.dumps(asdict(run(client, buffers, json.loads(line)))), flush=True)
     except VirtioCrqError as error:
         print(json.dumps({"error": str(error)}), flush=True)
         sys.exit(1)
 
 
-def run(client: Client, order: Order) -> Load:
+def run(client: Client, buffers: int, order: Order) -> Load:
     """One load; the server's processor time is added by who ordered it."""
     connection = client.connections[0]
     disk = client.disks()[0]
-    generator = _generator(connection, disk, order)
+    generator = _generator(connection, disk, buffers, order)
     polling = order["notify"] == "polling"
     generator.begin(order["seconds"], 0)
     burnt = time.process_time()
@@ -69,21 +72,37 @@ def run(client: Client, order: Order) -> Load:
         p99_us=generator.percentile(0.99),
         cpu_seconds=time.process_time() - burnt,
         batch=generator.completed / max(1, generator.batches),
+        bounces=generator.bounced,
+        bounce_bytes=generator.bounced * order["size"],
+        ran={"map": generator.driver.mapping.name},
     )
 
 
-def _generator(connection: Connection, disk: Disk, order: Order) -> LoadGenerator:
+def _buffers(disk: Disk) -> int:
+    """Where in own RAM stands for the pages of a block layer: a block for each slot, where slots bounce."""
+    driver, _ = _queue(disk)
+    if not driver.mapping.bounces:
+        return 0
+    options = disk.site.options
+    return disk.site.memory.take(options.depth * options.transfer, 0, "the load's own buffers").offset
+
+
+def _queue(disk: Disk) -> tuple[BlockDriver, Front]:
     if disk.driver is None or disk.front is None:
         raise VirtioCrqError(f"disk {disk.name} is not up")
+    return disk.driver, disk.front
+
+
+def _generator(connection: Connection, disk: Disk, buffers: int, order: Order) -> LoadGenerator:
     return LoadGenerator(
-        disk.driver,
-        disk.front,
+        *_queue(disk),
         connection.endpoint.channel,
         kind=1 if order["write"] else 0,
         block=order["size"],
         depth=order["depth"],
         span=disk.capacity,
         sequential=order["sequential"],
+        buffers=buffers,
     )
 
 

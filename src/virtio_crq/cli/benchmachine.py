@@ -73,7 +73,8 @@ class Bench:
         try:
             for role in roles(parse_machine_file(text, path), directory):
                 processes.start(role)
-            load = ClientProcess("benchload", str(directory), CLIENT, str(slots(self.cases)), str(transfer(self.cases)))
+            limits = str(slots(self.cases)), str(transfer(self.cases))
+            load = ClientProcess("benchload", str(directory), CLIENT, *limits, setting.rung.map)
             load.answer()  # that its disk is up
             yield RunningStage(directory, load, processes.running()[SERVER].pid, setting.notify)
         finally:

@@ -8,7 +8,8 @@ from virtio_crq.client.lane import Lane
 from virtio_crq.client.memory import PAGE, whole_pages
 from virtio_crq.crq.client import CrqClient
 from virtio_crq.crq.ring import ring_size
-from virtio_crq.dataplane import entropydriver, splitdriverring
+from virtio_crq.dataplane import splitdriverring
+from virtio_crq.dataplane.perrequest import PerRequest
 from virtio_crq.dataplane.splitdevice import footprint
 from virtio_crq.errors import UsageError
 from virtio_crq.hypervisor.machinefile import AdapterRow, MachineFile
@@ -36,7 +37,7 @@ def check_room(machine: MachineFile) -> None:
 def client_needs(disks: int, entropies: int, console_queues: int = 0) -> int:
     """Bytes of the client's window and of its memory: its ring, its message area, a queue and a request for each."""
     queue = whole_pages(splitdriverring.footprint(entropydevice.QUEUE_SIZE)[2])
-    source = queue + entropydriver.footprint(entropydevice.QUEUE_SIZE)[1]
+    source = queue + PerRequest.footprint(entropydevice.QUEUE_SIZE, 0, PAGE)[1]
     room = CrqClient.room(MOST_DEVICES, MOST_DEVICES)
     return (
         room

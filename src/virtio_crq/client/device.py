@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A device as its driver keeps it through the life, loss and return of its server."""
 
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -8,8 +9,11 @@ from virtio_crq.client.memory import Area, Memory, whole_pages
 from virtio_crq.dataplane.directfront import DirectFront
 from virtio_crq.dataplane.driverring import DriverRing
 from virtio_crq.dataplane.front import Front
+from virtio_crq.dataplane.mapping import SlotMapping
+from virtio_crq.dataplane.perrequest import PerRequest
+from virtio_crq.dataplane.pool import Pool
 from virtio_crq.dataplane.splitdriverring import SplitDriverRing, footprint
-from virtio_crq.errors import DeviceFault, PartnerLost, PlatformError, VirtioCrqError
+from virtio_crq.errors import DeviceFault, PartnerLost, PlatformError, UsageError, VirtioCrqError
 from virtio_crq.message import conversations
 from virtio_crq.message.conversations import DeviceDescription
 from virtio_crq.message.device import QueueResume, QueueSetup
@@ -22,6 +26,7 @@ from virtio_crq.virtio.splitring import DescriptorIndex, QueueSize, RingPosition
 RING_ACCESS = 3  # the device reads descriptors and available ring, and writes the used ring
 BUSY_TRIES = 1000
 REQUEST_QUEUE = 0
+MAPPINGS: dict[str, type[SlotMapping]] = {kind.name: kind for kind in (PerRequest, Pool)}
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,15 @@ class Options:
     transfer: int = 128 * 1024  # data bytes per request, at most
     indirect: bool = False  # off: a table per request costs the server one more copy
     event_idx: bool = True
+    map: str = PerRequest.name  # how request slots become reachable: see MAPPINGS
+
+    def __post_init__(self) -> None:
+        if self.map not in MAPPINGS:
+            raise UsageError(f"map {self.map!r} is not one of {', '.join(MAPPINGS)}")
+
+    @property
+    def mapping(self) -> type[SlotMapping]:
+        return MAPPINGS[self.map]
 
 
 @dataclass
@@ -109,13 +123,16 @@ class Device:
     def mapped(self, length: int, purpose: str) -> Area:
         """Memory that the device may read and write from now on."""
         area = self.site.memory.take(length, length, purpose)
-        for _try in range(BUSY_TRIES):
-            code = self.site.port.map(area.bus, area.offset, whole_pages(length), RING_ACCESS)
-            if code <= 0:
-                break
-        if code:
-            raise PlatformError("map", code, purpose)
+        _patiently(lambda: self.site.port.map(area.bus, area.offset, whole_pages(length), RING_ACCESS), purpose)
         return area
+
+    def slots(self, count: int, head: int, data: int, purpose: str) -> SlotMapping:
+        """Request slots, as reachable as the client's way of mapping has them before the first request."""
+        kind = self.site.options.mapping
+        area = self.site.memory.take(*kind.footprint(count, head, data), purpose)
+        mapping = kind(self.site.port, count, head, data, area.offset, area.bus)
+        _patiently(mapping.begin, purpose)
+        return mapping
 
     def announced(self, kind: int, queue: int, position: int, credit: int) -> None:
         """An announcement for one of the queues came. DeviceFault when it breaks the rules of announcements."""
@@ -225,3 +242,13 @@ class Device:
     def busy(self) -> bool:
         """Something waits for the platform rather than for the device: look again soon."""
         return self._letting_go
+
+
+def _patiently(mapped: Callable[[], int], purpose: str) -> None:
+    """Map, however busy the platform is at first."""
+    for _try in range(BUSY_TRIES):
+        code = mapped()
+        if code <= 0:
+            break
+    if code:
+        raise PlatformError("map", code, purpose)

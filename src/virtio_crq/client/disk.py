@@ -16,6 +16,7 @@ from virtio_crq.client.transfer import Transfer
 from virtio_crq.dataplane import blockdriver
 from virtio_crq.dataplane.blockdriver import BlockDriver
 from virtio_crq.dataplane.driverring import DriverRing
+from virtio_crq.dataplane.perrequest import PerRequest
 from virtio_crq.dataplane.splitdriverring import footprint
 from virtio_crq.errors import DeviceFault, UsageError, VirtioCrqError
 from virtio_crq.message import conversations
@@ -204,9 +205,8 @@ class Disk(Device):
         size_max = self.config.size_max if bits.has(self.features, block.SIZE_MAX) else 0
         seg_max = self.config.seg_max if bits.has(self.features, block.SEG_MAX) else 0
         depth, transfer = self._room(ring)
-        ram, window = blockdriver.footprint(depth, transfer)
-        area = self.site.memory.take(ram, window, f"disk {self.name}")
-        driver = BlockDriver(ring, depth, area.offset, area.bus, transfer, self.capacity, size_max, seg_max)
+        mapping = self.slots(depth, blockdriver.HEAD, transfer, f"disk {self.name}")
+        driver = BlockDriver(ring, mapping, self.capacity, size_max, seg_max)
         if driver.transfer < self.block_size:
             what = f"a request carries {driver.transfer} bytes, a block of disk {self.number} has {self.block_size}"
             raise DeviceFault("config-answer", what)
@@ -220,7 +220,7 @@ class Disk(Device):
         self.site.devices -= 1
         transfer = options.transfer
         while True:
-            _ram, window = blockdriver.footprint(1, transfer)
+            _ram, window = options.mapping.footprint(1, blockdriver.HEAD, transfer)
             depth = min(options.depth, ring.size // (1 if ring.indirect else 3), share // window)
             if depth >= min(8, options.depth) or (depth and transfer == SMALLEST):
                 return depth, transfer
@@ -273,6 +273,8 @@ class Disk(Device):
     def take_back(self) -> bool:
         if self.driver is None:
             return True
+        if self.driver.mapping.finish():
+            return False
         while (slot := self.driver.reap()) >= 0:
             self.driver.release(slot)
         return self.driver.lingering == 0
@@ -285,7 +287,7 @@ def queue_room(size: int) -> int:
 
 def smallest_disk(queue_size: int) -> int:
     """Bytes of the window that a disk takes at the least: its queue, and one request of the smallest transfer."""
-    return queue_room(queue_size) + blockdriver.footprint(1, SMALLEST)[1]
+    return queue_room(queue_size) + PerRequest.footprint(1, blockdriver.HEAD, SMALLEST)[1]
 
 
 def outcome(status: int, request: Request) -> OSError | None:

@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 from virtio_crq.client.device import Device, Site
 from virtio_crq.client.transfer import Transfer
-from virtio_crq.dataplane import entropydriver
 from virtio_crq.dataplane.driverring import DriverRing
 from virtio_crq.dataplane.entropydriver import EntropyDriver
 from virtio_crq.errors import DeviceFault, VirtioCrqError
@@ -56,9 +55,9 @@ class Entropy(Device):
 
     def build(self, ring: DriverRing) -> None:
         slots = min(SLOTS, ring.size)
-        area = self.site.memory.take(*entropydriver.footprint(slots), f"entropy device {self.number}")
+        mapping = self.slots(slots, 0, REQUEST_MOST, f"entropy device {self.number}")
         self.site.devices -= 1
-        self.driver = EntropyDriver(ring, slots, area.offset, area.bus)
+        self.driver = EntropyDriver(ring, mapping)
 
     def reap(self) -> None:
         while self.driver is not None:
@@ -95,6 +94,8 @@ class Entropy(Device):
     def take_back(self) -> bool:
         if self.driver is None:
             return True
+        if self.driver.mapping.finish():
+            return False
         while (slot := self.driver.reap()) >= 0:
             self.driver.take(slot)
         return self.driver.lingering == 0

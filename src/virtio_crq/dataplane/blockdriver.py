@@ -1,13 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The block device's driver (virtio 1.4 §5.2): request slots in own RAM, mapped for as long as a request runs.
-
-`map=per-request` is what a Linux guest's DMA layer does for virtio_blk: header, data, status and, when the chain is
-indirect, its table are each mapped by a call of their own before the request and unmapped by one after it. The slots
-are the seam for `map=pool`, which would keep them mapped.
+"""The block device's driver (virtio 1.4 §5.2): request slots in own RAM, shown to the device as `mapping` has it.
 
 The platform may be busy. A mapping that is refused leaves the slot as it is, and `submit` is called again later: back-
 pressure, not an I/O error. A slot whose memory cannot be taken back yet is not handed out either, since a late copy
-may still land in it: it lingers until `reap` has unmapped it.
+may still land in it: it lingers until `reap` finds it hidden.
 
 A slot goes `acquire` → (data written) → `submit` → `reap` → `status`, (data read) → `release`.
 """
@@ -15,7 +11,9 @@ A slot goes `acquire` → (data written) → `submit` → `reap` → `status`, (
 from array import array
 
 from virtio_crq.dataplane.driverring import DriverRing
-from virtio_crq.errors import DeviceFault, PlatformError
+from virtio_crq.dataplane.mapping import SlotMapping
+from virtio_crq.dataplane.pieces import DATA, FROM_DEVICE, HEADER, PAGE, STATUS, TABLE, TO_DEVICE
+from virtio_crq.errors import DeviceFault
 from virtio_crq.platform.port import Port
 from virtio_crq.virtio import block
 
@@ -27,7 +25,6 @@ UNSUPPORTED = block.S_UNSUPP
 UNSET = 0xFF  # what the driver leaves for the device to replace
 
 SECTOR = block.SECTOR_SIZE
-PAGE = 4096
 HEADER_LENGTH = block.REQUEST_HEADER_SIZE
 
 NONE = -1  # acquire: no slot is free; reap: nothing is done; submit: later
@@ -37,16 +34,9 @@ RUNNING = 2
 LINGERING = 3  # answered, but still mapped
 DONE = 4
 
-HEADER = 1  # pieces of a slot, as bits of `mapped`; data last, its length varies
-STATUS = 2
-TABLE = 4
-DATA = 8
 STATUS_AT = 64  # within the slot's first page; the header is at 0
 TABLE_AT = 256
 TABLE_ENTRIES = (PAGE - TABLE_AT) // 16
-
-TO_DEVICE = 1  # access of a mapping: Linux lets the device read what it may write, too
-FROM_DEVICE = 3
 
 STATUS_UNKNOWN = 0
 LENGTH_SHORT = 1
@@ -56,43 +46,27 @@ RULES = (
 )
 
 
-def pages(length: int) -> int:
-    """`length` rounded up to whole I/O pages."""
-    return (length + PAGE - 1) & ~(PAGE - 1)
-
-
-def footprint(slots: int, transfer: int) -> tuple[int, int]:
-    """Bytes of own RAM and bytes of the window that `slots` requests of `transfer` data bytes take."""
-    return slots * (PAGE + pages(transfer)), slots * (3 * PAGE + pages(transfer))
+HEAD = PAGE  # bytes of a slot in front of its data
 
 
 class BlockDriver:
-    """`slots` requests over one ring. `memory` and `bus` begin areas of the sizes that `footprint` tells.
+    """Requests over one ring, as many at a time as `mapping` has slots, with HEAD bytes in front of each one's data.
 
     `size_max` and `seg_max` are the device's limits (0: none given); `transfer` is what one slot holds, lowered here
     to what the limits let one request carry. `capacity` is in bytes; the owner moves it when the device says so.
     """
 
     def __init__(
-        self,
-        ring: DriverRing,
-        slots: int,
-        memory: int,
-        bus: int,
-        transfer: int,
-        capacity: int,
-        size_max: int = 0,
-        seg_max: int = 0,
+        self, ring: DriverRing, mapping: SlotMapping, capacity: int, size_max: int = 0, seg_max: int = 0
     ) -> None:
-        if memory % PAGE or bus % PAGE or transfer < SECTOR:
-            raise ValueError("slots begin on a page and hold at least one sector")
+        transfer = mapping.room
+        slots = mapping.slots
+        if mapping.head != HEAD or transfer < SECTOR:
+            raise ValueError("slots have a page before their data, and hold at least one sector")
         self.ring = ring
         self.port: Port = ring.port
+        self.mapping = mapping
         self.slots = slots
-        self.memory = memory
-        self.bus = bus
-        self.stride = PAGE + pages(transfer)
-        self.bus_stride = 3 * PAGE + pages(transfer)
         self.segment_bytes = min(size_max or transfer, transfer)
         # Without SEG_MAX a driver may assume only one data segment; a chain never exceeds the queue (§2.7.5.2).
         segments = max(1, min(seg_max or 1, TABLE_ENTRIES - 2, ring.size - 2))
@@ -107,7 +81,6 @@ class BlockDriver:
         self.kinds = array("Q", bytes(8 * slots))
         self.lengths = array("Q", bytes(8 * slots))
         self.outcomes = array("Q", bytes(8 * slots))
-        self.mapped = array("Q", bytes(8 * slots))
         for slot in range(slots):
             self.free_slots[slot] = slots - 1 - slot
         self.idle = slots
@@ -130,7 +103,7 @@ class BlockDriver:
         """Give a slot back that is held or done."""
         if self.states[slot] != HELD and self.states[slot] != DONE:
             self._misuse(slot)
-        if self.mapped[slot] and self._unmap(slot):
+        if self.mapping.hide(slot):
             # Given up before it ran, and the platform is busy: `reap` will free it.
             self.states[slot] = LINGERING
             self.lengths[slot] = 0
@@ -144,7 +117,7 @@ class BlockDriver:
 
     def data(self, slot: int) -> int:
         """Where the slot's data lies in own RAM."""
-        return self.memory + slot * self.stride + PAGE
+        return self.mapping.at(slot, DATA)
 
     def status(self, slot: int) -> int:
         """How the request ended: OK, IO_ERROR or UNSUPPORTED."""
@@ -154,7 +127,7 @@ class BlockDriver:
         """Start a request from a held slot: 0, or NONE when the platform or the ring asks to come back later."""
         if self.states[slot] != HELD or length > self.transfer:
             self._misuse(slot)
-        if self._map(slot, kind, length):
+        if self._show(slot, kind, length):
             self.stalls += 1
             return NONE
         if self._queue(slot, kind, sector, length) < 0:
@@ -165,69 +138,35 @@ class BlockDriver:
         self.lengths[slot] = length
         return 0
 
-    def _map(self, slot: int, kind: int, length: int) -> int:
-        wanted = HEADER | STATUS | (DATA if length else 0) | (TABLE if self.ring.indirect else 0)
-        code = 0
-        if not self.mapped[slot] & HEADER:
-            code = self._map_piece(slot, HEADER, HEADER_LENGTH, TO_DEVICE)
-        if code == 0 and wanted & DATA and not self.mapped[slot] & DATA:
-            self.lengths[slot] = length
-            code = self._map_piece(slot, DATA, length, TO_DEVICE if kind == WRITE else FROM_DEVICE)
-        if code == 0 and not self.mapped[slot] & STATUS:
-            code = self._map_piece(slot, STATUS, 1, FROM_DEVICE)
-        if code == 0 and wanted & TABLE and not self.mapped[slot] & TABLE:
-            code = self._map_piece(slot, TABLE, PAGE - TABLE_AT, TO_DEVICE)
+    def _show(self, slot: int, kind: int, length: int) -> int:
+        code = self.mapping.show(slot, HEADER, HEADER_LENGTH, TO_DEVICE)
+        if code == 0 and length:
+            code = self.mapping.show(slot, DATA, length, TO_DEVICE if kind == WRITE else FROM_DEVICE)
+        if code == 0:
+            code = self.mapping.show(slot, STATUS, 1, FROM_DEVICE)
+        if code == 0 and self.ring.indirect:
+            code = self.mapping.show(slot, TABLE, PAGE - TABLE_AT, TO_DEVICE)
         # Nothing is in flight whose end could free resources: a refusal (not a busy code) would last for ever.
         if code < 0 and self.ring.in_flight == 0 and self.lingering == 0:
-            return self._denied(slot, code)
+            return self.mapping.denied(code)
         return 1 if code else 0
 
-    def _map_piece(self, slot: int, piece: int, length: int, access: int) -> int:
-        memory = self.memory + slot * self.stride
-        bus = self.bus + slot * self.bus_stride
-        if piece == DATA:
-            code = self.port.map(bus + 3 * PAGE, memory + PAGE, pages(length), access)
-        else:
-            code = self.port.map(bus + (piece >> 1) * PAGE, memory, PAGE, access)
-        if code == 0:
-            self.mapped[slot] = self.mapped[slot] | piece
-        return code
-
-    def _unmap(self, slot: int) -> int:
-        """Take back what is still mapped; 0 when nothing is."""
-        bus = self.bus + slot * self.bus_stride
-        self._unmap_piece(slot, HEADER, bus, PAGE)
-        self._unmap_piece(slot, STATUS, bus + PAGE, PAGE)
-        self._unmap_piece(slot, TABLE, bus + 2 * PAGE, PAGE)
-        self._unmap_piece(slot, DATA, bus + 3 * PAGE, pages(self.lengths[slot]))
-        return 1 if self.mapped[slot] else 0
-
-    def _unmap_piece(self, slot: int, piece: int, bus: int, length: int) -> int:
-        if self.mapped[slot] & piece == 0:
-            return 0
-        code = self.port.unmap(bus, length)
-        if code < 0:
-            return self._denied(slot, code)
-        if code == 0:
-            self.mapped[slot] = self.mapped[slot] & ~piece
-        return 0
-
     def _queue(self, slot: int, kind: int, sector: int, length: int) -> int:
-        memory = self.memory + slot * self.stride
-        bus = self.bus + slot * self.bus_stride
+        memory = self.mapping.at(slot, HEADER)
+        bus = self.mapping.bus_at(slot, DATA)
         self.port.store32(memory, kind)
         self.port.store32(memory + 4, 0)
         self.port.store64(memory + 8, sector)
         self.port.store8(memory + STATUS_AT, UNSET)
         written = 0 if kind == WRITE else 1
-        self.ring.segment(bus, HEADER_LENGTH, 0)
+        self.ring.segment(self.mapping.bus_at(slot, HEADER), HEADER_LENGTH, 0)
         done = 0
         while done < length:
             piece = min(length - done, self.segment_bytes)
-            self.ring.segment(bus + 3 * PAGE + done, piece, written)
+            self.ring.segment(bus + done, piece, written)
             done += piece
-        self.ring.segment(bus + PAGE + STATUS_AT, 1, 1)
-        return self.ring.submit(slot, memory + TABLE_AT, bus + 2 * PAGE + TABLE_AT)
+        self.ring.segment(self.mapping.bus_at(slot, STATUS) + STATUS_AT, 1, 1)
+        return self.ring.submit(slot, memory + TABLE_AT, self.mapping.bus_at(slot, TABLE) + TABLE_AT)
 
     def reap(self) -> int:
         """A slot whose request has ended and whose memory is one's own again, or NONE."""
@@ -236,7 +175,7 @@ class BlockDriver:
             if token < 0:
                 break
             self._judge(token, self.ring.length)
-            if self._unmap(token) == 0:
+            if self.mapping.hide(token) == 0:
                 self.states[token] = DONE
                 return token
             self.states[token] = LINGERING
@@ -245,7 +184,7 @@ class BlockDriver:
 
     def _reap_lingering(self) -> int:
         for slot in range(self.slots):
-            if self.states[slot] == LINGERING and self._unmap(slot) == 0:
+            if self.states[slot] == LINGERING and self.mapping.hide(slot) == 0:
                 self.lingering -= 1
                 self.states[slot] = DONE
                 if self.outcomes[slot] != UNSET:
@@ -254,7 +193,7 @@ class BlockDriver:
         return NONE
 
     def _judge(self, slot: int, length: int) -> int:
-        status = self.port.load8(self.memory + slot * self.stride + STATUS_AT)
+        status = self.port.load8(self.mapping.at(slot, STATUS) + STATUS_AT)
         if status > UNSUPPORTED:
             return self._refuse(slot, STATUS_UNKNOWN, status, 0)
         # §2.7.8.2: bytes beyond the used length may not be relied on, so a read that says less has not read it all.
@@ -265,7 +204,8 @@ class BlockDriver:
         return 0
 
     def abandon(self) -> None:
-        """The ring was reset: all running requests end in an I/O error, as soon as their memory is taken back."""
+        """The device is let go: all running requests end in an I/O error, as soon as their memory is taken back."""
+        self.mapping.end()
         for slot in range(self.slots):
             if self.states[slot] == RUNNING:
                 self.outcomes[slot] = IO_ERROR
@@ -274,9 +214,6 @@ class BlockDriver:
 
     def _misuse(self, slot: int) -> int:
         raise ValueError(f"slot {slot} is in state {self.states[slot]} or its request is longer than {self.transfer}")
-
-    def _denied(self, slot: int, code: int) -> int:
-        raise PlatformError("map", code, f"request slot {slot} with nothing else in flight")
 
     def _refuse(self, slot: int, rule: int, first: int, second: int) -> int:
         name, text = RULES[rule]

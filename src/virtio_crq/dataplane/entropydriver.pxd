@@ -3,9 +3,10 @@ cimport cython
 from libc.stdint cimport int64_t, uint64_t
 
 from virtio_crq.dataplane.driverring cimport DriverRing
+from virtio_crq.dataplane.mapping cimport SlotMapping
 from virtio_crq.platform.port cimport Port
 
-cdef uint64_t PAGE, FROM_DEVICE
+cdef uint64_t PAGE, DATA, FROM_DEVICE
 cdef int64_t NONE
 cdef uint64_t FREE, HELD, RUNNING, LINGERING
 
@@ -13,19 +14,14 @@ cdef uint64_t FREE, HELD, RUNNING, LINGERING
 cdef class EntropyDriver:
     cdef readonly DriverRing ring
     cdef readonly Port port
+    cdef readonly SlotMapping mapping
     cdef readonly uint64_t slots
     cdef readonly uint64_t stalls
     cdef readonly uint64_t lingering
-    cdef uint64_t memory
-    cdef uint64_t bus
     cdef uint64_t[::1] states
-    cdef uint64_t[::1] mapped
     cdef uint64_t[::1] lengths
 
     @cython.locals(slot=uint64_t, code=int64_t)
     cpdef int64_t submit(self, uint64_t length) except -2 nogil
     @cython.locals(token=int64_t, slot=uint64_t)
     cpdef int64_t reap(self) except -2 nogil
-    @cython.locals(code=int64_t)
-    cdef int64_t _unmap(self, uint64_t slot) except -2 nogil
-    cdef int64_t _denied(self, int64_t code) except -2 with gil

@@ -1,42 +1,34 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The entropy device's driver (virtio 1.4 §5.4): one page a request, written by the device, mapped while it runs."""
+"""The entropy device's driver (virtio 1.4 §5.4): one page a request, written by the device."""
 
 from array import array
 
 from virtio_crq.dataplane.driverring import DriverRing
-from virtio_crq.errors import PlatformError
+from virtio_crq.dataplane.mapping import SlotMapping
+from virtio_crq.dataplane.pieces import DATA, FROM_DEVICE, PAGE
 from virtio_crq.platform.port import Port
 
-PAGE = 4096
-FROM_DEVICE = 3
 NONE = -1
 FREE = 0
 HELD = 1  # answered; its user has not taken the bytes yet
 RUNNING = 2
-LINGERING = 3  # answered, but the platform is too busy to unmap it
-
-
-def footprint(slots: int) -> tuple[int, int]:
-    """Bytes of own RAM and of the window that `slots` requests take."""
-    return slots * PAGE, slots * PAGE
+LINGERING = 3  # answered, but the platform is too busy to take it back
 
 
 class EntropyDriver:
-    """`memory` and `bus` begin areas of the sizes that `footprint` tells. `submit` → `reap` → `take`."""
+    """`mapping` has slots of a page of data, and nothing before it. `submit` → `reap` → `take`."""
 
-    def __init__(self, ring: DriverRing, slots: int, memory: int, bus: int) -> None:
-        if memory % PAGE or bus % PAGE:
-            raise ValueError("requests begin on a page")
+    def __init__(self, ring: DriverRing, mapping: SlotMapping) -> None:
+        if mapping.head or mapping.room != PAGE:
+            raise ValueError("requests are a page each")
         self.ring = ring
         self.port: Port = ring.port
-        self.slots = slots
-        self.memory = memory
-        self.bus = bus
+        self.mapping = mapping
+        self.slots = mapping.slots
         self.stalls = 0
         self.lingering = 0
-        self.states = array("Q", bytes(8 * slots))
-        self.mapped = array("Q", bytes(8 * slots))
-        self.lengths = array("Q", bytes(8 * slots))
+        self.states = array("Q", bytes(8 * self.slots))
+        self.lengths = array("Q", bytes(8 * self.slots))
 
     def submit(self, length: int) -> int:
         """Ask for up to `length` bytes, at most a page: the slot, or NONE when one must come back later."""
@@ -45,15 +37,13 @@ class EntropyDriver:
             slot += 1
         if slot == self.slots:
             return NONE
-        if self.mapped[slot] == 0:
-            code = self.port.map(self.bus + slot * PAGE, self.memory + slot * PAGE, PAGE, FROM_DEVICE)
-            if code < 0 and self.ring.in_flight == 0:
-                return self._denied(code)
-            if code:
-                self.stalls += 1
-                return NONE
-            self.mapped[slot] = 1
-        self.ring.segment(self.bus + slot * PAGE, min(length, PAGE), 1)
+        code = self.mapping.show(slot, DATA, PAGE, FROM_DEVICE)
+        if code < 0 and self.ring.in_flight == 0:
+            return self.mapping.denied(code)
+        if code:
+            self.stalls += 1
+            return NONE
+        self.ring.segment(self.mapping.bus_at(slot, DATA), min(length, PAGE), 1)
         if self.ring.submit(slot, 0, 0) < 0:
             self.stalls += 1
             return NONE
@@ -69,7 +59,7 @@ class EntropyDriver:
             self.lingering += 1
         slot = 0
         while slot < self.slots:
-            if self.states[slot] == LINGERING and self._unmap(slot) == 0:
+            if self.states[slot] == LINGERING and self.mapping.hide(slot) == 0:
                 self.states[slot] = HELD
                 self.lingering -= 1
                 return slot
@@ -80,27 +70,15 @@ class EntropyDriver:
         """The bytes that the device wrote into a reaped slot, which is free afterwards."""
         if self.states[slot] != HELD:
             raise ValueError(f"slot {slot} is in state {self.states[slot]}")
-        content = self.port.read(self.memory + slot * PAGE, self.lengths[slot])
+        content = self.port.read(self.mapping.at(slot, DATA), self.lengths[slot])
         self.states[slot] = FREE
         return content
 
     def abandon(self) -> None:
-        """The ring was reset: what was asked for will not come; its memory is taken back by `reap`."""
+        """The device is let go: what was asked for will not come; its memory is taken back by `reap`."""
+        self.mapping.end()
         for slot in range(self.slots):
             if self.states[slot] == RUNNING:
                 self.lengths[slot] = 0
                 self.states[slot] = LINGERING
                 self.lingering += 1
-
-    def _unmap(self, slot: int) -> int:
-        if self.mapped[slot] == 0:
-            return 0
-        code = self.port.unmap(self.bus + slot * PAGE, PAGE)
-        if code < 0:
-            return self._denied(code)
-        if code == 0:
-            self.mapped[slot] = 0
-        return code
-
-    def _denied(self, code: int) -> int:
-        raise PlatformError("map", code, "an entropy request with nothing else in flight")

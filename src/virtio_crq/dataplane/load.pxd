@@ -5,7 +5,7 @@ from libc.stdint cimport int64_t, uint64_t
 from virtio_crq.dataplane.blockdriver cimport BlockDriver
 from virtio_crq.dataplane.front cimport Front
 from virtio_crq.platform.channel cimport Channel
-from virtio_crq.platform.port cimport give_way, pause
+from virtio_crq.platform.port cimport Port, give_way, pause
 
 cdef extern from *:
     """
@@ -30,9 +30,12 @@ cdef class LoadGenerator:
     cdef readonly uint64_t completed
     cdef readonly uint64_t failed
     cdef readonly uint64_t batches
+    cdef readonly uint64_t bounced
     cdef readonly uint64_t started
     cdef readonly uint64_t ended
     cdef readonly Front front
+    cdef Port port
+    cdef uint64_t buffers, bounces
     cdef uint64_t device, queue
     cdef uint64_t kind, block, depth, blocks, sequential
     cdef uint64_t state, cursor, issued, limit, deadline, held, drawn, active
@@ -48,6 +51,7 @@ cdef class LoadGenerator:
     @cython.locals(slot=int64_t)
     cdef int64_t _fill(self, uint64_t now) except -2 nogil
     cdef uint64_t _next(self) except? 0xbadc0ffee0ddf00d nogil
+    cdef int64_t _bounce(self, uint64_t source, uint64_t destination) except -2 nogil
     @cython.locals(bucket=uint64_t)
     cdef int64_t _record(self, uint64_t elapsed) except -2 nogil
 

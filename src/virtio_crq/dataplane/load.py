@@ -45,6 +45,9 @@ class LoadGenerator:
 
     The device must be quiet and nobody else may use its queue meanwhile. Call `begin`, then `turn` until it answers
     `FINISHED`; see `turn` for what else it answers.
+
+    Where slots stay mapped (`map=pool`), each block is really copied between its slot and a buffer of its own, as a
+    block layer has to: `buffers` is where in own RAM there is room for a block for each slot. `bounced` counts it.
     """
 
     def __init__(
@@ -58,6 +61,7 @@ class LoadGenerator:
         span: int,
         sequential: bool = False,
         seed: int = 1,
+        buffers: int = 0,
     ) -> None:
         if block % SECTOR_BYTES or not 0 < block <= driver.transfer:
             raise ValueError(
@@ -67,6 +71,9 @@ class LoadGenerator:
             raise ValueError(f"depth {depth} of {driver.slots}, span {span} for blocks of {block}")
         self.driver = driver
         self.front = front
+        self.port = driver.port
+        self.buffers = buffers
+        self.bounces = 1 if driver.mapping.bounces else 0
         self.device = driver.ring.device
         self.queue = driver.ring.queue
         self.channel = channel
@@ -83,7 +90,7 @@ class LoadGenerator:
 
     def begin(self, seconds: float, requests: int) -> None:
         """Forget all figures; run for `seconds` or until `requests` were issued, whichever is not 0 and first."""
-        self.completed = self.failed = self.batches = 0
+        self.completed = self.failed = self.batches = self.bounced = 0
         self.issued = 0
         self.active = 0
         self.held = 0
@@ -148,6 +155,8 @@ class LoadGenerator:
                 self.active -= 1
                 if self.driver.status(slot) != 0:
                     self.failed += 1
+                elif self.bounces and self.kind == 0:
+                    self._bounce(self.driver.data(slot), self.buffers + slot * self.block)
                 self.driver.release(slot)
                 slot = self.driver.reap()
             self._fill(now)
@@ -166,6 +175,8 @@ class LoadGenerator:
                     return 0
                 self.held = slot + 1
                 self.drawn = self._next() * (self.block // SECTOR_BYTES)
+                if self.bounces and self.kind != 0:
+                    self._bounce(self.buffers + slot * self.block, self.driver.data(slot))
             slot = self.held - 1
             self.starts[slot] = now
             if self.driver.submit(slot, self.kind, self.drawn, self.block) < 0:
@@ -184,6 +195,12 @@ class LoadGenerator:
         self.state = self.state ^ (self.state >> 7)
         self.state = (self.state ^ (self.state << 17)) & WIDE
         return self.state % self.blocks
+
+    def _bounce(self, source: int, destination: int) -> int:
+        """What a block layer would pay between the pages that its user named and a slot that stays mapped."""
+        self.port.move(source, destination, self.block)
+        self.bounced += 1
+        return 0
 
     def _record(self, elapsed: int) -> int:
         bucket = bucket_of(elapsed)

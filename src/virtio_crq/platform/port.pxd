@@ -39,6 +39,7 @@ cdef class Port:
     cpdef uint64_t acquire16(self, uint64_t offset) except? 0xbadc0ffee0ddf00d nogil
     cpdef int64_t release16(self, uint64_t offset, uint64_t value) except -1 nogil
     cpdef int64_t fence(self) noexcept nogil
+    cpdef int64_t move(self, uint64_t source, uint64_t destination, uint64_t length) except -1 nogil
     cpdef int64_t stage(self, uint64_t remote, uint64_t local, uint64_t length, uint64_t outward) noexcept nogil
     cpdef int64_t flush(self) noexcept nogil
     cpdef int64_t send(self, uint64_t high, uint64_t low) noexcept nogil

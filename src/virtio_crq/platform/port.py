@@ -125,6 +125,11 @@ class Port:
             raise OutOfBounds(offset, len(data), self.size)
         seam_put(self.handle, offset, data, len(data))
 
+    def move(self, source: int, destination: int, length: int) -> int:
+        """Copy within one's own memory."""
+        seam_move(self.handle, source, destination, length)
+        return self._fault(max(source, destination), length) if self.handle.fault else 0
+
     def stage(self, remote: int, local: int, length: int, outward: int) -> int:
         """Add one copy to the vector: `outward` 0 brings remote to local, 1 takes local to remote. -1 when full."""
         return seam_stage(self.handle, remote, local, length, outward)

@@ -226,6 +226,16 @@ static inline void seam_release16(struct seam_handle *handle, uint64_t offset, u
 	__atomic_store_n((uint16_t *)(handle->memory + offset), (uint16_t)value, __ATOMIC_RELEASE);
 }
 
+/* SAFETY: both stretches lie inside the partition's own RAM, or nothing is moved; they may overlap. */
+static inline void seam_move(struct seam_handle *handle, uint64_t source, uint64_t destination, uint64_t length)
+{
+	if (!SEAM_INSIDE(handle, source, length) || !SEAM_INSIDE(handle, destination, length)) {
+		handle->fault = 1;
+		return;
+	}
+	memmove(handle->memory + destination, handle->memory + source, length);
+}
+
 static inline uint64_t seam_swap64(uint64_t value)
 {
 	return __builtin_bswap64(value);

@@ -49,6 +49,7 @@ cdef extern from "seam.h" nogil:
     uint64_t seam_acquire16(seam_handle *handle, uint64_t offset)
     void seam_release16(seam_handle *handle, uint64_t offset, uint64_t value)
     uint64_t seam_swap64(uint64_t value)
+    void seam_move(seam_handle *handle, uint64_t source, uint64_t destination, uint64_t length)
     void seam_fence()
     void seam_pause()
     void seam_yield()
