@@ -1,10 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """A machine of a client, a server and a third party, and the consumer's half of a ring."""
 
+from collections.abc import Sequence
 from types import ModuleType
 
 from virtio_crq.hypervisor import binding
-from virtio_crq.hypervisor.definition import AdapterDefinition, MachineDefinition, PartitionDefinition
+from virtio_crq.hypervisor.definition import (
+    AdapterDefinition,
+    MachineDefinition,
+    PartitionDefinition,
+    StorageDefinition,
+)
 from virtio_crq.hypervisor.machine import Machine
 from virtio_crq.hypervisor.partition import EmulatedPartition
 from virtio_crq.papr.devicetree import parse
@@ -20,13 +26,13 @@ COMMAND = 0x80 << 56
 MEBIBYTE = 1 << 20
 
 
-def definition(profile: str = "power9") -> MachineDefinition:
+def definition(profile: str = "power9", storage: Sequence[StorageDefinition] = ()) -> MachineDefinition:
     partitions = [PartitionDefinition(name, number, 8 * MEBIBYTE) for number, name in enumerate("csx", 1)]
     adapters = [
         AdapterDefinition("c", "s", 2, 3, 16 * MEBIBYTE, 16 * MEBIBYTE),
         AdapterDefinition("x", "s", 2, 4, 16 * MEBIBYTE, 16 * MEBIBYTE),
     ]
-    return MachineDefinition("test", profile, partitions, adapters)
+    return MachineDefinition("test", profile, partitions, adapters, storage)
 
 
 class End:
@@ -91,8 +97,10 @@ def event(code: int) -> bytes:
 class TwoPartitions:
     """Client `c` and server `s`, attached in this process; `x` is a client of the same server."""
 
-    def __init__(self, profile: str = "power9", engine: ModuleType = binding) -> None:
-        self.machine = Machine(definition(profile), engine)
+    def __init__(
+        self, profile: str = "power9", engine: ModuleType = binding, storage: Sequence[StorageDefinition] = ()
+    ) -> None:
+        self.machine = Machine(definition(profile, storage), engine)
         self.client = self.machine.attach("c")
         self.server = self.machine.attach("s")
         self.other = self.machine.attach("x")

@@ -24,6 +24,7 @@ cdef extern from "attachment.h" nogil:
     void hv_detach(hv_attachment *attachment)
     seam_port *hv_port_open(hv_attachment *attachment, uint64_t unit_address, int64_t *code)
     void hv_port_close(seam_port *port)
+    int64_t hv_port_transfer(seam_port *port, uint64_t unit_address, uint64_t ioba, uint64_t length, int file, int writes)
     int64_t hv_reap(hv_attachment *attachment)
     int hv_obstructs(hv_header *state, uint32_t partition)
     int64_t hv_post_event(hv_attachment *attachment, uint64_t unit_address, uint64_t code)
@@ -43,6 +44,8 @@ cdef extern from "console.h" nogil:
     enum: SUM_COPIES
     enum: SUM_BYTES
     enum: SUM_INTERRUPTS
+    enum: SUM_TRANSFERS
+    enum: SUM_TRANSFERRED
     struct hv_plan:
         pass
     struct hv_trace_entry:
@@ -59,6 +62,7 @@ cdef extern from "console.h" nogil:
                            uint64_t memory, uint64_t uuid_high, uint64_t uuid_low)
     void hv_plan_adapter(hv_plan *plan, uint32_t index, uint32_t partition, uint32_t partner, uint32_t unit_address,
                          uint32_t server, uint64_t window, const char *location)
+    void hv_plan_storage(hv_plan *plan, uint32_t index)
     void hv_plan_facts(hv_plan *plan, const uint64_t *facts)
     int hv_plan_absent(hv_plan *plan, uint64_t opcode)
     int hv_plan_fault(hv_plan *plan, uint64_t opcode, int64_t code, uint32_t period)
@@ -116,17 +120,21 @@ cdef class Attachment:
     cpdef object call_as_guest(self, uint64_t opcode, object arguments, double alarm, double limit)
     @cython.locals(code=int64_t)
     cpdef object reap(self)
-    @cython.locals(sums=uint64_t[17])
+    @cython.locals(sums=uint64_t[40])
     cpdef dict counters(self, uint32_t adapter)
-    @cython.locals(sums=uint64_t[17])
+    @cython.locals(sums=uint64_t[40])
     cpdef dict other_counters(self, uint32_t partition)
     @cython.locals(entry=hv_trace_entry)
     cpdef object trace_entry(self, uint64_t sequence)
 
-@cython.locals(values=uint64_t[8])
-cpdef int create(object partitions, object adapters, object facts, object absent, object faults, uint64_t trace) except -1
+@cython.locals(values=uint64_t[32])
+cpdef int create(object partitions, object adapters, object facts, object absent, object faults, uint64_t trace,
+                 object storage=*) except -1
 
 @cython.locals(letter=int, answer=double)
 cpdef double measure(object capsule, str what, uint64_t rounds, uint64_t length) except? -2
+
+@cython.locals(answer=int64_t)
+cpdef int64_t transfer(object capsule, uint64_t unit_address, uint64_t ioba, uint64_t length, int file, int writes) except? -2
 
 cdef dict _sums(uint64_t *sums)

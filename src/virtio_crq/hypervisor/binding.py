@@ -15,8 +15,19 @@ NO_PARTNER = 0xFFFFFFFF
 H_NOT_FOUND = -7
 
 
-def create(partitions: object, adapters: object, facts: object, absent: object, faults: object, trace: int) -> int:
-    """The descriptor of a new machine's state. The rows are those of `hv_plan_partition` and `hv_plan_adapter`."""
+def create(
+    partitions: object,
+    adapters: object,
+    facts: object,
+    absent: object,
+    faults: object,
+    trace: int,
+    storage: object = (),
+) -> int:
+    """The descriptor of a new machine's state. The rows are those of `hv_plan_partition` and `hv_plan_adapter`.
+
+    `storage` lists the adapters that are storage adapters.
+    """
     plan = hv_plan_new(len(partitions), len(adapters), trace)
     if plan == cython.NULL:
         raise MemoryError("no memory for a machine's plan")
@@ -24,8 +35,10 @@ def create(partitions: object, adapters: object, facts: object, absent: object, 
         hv_plan_partition(plan, index, name, number, count, memory, high, low)
     for index, (partition, partner, unit, server, window, location) in enumerate(adapters):
         hv_plan_adapter(plan, index, partition, partner, unit, server, window, location)
-    for index in range(8):
-        values[index] = facts[index]
+    for index in storage:
+        hv_plan_storage(plan, index)
+    for index, value in enumerate(facts):
+        values[index] = value
     hv_plan_facts(plan, values)
     for opcode in absent:
         hv_plan_absent(plan, opcode)  # calls that no build has are absent anyway
@@ -80,6 +93,14 @@ def measure(capsule: object, what: str, rounds: int, length: int) -> float:
     letter = ord(what)
     with cython.nogil:
         answer = hv_measure(port, letter, rounds, length)
+    return answer
+
+
+def transfer(capsule: object, unit_address: int, ioba: int, length: int, file: int, writes: int) -> int:
+    """One transfer between a file's beginning and what is cloned at `ioba` of a storage adapter; bytes, or -errno."""
+    port = binding_port(capsule)
+    with cython.nogil:
+        answer = hv_port_transfer(port, unit_address, ioba, length, file, writes)
     return answer
 
 
@@ -213,6 +234,8 @@ def _sums(sums: object) -> dict[str, int]:
     found["copies"] = sums[SUM_COPIES]
     found["bytes"] = sums[SUM_BYTES]
     found["interrupts"] = sums[SUM_INTERRUPTS]
+    found["transfers"] = sums[SUM_TRANSFERS]
+    found["transferred"] = sums[SUM_TRANSFERRED]
     return found
 
 

@@ -15,6 +15,7 @@ UNIT_BASE = 0x3000_0000  # unit addresses are this plus the slot
 SLOT_LIMIT = 1 << 16
 WINDOW_LIMIT = 1 << 32  # I/O addresses travel in 32 bits (H_VIOCTL), so no window is larger
 NODE_TYPES = ("virtio-crq", "vscsi")
+CLONABLE_ADAPTERS = 1 << 12
 PARTITION_LIMIT = 1 << 20  # ibm,partition-no is 1..2^20-1; 0 is the hypervisor's
 
 
@@ -63,6 +64,19 @@ class AdapterDefinition:
 
 
 @dataclass(frozen=True)
+class StorageDefinition:
+    """A storage adapter of a server partition: its table holds clones of clients' entries (redirected RDMA)."""
+
+    owner: str
+    slot: int
+    window: int = 256 * MEBIBYTE
+
+    @property
+    def unit(self) -> UnitAddress:
+        return unit_address(self.slot)
+
+
+@dataclass(frozen=True)
 class MachineDefinition:
     """A machine as the console defines it. `validate` says what is wrong with it in terms of these fields."""
 
@@ -70,6 +84,7 @@ class MachineDefinition:
     profile: str = "power9"
     partitions: Sequence[PartitionDefinition] = field(default_factory=tuple)
     adapters: Sequence[AdapterDefinition] = field(default_factory=tuple)
+    storage: Sequence[StorageDefinition] = field(default_factory=tuple)
 
     def partition(self, name: str) -> PartitionDefinition:
         for partition in self.partitions:
@@ -100,6 +115,18 @@ class MachineDefinition:
             for window in (adapter.client_window, adapter.server_window):
                 _page_multiple(window, f"adapter {adapter.client} to {adapter.server}: window")
                 _check(window <= WINDOW_LIMIT, f"adapter {adapter.client} to {adapter.server}: window {window:#x}")
+        for storage in self.storage:
+            _check(storage.owner in names, f"storage adapter names partition {storage.owner!r}, which is not defined")
+            _check(0 < storage.slot < SLOT_LIMIT, f"partition {storage.owner}: slot {storage.slot}")
+            _check((storage.owner, storage.slot) not in slots, f"partition {storage.owner}: slot {storage.slot} twice")
+            slots.add((storage.owner, storage.slot))
+            _page_multiple(storage.window, f"storage adapter of {storage.owner}: window")
+            _check(storage.window <= WINDOW_LIMIT, f"storage adapter of {storage.owner}: window {storage.window:#x}")
+        if self.storage:
+            # A clone names its client adapter by 12 bits, and a page of its memory by 28 (the engine's redirect.h).
+            _check(
+                len(slots) < CLONABLE_ADAPTERS, f"{len(slots)} adapters, at most {CLONABLE_ADAPTERS - 1} with storage"
+            )
 
 
 def _check(holds: bool, message: str) -> None:

@@ -4,10 +4,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from virtio_crq.hypervisor.definition import AdapterDefinition, MachineDefinition
+from virtio_crq.hypervisor.definition import AdapterDefinition, MachineDefinition, StorageDefinition
 from virtio_crq.papr.devicetree import (
     CLIENT_TYPE,
     SERVER_TYPE,
+    STORAGE_TYPE,
     AdapterProperties,
     Window,
     build,
@@ -19,6 +20,8 @@ from virtio_crq.platform.partition import AdapterNode, UnitAddress
 LIOBN_BASE = 0x1000_0000  # of the engine (state.h): + 4 * adapter + pane - 1
 INTERRUPT_BASE = 0x1110  # of the engine, too
 OWN_TYPE = "virtio-crq"
+STORAGE = "storage"
+NO_PARTNER = 0xFFFFFFFF  # of the engine: HV_NONE
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,7 @@ class Adapter:
 
     index: int
     partition: int
-    partner: int
+    partner: int  # NO_PARTNER: a storage adapter, which is no end of a connection
     unit_address: UnitAddress
     server: bool
     window: int
@@ -42,17 +45,26 @@ def adapters(definition: MachineDefinition) -> list[Adapter]:
     """All ends, grouped by partition and ascending by unit address, as the engine wants them."""
     places = {partition.name: place for place, partition in enumerate(definition.partitions)}
     location = profile_named(definition.profile).location_code
-    ends: list[tuple[int, UnitAddress, bool, AdapterDefinition]] = []
-    for pair in definition.adapters:
-        ends.append((places[pair.client], pair.client_unit, False, pair))
-        ends.append((places[pair.server], pair.server_unit, True, pair))
+    ends: list[tuple[int, UnitAddress, bool, AdapterDefinition | StorageDefinition]] = []
+    for adapter in definition.adapters:
+        ends.append((places[adapter.client], adapter.client_unit, False, adapter))
+        ends.append((places[adapter.server], adapter.server_unit, True, adapter))
+    for storage in definition.storage:
+        ends.append((places[storage.owner], storage.unit, False, storage))
     ends.sort(key=lambda end: end[:2])
     indices = {(place, unit): index for index, (place, unit, _, _) in enumerate(ends)}
     found = []
-    for index, (place, unit, server, pair) in enumerate(ends):
+    for index, (place, unit, server, row) in enumerate(ends):
+        number = definition.partitions[place].number
+        local = sum(1 for end in ends[:index] if end[0] == place)
+        if isinstance(row, StorageDefinition):
+            where = location.format(partition=number, slot=row.slot)
+            sizes = (row.window, 0)
+            found.append(Adapter(index, place, NO_PARTNER, unit, False, *sizes, local, where, STORAGE, boot=True))
+            continue
+        pair = row
         other = (places[pair.client], pair.client_unit) if server else (places[pair.server], pair.server_unit)
         slot = pair.server_slot if server else pair.client_slot
-        number = definition.partitions[place].number
         found.append(
             Adapter(
                 index=index,
@@ -62,7 +74,7 @@ def adapters(definition: MachineDefinition) -> list[Adapter]:
                 server=server,
                 window=pair.server_window if server else pair.client_window,
                 partner_window=pair.client_window if server else pair.server_window,
-                local=sum(1 for end in ends[:index] if end[0] == place),
+                local=local,
                 location=location.format(partition=number, slot=slot),
                 node=pair.node,
                 boot=server or pair.boot,
@@ -78,7 +90,9 @@ def node(adapter: Adapter) -> AdapterNode:
     if adapter.server:
         windows.append(Window(handle + 1, adapter.partner_window))
     device_type, compatible = SERVER_TYPE if adapter.server else CLIENT_TYPE
-    if adapter.node == OWN_TYPE:
+    if adapter.node == STORAGE:
+        device_type, compatible = STORAGE_TYPE
+    elif adapter.node == OWN_TYPE:
         device_type, compatible = OWN_TYPE, f"{OWN_TYPE},{'server' if adapter.server else 'client'}"
     properties = build(
         AdapterProperties(
@@ -91,7 +105,7 @@ def node(adapter: Adapter) -> AdapterNode:
             location_code=adapter.location,
         )
     )
-    if adapter.node == OWN_TYPE:
+    if adapter.node in (OWN_TYPE, STORAGE):
         properties["used-by-rtas"] = b""  # a node that LoPAR does not define must carry it (R1-19)
     return AdapterNode(adapter.unit_address, properties)
 

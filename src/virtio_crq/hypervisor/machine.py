@@ -129,10 +129,13 @@ class Machine:
             facts.overwritten_mark,
             facts.signal_refuses_unknown_bits,
             facts.stuff_limit,
+            facts.redirected_mappings,
+            facts.bit_bucket,
         )
         faults = [(fault.call, fault.code, fault.period) for fault in facts.faults]
+        storage = [end.index for end in self._adapters if end.node == firmware.STORAGE]
         descriptor: int = self._engine.create(
-            partitions, adapters, numbers, list(facts.absent_calls), faults, TRACE_ENTRIES
+            partitions, adapters, numbers, list(facts.absent_calls), faults, TRACE_ENTRIES, storage
         )
         return descriptor
 
@@ -146,8 +149,9 @@ class Machine:
         definition = self.definition.partition(name)
         place = self._index[name]
         ends = self._ends(place)
-        reach = sorted({place} | {self._adapters[end.partner].partition for end in ends})
-        bells = sorted({end.index for end in ends} | {end.partner for end in ends})
+        partners = [end.partner for end in ends if end.partner != firmware.NO_PARTNER]
+        reach = sorted({place} | {self._adapters[partner].partition for partner in partners})
+        bells = sorted({end.index for end in ends} | set(partners))
         rows: list[dict[str, Any]] = [{"what": "state"}]
         rows += [{"what": "ram", "partition": partition} for partition in reach]
         rows += [{"what": "doorbell", "adapter": bell, "kind": self._doorbells[bell].kind} for bell in bells]
@@ -267,7 +271,10 @@ class Machine:
 
         The answer is that of an entry sent: H_CLOSED, H_DROPPED; H_BUSY when the partner is just about to send.
         """
-        partner = self._adapters[self._end(name, unit_address).partner]
+        end = self._end(name, unit_address)
+        if end.partner == firmware.NO_PARTNER:
+            raise UsageError(f"adapter {unit_address:#x} of {name} has no queue")
+        partner = self._adapters[end.partner]
         console = self._console(self.definition.partitions[partner.partition].name)
         return console.post_event(partner.unit_address, code)
 

@@ -15,8 +15,11 @@ from virtio_crq.platform.port import Port
 class EmulatedPartition:
     """Made by `Machine.attach` in process, or by `from_descriptors` from what the daemon handed over."""
 
-    def __init__(self, description: Mapping[str, Any], attachment: binding.Attachment) -> None:
+    def __init__(
+        self, description: Mapping[str, Any], attachment: binding.Attachment, engine: ModuleType = binding
+    ) -> None:
         self._attachment = attachment
+        self._engine: Any = engine
         self._ports: WeakSet[Port] = WeakSet()
         self.name: str = description["name"]
         self.number: int = description["number"]
@@ -44,7 +47,7 @@ class EmulatedPartition:
                 attachment.add_doorbell(row["adapter"], descriptor, row["kind"])
             elif row["what"] == "receiver":
                 attachment.add_receiver(row["adapter"], descriptor)
-        return cls(description, attachment)
+        return cls(description, attachment, engine)
 
     def adapters(self) -> Sequence[AdapterNode]:
         return self._adapters
@@ -62,6 +65,11 @@ class EmulatedPartition:
     def measure(self, unit_address: UnitAddress, what: str, rounds: int, length: int) -> float:
         """Nanoseconds per call on a port of its own: `c` copies, `p` maps and unmaps, `s` sends."""
         return binding.measure(self._attachment.open(unit_address), what, rounds, length)
+
+    def transfer(self, unit: UnitAddress, storage: UnitAddress, ioba: int, length: int, file: int, writes: bool) -> int:
+        """One transfer of the file's first bytes by the clones at `ioba` of a storage adapter; bytes, or -errno."""
+        answer: int = self._engine.transfer(self._attachment.open(unit), storage, ioba, length, file, int(writes))
+        return answer
 
     def close(self) -> None:
         """Detach and close all ports: whatever still refers to one holds neither memory nor doorbells by it."""

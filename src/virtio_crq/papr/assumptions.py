@@ -141,6 +141,26 @@ ASSUMPTIONS = (
         "Nothing: at most 512 are set by one call. Debian's 6.1, 6.12 and 7.2 kernels do the same (seen).",
         "H_STUFF_TCE with a count of 513.",
     ),
+    Assumption(
+        13,
+        "Clones of one client entry",
+        UNCONFIRMED,
+        ("redirected_mappings",),
+        "One is the default; H_VIOCTL GET_MAX_REDIRECTED_MAPPINGS may say more. No public driver clones any.",
+        "Nothing: the server clones a page once, removes the clone before it completes the request, and copies instead "
+        "where a clone is refused.",
+        "GET_MAX_REDIRECTED_MAPPINGS on a server adapter; clone one entry to more places until H_Resource.",
+    ),
+    Assumption(
+        14,
+        "A client takes a page back that is cloned",
+        DERIVED,
+        ("bit_bucket",),
+        "The platform may point the clone at a page that takes writes and faults on reads, where the LIOBN's attribute "
+        "allows it, or hold the client off with H_Resource.",
+        "Both: a client makes the call again, and a transfer that faults is made by copies.",
+        "H_PUT_TCE of 0 on a cloned entry, with the attribute set and not set by H_LIOBN_ATTRIBUTES.",
+    ),
 )
 
 # Doubts of the same sources that no switch decides, and why.

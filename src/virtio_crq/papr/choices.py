@@ -107,6 +107,41 @@ CHOICES = (
         *(20, "H_VIOCTL", "GET_PARTNER_INFO into a buffer that is not mapped for writing?"),
         *("H_Parameter.", "The call has no H_Permission."),
     ),
+    Choice(
+        *(21, "H_PUT_RTCE, H_PUT_RTCE_INDIRECT", "One client entry of many cannot be cloned?"),
+        *("Those before it stay cloned, and R4 says how many.", "R4 as the index reached has no other use."),
+    ),
+    Choice(
+        *(22, "H_PUT_RTCE and others", "The connection is not up?"),
+        *("H_R_Parm; H_REMOVE_RTCE works on.", "No client entry is valid then, and clones must be removable."),
+    ),
+    Choice(
+        *(23, "H_PUT_RTCE and others", "Count 0?"),
+        *("H_Parameter.", "There is nothing to clone; a wrong count must not look like success."),
+    ),
+    Choice(
+        *(24, "H_PUT_RTCE", "The place in the adapter's table is taken, by this entry or another?"),
+        *("H_In_Use.", "A clone that is overwritten could not be found any more when its client takes the page back."),
+    ),
+    Choice(
+        *(25, "H_REMOVE_RTCE", "The replacement grants access, or one of many is no clone of that entry?"),
+        *(
+            "The access is dropped; H_Parameter, and none is removed.",
+            "The text forces no access; a list is checked first.",
+        ),
+    ),
+    Choice(
+        *(26, "H_REMOVE_RTCE", "A transfer runs through the clone?"),
+        *("H_Busy: no other begins, and the same call again waits for it.", "As C-15, for the adapter's side."),
+    ),
+    Choice(
+        *(27, "H_PUT_TCE, H_COPY_RDMA and others", "The LIOBN of a storage adapter?"),
+        *("As an unknown one: its table holds clones only.", "A physical adapter's own mappings are not emulated."),
+    ),
+    Choice(
+        *(28, "H_LIOBN_ATTRIBUTES", "Bits that cannot be changed, and LIOBNs of other adapters?"),
+        *("H_Parameter.", "Only the bit bucket of a storage adapter can be changed."),
+    ),
 )
 
 

@@ -16,6 +16,8 @@ MAX_VIRTUAL_DMA_SIZE = "ibm,max-virtual-dma-size"
 # A pair that a management console can create on real hardware; its CRQ carries any payload.
 CLIENT_TYPE = ("vscsi", "IBM,v-scsi")
 SERVER_TYPE = ("v-scsi-host", "IBM,v-scsi-host")
+# Stands in for a physical adapter, which on hardware is a child of a PCI host bridge: a table of TCEs and no CRQ.
+STORAGE_TYPE = ("virtio-crq-storage", "virtio-crq,storage")
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ class Hypercall(IntEnum):
     H_STUFF_TCE = 0x138
     H_PUT_TCE_INDIRECT = 0x13C
     H_PUT_RTCE_INDIRECT = 0x140
+    H_LIOBN_ATTRIBUTES = 0x240
     H_REMOVE_RTCE = 0x24C
     H_VIOCTL = 0x2A8
     H_ENABLE_CRQ = 0x2B0
@@ -51,7 +52,7 @@ SIGNATURES: dict[Hypercall, Signature] = {
     Hypercall.H_FREE_CRQ: Signature("hcall-crq", ("ua",)),
     Hypercall.H_VIO_SIGNAL: Signature("hcall-vio", ("ua", "mode")),
     Hypercall.H_SEND_CRQ: Signature("hcall-crq", ("ua", "high", "low")),
-    Hypercall.H_PUT_RTCE: Signature("hcall-rdma", ("r_liobn", "r_ioba", "liobn", "ioba", "count")),
+    Hypercall.H_PUT_RTCE: Signature("hcall-rdma", ("r_liobn", "r_ioba", "liobn", "ioba", "count"), ("reached",)),
     Hypercall.H_COPY_RDMA: Signature(
         "hcall-rdma", ("length", "source_liobn", "source_ioba", "destination_liobn", "destination_ioba")
     ),
@@ -61,7 +62,10 @@ SIGNATURES: dict[Hypercall, Signature] = {
     Hypercall.H_READ_RDMA: Signature("hcall-rdma", ("length", "source_liobn", "source_ioba"), _numbered("data", 9)),
     Hypercall.H_STUFF_TCE: Signature("hcall-multi-tce", ("liobn", "ioba", "tce", "count")),
     Hypercall.H_PUT_TCE_INDIRECT: Signature("hcall-multi-tce", ("liobn", "ioba", "list", "count")),
-    Hypercall.H_PUT_RTCE_INDIRECT: Signature("hcall-multi-tce", ("list", "r_liobn", "liobn", "ioba", "count")),
+    Hypercall.H_PUT_RTCE_INDIRECT: Signature(
+        "hcall-multi-tce", ("list", "r_liobn", "liobn", "ioba", "count"), ("reached",)
+    ),
+    Hypercall.H_LIOBN_ATTRIBUTES: Signature("hcall-liobn-attributes", ("liobn", "reset", "set"), ("attributes",)),
     Hypercall.H_REMOVE_RTCE: Signature("hcall-rdma", ("r_liobn", "r_ioba", "liobn", "ioba", "count", "tce")),
     Hypercall.H_VIOCTL: Signature("hcall-vioctl", ("ua", "subfunction", "p1", "p2", "p3"), ("out0", "out1")),
     Hypercall.H_ENABLE_CRQ: Signature("hcall-suspend", ("ua",)),

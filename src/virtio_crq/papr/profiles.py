@@ -38,6 +38,9 @@ class Profile:
     copy_granularity: int  # naturally aligned fields of this many bytes are never torn by a copy
     cross_pane_copy: bool  # a copy between two second panes of one partition is allowed
     closed_pane_permission: bool  # copies to a closed connection: H_Permission, instead of H_S_Parm or H_D_Parm
+    # Redirected RDMA.
+    redirected_mappings: int  # clones of one client entry at a time, as GET_MAX_REDIRECTED_MAPPINGS says
+    bit_bucket: bool  # a clone whose page is taken back goes to a bit bucket; otherwise the client is held off
     # Queues and interrupts.
     event_slot_reserved: bool  # the last free slot of a ring is kept for transport events
     overwritten_mark: bool  # an event that overlays the last entry carries status 0x20 in byte 3
@@ -59,21 +62,23 @@ _SUB_CRQ = frozenset(
         Hypercall.H_SEND_SUB_CRQ_INDIRECT,
     }
 )
-_REDIRECTION = frozenset({Hypercall.H_PUT_RTCE, Hypercall.H_PUT_RTCE_INDIRECT, Hypercall.H_REMOVE_RTCE})
-# Sub-CRQs and redirection come with a later capability; until the engine has them they answer H_Function everywhere.
-_NOT_EMULATED = _SUB_CRQ | _REDIRECTION
+# Sub-CRQs come with a later capability; until the engine has them they answer H_Function everywhere.
+_NOT_EMULATED = _SUB_CRQ
 
 LOPAR_MINIMUM = Profile(
     name="lopar-minimum",
     sub_crq=False,
     sub_crq_indirect_limit=0,
     absent_calls=_NOT_EMULATED
-    | {Hypercall.H_PUT_TCE_INDIRECT, Hypercall.H_STUFF_TCE, Hypercall.H_VIOCTL, Hypercall.H_ENABLE_CRQ},
+    | {Hypercall.H_PUT_TCE_INDIRECT, Hypercall.H_STUFF_TCE, Hypercall.H_VIOCTL, Hypercall.H_ENABLE_CRQ}
+    | {Hypercall.H_PUT_RTCE_INDIRECT, Hypercall.H_LIOBN_ATTRIBUTES},
     stuff_limit=512,
     max_copy=128 * KIB,
     copy_granularity=2,
     cross_pane_copy=False,
     closed_pane_permission=False,
+    redirected_mappings=1,
+    bit_bucket=False,
     event_slot_reserved=False,
     overwritten_mark=False,
     signal_refuses_unknown_bits=True,
@@ -91,6 +96,8 @@ POWER8 = Profile(
     copy_granularity=8,
     cross_pane_copy=True,
     closed_pane_permission=True,
+    redirected_mappings=1,
+    bit_bucket=True,
     event_slot_reserved=False,
     overwritten_mark=True,
     signal_refuses_unknown_bits=False,
@@ -107,6 +114,8 @@ POWER9 = Profile(
     copy_granularity=8,
     cross_pane_copy=True,
     closed_pane_permission=True,
+    redirected_mappings=2,
+    bit_bucket=True,
     event_slot_reserved=True,
     overwritten_mark=True,
     signal_refuses_unknown_bits=False,

@@ -3,7 +3,7 @@ from cpython.buffer cimport PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.exc cimport PyErr_WriteUnraisable
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
-from virtio_crq.platform.seam cimport SEAM_CAPSULE, SEAM_REGISTERS, SEAM_VERSION, seam_copy, seam_port
+from virtio_crq.platform.seam cimport SEAM_CAPSULE, SEAM_REGISTERS, SEAM_VERSION, seam_copy, seam_port, seam_transfer
 
 # SAFETY: a capsule's context is the Host it was made from, with one reference held until the capsule dies; a port's
 # context is the same Host, alive as long as the capsule is.
@@ -36,5 +36,9 @@ cdef int64_t _send(void *context, const uint64_t (*entries)[2], uint64_t count, 
 cdef int64_t _map(void *context, uint64_t bus, uint64_t offset, uint64_t length, uint64_t access) noexcept with gil
 cdef int64_t _unmap(void *context, uint64_t bus, uint64_t length) noexcept with gil
 cdef int64_t _signal(void *context, uint64_t enabled) noexcept with gil
+cdef int64_t _storage(void *context, uint64_t unit, uint64_t bus, uint64_t size) noexcept with gil
+cdef int64_t _lend(void *context, int descriptor) noexcept with gil
+cdef void _reclaim(void *context, uint64_t file) noexcept with gil
+cdef int64_t _transfer(void *context, seam_transfer *vector, uint64_t count) noexcept with gil
 cdef object _capsule(Host owner)
 cdef object _target(Host host)

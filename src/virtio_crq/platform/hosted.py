@@ -28,6 +28,10 @@ class Host:
         self.port.map = _map
         self.port.unmap = _unmap
         self.port.signal = _signal
+        self.port.storage = _storage
+        self.port.lend = _lend
+        self.port.reclaim = _reclaim
+        self.port.transfer = _transfer
         self.port.descriptor = target.fileno()
 
     def __dealloc__(self) -> None:
@@ -110,6 +114,47 @@ def _signal(context: object, enabled: int) -> int:
     host = hosted_host(context)
     try:
         return _target(host).signal(enabled)
+    except BaseException:
+        PyErr_WriteUnraisable(host)
+        return -1
+
+
+def _storage(context: object, unit: int, bus: int, size: int) -> int:
+    host = hosted_host(context)
+    try:
+        return 0 if hasattr(_target(host), "transfer") else -1
+    except BaseException:
+        PyErr_WriteUnraisable(host)
+        return -1
+
+
+def _lend(context: object, descriptor: int) -> int:
+    host = hosted_host(context)
+    try:
+        return _target(host).lend(descriptor) if hasattr(_target(host), "lend") else -1
+    except BaseException:
+        PyErr_WriteUnraisable(host)
+        return -1
+
+
+def _reclaim(context: object, file: int) -> None:
+    host = hosted_host(context)
+    try:
+        if hasattr(_target(host), "reclaim"):
+            _target(host).reclaim(file)
+    except BaseException:
+        PyErr_WriteUnraisable(host)
+
+
+def _transfer(context: object, vector: object, count: int) -> int:
+    host = hosted_host(context)
+    try:
+        if not hasattr(_target(host), "transfer"):
+            return -1
+        for index in range(count):
+            asked = (vector[index].file, vector[index].remote, vector[index].length, vector[index].position)
+            vector[index].moved = _target(host).transfer(*asked, bool(vector[index].write))
+        return 0
     except BaseException:
         PyErr_WriteUnraisable(host)
         return -1

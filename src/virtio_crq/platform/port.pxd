@@ -46,6 +46,12 @@ cdef class Port:
     cpdef int64_t map(self, uint64_t bus, uint64_t offset, uint64_t length, uint64_t access) noexcept nogil
     cpdef int64_t unmap(self, uint64_t bus, uint64_t length) noexcept nogil
     cpdef int64_t signal(self, uint64_t enabled) noexcept nogil
+    cpdef int64_t storage(self, uint64_t unit, uint64_t bus, uint64_t size) noexcept nogil
+    cpdef int64_t lend(self, int descriptor) noexcept nogil
+    cpdef int64_t reclaim(self, uint64_t file) noexcept nogil
+    cpdef int64_t stage_transfer(self, uint64_t file, uint64_t remote, uint64_t length, uint64_t position, uint64_t write) noexcept nogil
+    cpdef int64_t transfer(self) noexcept nogil
+    cpdef int64_t moved(self, uint64_t index) noexcept nogil
 
 @cython.locals(registers=uint64_t[9], answer=int64_t, index=int64_t)
 cdef tuple _call(seam_handle *handle, uint64_t operation, tuple arguments)

@@ -156,6 +156,31 @@ class Port:
         """Turn the adapter's interrupt on or off."""
         return self.handle.port.signal(self.handle.port.context, enabled)
 
+    def storage(self, unit: int, bus: int, size: int) -> int:
+        """Let redirected transfers go through that storage adapter, by [bus, bus+size) of its window."""
+        return self.handle.port.storage(self.handle.port.context, unit, bus, size)
+
+    def lend(self, descriptor: int) -> int:
+        """Give the platform a file for redirected transfers: its number there, or a negative code."""
+        return self.handle.port.lend(self.handle.port.context, descriptor)
+
+    def reclaim(self, file: int) -> int:
+        """The platform forgets a file."""
+        self.handle.port.reclaim(self.handle.port.context, file)
+        return 0
+
+    def stage_transfer(self, file: int, remote: int, length: int, position: int, write: int) -> int:
+        """Add a transfer between the partner's whole pages and a lent file; its index, or -1 when there is no room."""
+        return seam_stage_transfer(self.handle, file, remote, length, position, write)
+
+    def transfer(self) -> int:
+        """Have all staged transfers made, as far as they need no waiting; no page is reachable any more afterwards."""
+        return seam_transfer_all(self.handle)
+
+    def moved(self, index: int) -> int:
+        """How many bytes a transfer moved, from its first on; negative when it was not made."""
+        return seam_moved(self.handle, index)
+
     def call(self, operation: int, *arguments: int) -> tuple[int, tuple[int, ...]]:
         """One call to the platform: up to nine input registers, (return code, nine output registers)."""
         return _call(self.handle, operation, arguments)

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SEAM_VERSION 1
+#define SEAM_VERSION 2
 #define SEAM_CAPSULE "virtio_crq.platform.seam"
 #define SEAM_REGISTERS 9 /* R4..R12, in and out */
 #define SEAM_READ 1      /* access bits of a mapping: the other side may read, may write */
@@ -20,6 +20,18 @@ struct seam_copy {
 	uint64_t local;
 	uint32_t length;
 	uint32_t outward; /* 0: remote to local, 1: local to remote */
+};
+
+/* One transfer between a file and the partner's memory, made below the seam: whole pages of 4 KiB. `moved` is the answer:
+ * bytes from the first on, or a negative number of errno. What did not move is the caller's to do by copies. */
+struct seam_transfer {
+	uint64_t remote; /* on the I/O bus, as in a copy */
+	uint64_t position;
+	uint32_t length;
+	uint32_t file;	/* as `lend` numbered it */
+	uint32_t write; /* 0: file to memory, 1: memory to file */
+	uint32_t reserved;
+	int64_t moved;
 };
 
 /* An opened adapter. Return values are those of the platform: 0 is success. `done` counts whole copies or entries. */
@@ -34,11 +46,17 @@ struct seam_port {
 	int64_t (*map)(void *context, uint64_t bus, uint64_t offset, uint64_t length, uint64_t access);
 	int64_t (*unmap)(void *context, uint64_t bus, uint64_t length);
 	int64_t (*signal)(void *context, uint64_t enabled);
+	/* Redirected transfers go through this storage adapter, [bus, bus+size) of its window is theirs. */
+	int64_t (*storage)(void *context, uint64_t unit, uint64_t bus, uint64_t size);
+	int64_t (*lend)(void *context, int descriptor); /* a number for `file`, or a negative code */
+	void (*reclaim)(void *context, uint64_t file);
+	int64_t (*transfer)(void *context, struct seam_transfer *vector, uint64_t count);
 	int descriptor; /* readable when the adapter's interrupt fired */
 };
 
 /* What one thread holds of a port: the port, and its vector of copies that are staged but not yet asked for. */
 #define SEAM_VECTOR 1024
+#define SEAM_TRANSFERS 512
 
 struct seam_handle {
 	struct seam_port *port;
@@ -47,6 +65,8 @@ struct seam_handle {
 	int fault;
 	uint64_t staged, done;
 	struct seam_copy vector[SEAM_VECTOR];
+	uint64_t transfers;
+	struct seam_transfer transfer[SEAM_TRANSFERS];
 };
 
 /* What a handle has once it was closed: no memory, and a platform that has no such adapter (H_Hardware) any more. */
@@ -88,6 +108,31 @@ static int64_t seam_closed_signal(void *context, uint64_t enabled)
 	return -1;
 }
 
+static int64_t seam_closed_storage(void *context, uint64_t unit, uint64_t bus, uint64_t size)
+{
+	(void)context, (void)unit, (void)bus, (void)size;
+	return -1;
+}
+
+static int64_t seam_closed_lend(void *context, int descriptor)
+{
+	(void)context, (void)descriptor;
+	return -1;
+}
+
+static void seam_closed_reclaim(void *context, uint64_t file)
+{
+	(void)context, (void)file;
+}
+
+static int64_t seam_closed_transfer(void *context, struct seam_transfer *vector, uint64_t count)
+{
+	(void)context;
+	for (uint64_t index = 0; index < count; index++)
+		vector[index].moved = -1;
+	return -1;
+}
+
 static inline void seam_handle_close(struct seam_handle *handle)
 {
 	static struct seam_port closed = {
@@ -98,6 +143,10 @@ static inline void seam_handle_close(struct seam_handle *handle)
 		.map = seam_closed_map,
 		.unmap = seam_closed_unmap,
 		.signal = seam_closed_signal,
+		.storage = seam_closed_storage,
+		.lend = seam_closed_lend,
+		.reclaim = seam_closed_reclaim,
+		.transfer = seam_closed_transfer,
 		.descriptor = -1,
 	};
 
@@ -142,6 +191,33 @@ static inline int64_t seam_stage(struct seam_handle *handle, uint64_t remote, ui
 		return -1;
 	handle->vector[handle->staged++] = copy;
 	return 0;
+}
+
+/* The number of the staged transfer, or -1 when there is no room for it. */
+static inline int64_t seam_stage_transfer(struct seam_handle *handle, uint64_t file, uint64_t remote, uint64_t length,
+					  uint64_t position, uint64_t write)
+{
+	if (handle->transfers == SEAM_TRANSFERS || length > UINT32_MAX)
+		return -1;
+	handle->transfer[handle->transfers] = (struct seam_transfer){
+		.remote = remote, .position = position, .length = (uint32_t)length, .file = (uint32_t)file, .write = write != 0,
+		.moved = -1,
+	};
+	return (int64_t)handle->transfers++;
+}
+
+/* Makes the staged transfers; what each moved is there until the next one is staged. */
+static inline int64_t seam_transfer_all(struct seam_handle *handle)
+{
+	uint64_t count = handle->transfers;
+
+	handle->transfers = 0;
+	return count ? handle->port->transfer(handle->port->context, handle->transfer, count) : 0;
+}
+
+static inline int64_t seam_moved(const struct seam_handle *handle, uint64_t index)
+{
+	return index < SEAM_TRANSFERS ? handle->transfer[index].moved : -1;
 }
 
 static inline int64_t seam_send(struct seam_handle *handle, uint64_t high, uint64_t low)

@@ -10,6 +10,13 @@ cdef extern from "seam.h" nogil:
         uint64_t local
         uint32_t length
         uint32_t outward
+    struct seam_transfer:
+        uint64_t remote
+        uint64_t position
+        uint32_t length
+        uint32_t file
+        uint32_t write
+        int64_t moved
     struct seam_port:
         uint64_t version
         void *context
@@ -21,6 +28,10 @@ cdef extern from "seam.h" nogil:
         int64_t (*map)(void *context, uint64_t bus, uint64_t offset, uint64_t length, uint64_t access) noexcept nogil
         int64_t (*unmap)(void *context, uint64_t bus, uint64_t length) noexcept nogil
         int64_t (*signal)(void *context, uint64_t enabled) noexcept nogil
+        int64_t (*storage)(void *context, uint64_t unit, uint64_t bus, uint64_t size) noexcept nogil
+        int64_t (*lend)(void *context, int descriptor) noexcept nogil
+        void (*reclaim)(void *context, uint64_t file) noexcept nogil
+        int64_t (*transfer)(void *context, seam_transfer *vector, uint64_t count) noexcept nogil
         int descriptor
     enum: SEAM_VECTOR
     struct seam_handle:
@@ -35,6 +46,9 @@ cdef extern from "seam.h" nogil:
     void seam_handle_free(seam_handle *handle)
     int64_t seam_flush(seam_handle *handle)
     int64_t seam_stage(seam_handle *handle, uint64_t remote, uint64_t local, uint64_t length, uint64_t outward)
+    int64_t seam_stage_transfer(seam_handle *handle, uint64_t file, uint64_t remote, uint64_t length, uint64_t position, uint64_t write)
+    int64_t seam_transfer_all(seam_handle *handle)
+    int64_t seam_moved(seam_handle *handle, uint64_t index)
     int64_t seam_send(seam_handle *handle, uint64_t high, uint64_t low)
     uint64_t seam_load8(seam_handle *handle, uint64_t offset)
     uint64_t seam_load16(seam_handle *handle, uint64_t offset)

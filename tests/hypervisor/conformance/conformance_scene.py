@@ -3,10 +3,16 @@
 
 import os
 import select
+import tempfile
 from collections.abc import Callable
 from typing import Any
 
-from virtio_crq.hypervisor.definition import AdapterDefinition, MachineDefinition, PartitionDefinition
+from virtio_crq.hypervisor.definition import (
+    AdapterDefinition,
+    MachineDefinition,
+    PartitionDefinition,
+    StorageDefinition,
+)
 from virtio_crq.hypervisor.machine import Machine
 from virtio_crq.papr.devicetree import AdapterProperties, parse
 from virtio_crq.papr.hypercalls import Hypercall
@@ -23,6 +29,7 @@ RINGS = {"server2": 0x8000}  # one partition's two adapters have two rings
 DATA = 0x10000  # from here to MAPPED all pages grant both accesses
 MAPPED = 0x100000
 READ_ONLY, WRITE_ONLY, NO_ACCESS = 0x180000, 0x181000, 0x182000
+STORAGE_WINDOW = 1 * MIB
 PATTERN = bytes(range(256)) * 16
 
 
@@ -40,6 +47,7 @@ class Scene:
                     AdapterDefinition("client", "server", 2, 2, WINDOW, WINDOW),
                     AdapterDefinition("other", "server", 2, 3, WINDOW, WINDOW),
                 ),
+                (StorageDefinition("server", 10, STORAGE_WINDOW),),
             )
         )
         self.partitions = {name: self.machine.attach(name) for name in ("client", "server", "other")}
@@ -50,6 +58,7 @@ class Scene:
         self._open("server2", "server", 1)
         for port in self.ports.values():
             self._map(port)
+        self._open("storage", "server", 2)
         self.results: list[tuple[int, tuple[int, ...]]] = []
 
     def _open(self, end: str, partition: str, index: int) -> None:
@@ -90,7 +99,7 @@ class Scene:
     def step(self, text: str) -> None:
         """`END registers`, `END frees`, `END unmasks`, `END masks`, `END sends N`, `END takes N`, `END dies`, …"""
         end, verb, *rest = text.split()
-        getattr(self, f"_{verb}")(end, *(int(word, 0) for word in rest))
+        getattr(self, f"_{verb.replace('-', '_')}")(end, *(int(word, 0) for word in rest))
 
     def _registers(self, end: str, length: int = RING_LENGTH) -> None:
         ring = RINGS.get(end, RING)
@@ -146,6 +155,38 @@ class Scene:
     def _writes(self, end: str, bus: int, length: int = 4096) -> None:
         self.ports[end].write(bus, (PATTERN * (length // 4096 + 1))[:length])
 
+    def _clones(self, end: str, first: int, place: int, count: int) -> None:
+        arguments = (f"{end}.remote", first, "storage.liobn", place, count)
+        assert self.call(end, Hypercall.H_PUT_RTCE, arguments)[0] == ReturnCode.H_SUCCESS
+
+    def _tries_to_clone(self, end: str, first: int, place: int) -> None:
+        self.call(end, Hypercall.H_PUT_RTCE, (f"{end}.remote", first, "storage.liobn", place, 1))
+
+    def _removes(self, end: str, first: int, place: int, count: int) -> None:
+        arguments = (f"{end}.remote", first, "storage.liobn", place, count, 0)
+        assert self.call(end, Hypercall.H_REMOVE_RTCE, arguments)[0] == ReturnCode.H_SUCCESS
+
+    def _names(self, end: str, at: int, *addresses: int) -> None:
+        """A page of big-endian I/O addresses."""
+        self.ports[end].write(at, b"".join(address.to_bytes(8, "big") for address in addresses))
+
+    def _takes_back(self, end: str, bus: int) -> None:
+        self.call(end, Hypercall.H_PUT_TCE, (f"{end}.liobn", bus, 0))
+
+    def fetched(self, end: str, place: int, count: int) -> str:
+        """What comes of a transfer from a file to the clones at `place`: `whole`, `swallowed` or `fault`."""
+        pages = [bytes([0x51 + index]) * 4096 for index in range(count)]
+        with tempfile.TemporaryFile() as file:
+            file.write(b"".join(pages))
+            file.flush()
+            ends = self.nodes[end].unit_address, self.nodes["storage"].unit_address
+            moved = self.partitions[end].transfer(*ends, place, count * 4096, file.fileno(), False)  # type: ignore[arg-type]
+        if moved < 0:
+            return "fault"
+        memory = self.ports["client"].read(0, MEMORY)
+        seen = {memory[at : at + 4096] for at in range(0, MEMORY, 4096)}
+        return "whole" if seen >= set(pages) else "swallowed"
+
     def _lists(self, end: str, at: int, count: int, first: int, access: int = 3) -> None:
         """A page of big-endian TCEs for pages from `first` on."""
         for index in range(count):
@@ -159,6 +200,7 @@ class Scene:
             "bytes": lambda at, length: self.ports[end].read(at, length).hex(),
             "interrupted": lambda: bool(select.select([self.ports[end].fileno()], [], [], 0)[0]),
             "tce": lambda bus: self.call(end, Hypercall.H_GET_TCE, (f"{end}.liobn", bus))[1][0],
+            "fetched": lambda place, count: self.fetched(end, place, count),
             "send": lambda: self.ports[end].send(0x80 << 56 | 0xEE, 0),
             "copy": lambda: self.call(
                 end, Hypercall.H_COPY_RDMA, (16, f"{end}.remote", DATA, f"{end}.liobn", DATA + 4096)

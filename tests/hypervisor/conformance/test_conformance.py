@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import conformance_copies
 import conformance_queues
+import conformance_redirect
 import conformance_tables
 import pytest
 from conformance_row import Row
@@ -15,11 +16,15 @@ from virtio_crq.papr.hypercalls import Hypercall
 from virtio_crq.papr.profiles import EXTREMES, LOPAR_MINIMUM, PROFILES, Profile
 from virtio_crq.papr.returncodes import ReturnCode, code_name
 
-TABLES = {**conformance_queues.ROWS, **conformance_copies.ROWS, **conformance_tables.ROWS}
+TABLES = {**conformance_queues.ROWS, **conformance_copies.ROWS, **conformance_tables.ROWS, **conformance_redirect.ROWS}
 PARAMETERS = [*conformance_queues.PARAMETERS, *conformance_copies.PARAMETERS, *conformance_tables.PARAMETERS]
+PARAMETERS += conformance_redirect.PARAMETERS
 ROWS = [(call, row) for call, rows in TABLES.items() for row in rows]
 # Choices that a row cannot hold, because they are about what runs at the same time, and the test that holds each.
-HELD_ELSEWHERE = {15: "test_copies.py: after unmapping no byte moves; test_stop_points.py: a stopped process"}
+HELD_ELSEWHERE = {
+    15: "test_copies.py: after unmapping no byte moves; test_stop_points.py: a stopped process",
+    26: "test_redirect.py: a stopped transfer",
+}
 
 
 @pytest.fixture(params=EXTREMES, ids=lambda profile: profile.name)

@@ -36,8 +36,8 @@ uint64_t hv_now(void)
 	return (uint64_t)now.tv_sec * 1000000000ull + (uint64_t)now.tv_nsec;
 }
 
-static void hv_trace(struct hv_caller *caller, const struct hv_adapter *adapter, uint64_t opcode, const uint64_t *in, int64_t code,
-		     const uint64_t *out)
+void hv_trace(struct hv_caller *caller, const struct hv_adapter *adapter, uint64_t opcode, const uint64_t *in, int64_t code,
+	      const uint64_t *out)
 {
 	struct hv_header *state = caller->state;
 	uint64_t ticket = __atomic_fetch_add(&state->trace_next, 1, __ATOMIC_RELAXED);

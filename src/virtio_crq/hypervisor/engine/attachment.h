@@ -83,6 +83,7 @@ int64_t hv_call_patiently(struct hv_caller *caller, uint64_t opcode, uint64_t re
 /* An opened adapter behind the seam. Null with `code` set on failure. Keeps a reference to the attachment. */
 struct seam_port *hv_port_open(struct hv_attachment *attachment, uint64_t unit_address, int64_t *code);
 void hv_port_close(struct seam_port *port);
+int64_t hv_port_transfer(struct seam_port *port, uint64_t unit_address, uint64_t ioba, uint64_t length, int file, int writes);
 
 /* For the machine itself, attached as the partition in question. */
 int64_t hv_reap(struct hv_attachment *attachment); /* H_BUSY: somebody's call is still inside; again */

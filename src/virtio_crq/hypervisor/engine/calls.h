@@ -40,7 +40,7 @@ static inline int hv_pane_of(struct hv_caller *caller, uint64_t liobn, struct hv
 	if (liobn < HV_LIOBN_BASE || index >= caller->state->adapters || which > 1)
 		return 0;
 	adapter = hv_adapter(caller->state, index);
-	if (adapter->partition != caller->attachment->partition)
+	if (adapter->partition != caller->attachment->partition || adapter->storage)
 		return 0;
 	if (which && (!adapter->server || adapter->partner == HV_NONE))
 		return 0;
@@ -86,6 +86,9 @@ void hv_ring_doorbell(struct hv_attachment *attachment, uint64_t adapter);
 struct hv_counters *hv_row(struct hv_caller *caller, const struct hv_adapter *adapter);
 void hv_account_slow(struct hv_caller *caller, const struct hv_adapter *adapter, uint64_t opcode, const uint64_t *in,
 		     int64_t code, const uint64_t *out, uint64_t bytes);
+
+void hv_trace(struct hv_caller *caller, const struct hv_adapter *adapter, uint64_t opcode, const uint64_t *in, int64_t code,
+	      const uint64_t *out);
 
 static inline void hv_count(uint64_t *counter, uint64_t more)
 {
@@ -150,6 +153,10 @@ int64_t hv_copy(struct hv_caller *caller, const struct hv_pane *source, uint64_t
 int64_t hv_move(struct hv_caller *caller, const struct hv_pane *pane, uint64_t ioba, uint8_t *bytes, uint64_t length, int outward);
 void hv_run_segments(struct hv_caller *caller, uint64_t count, int anchor_source);
 void hv_weak_segments(struct hv_caller *caller, uint64_t count, int anchor_source);
+
+/* Redirected RDMA (redirect.c, redirectcalls.c) */
+int64_t hv_redirect_call(struct hv_caller *caller, uint64_t registers[SEAM_REGISTERS], enum hv_call_index call,
+			 struct hv_adapter **adapter);
 
 /* H_VIOCTL (vioctl.c) */
 int64_t hv_vioctl(struct hv_caller *caller, uint64_t registers[SEAM_REGISTERS], struct hv_adapter **adapter);

@@ -17,8 +17,10 @@
 #define H_DROPPED (-12)
 #define H_S_PARM (-13)
 #define H_D_PARM (-14)
+#define H_R_PARM (-15)
 #define H_RESOURCE (-16)
 #define H_P4 (-57)
+#define H_IN_USE (-77)
 
 /* X(name, opcode): the calls this engine has; anything else is H_Function. The order is that of the counters. */
 #define HV_CALLS(X)                                                                                                   \
@@ -34,7 +36,11 @@
 	X(H_STUFF_TCE, 0x138)                                                                                         \
 	X(H_PUT_TCE_INDIRECT, 0x13C)                                                                                  \
 	X(H_VIOCTL, 0x2A8)                                                                                            \
-	X(H_ENABLE_CRQ, 0x2B0)
+	X(H_ENABLE_CRQ, 0x2B0)                                                                                        \
+	X(H_PUT_RTCE, 0x10C)                                                                                          \
+	X(H_PUT_RTCE_INDIRECT, 0x140)                                                                                 \
+	X(H_REMOVE_RTCE, 0x24C)                                                                                       \
+	X(H_LIOBN_ATTRIBUTES, 0x240)
 
 #define HV_OPCODE(name, opcode) OP_##name = opcode,
 #define HV_INDEX(name, opcode) CALL_##name,
@@ -48,6 +54,7 @@ enum hv_call_index { HV_CALLS(HV_INDEX) CALL_OTHER, CALL_LIMIT };
 #define VIOCTL_DISABLE_INTERRUPT 0xB
 #define VIOCTL_ENABLE_INTERRUPT 0xC
 #define VIOCTL_GET_PARTNER_UUID 0x10
+#define VIOCTL_GET_MAX_REDIRECTED_MAPPINGS 0x14
 #define VIOCTL_ENABLE_PREPARE_FOR_SUSPEND 0x1D
 #define VIOCTL_READY_FOR_SUSPEND 0x1E
 

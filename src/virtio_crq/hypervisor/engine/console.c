@@ -53,7 +53,12 @@ void hv_plan_adapter(struct hv_plan *plan, uint32_t index, uint32_t partition, u
 	};
 }
 
-void hv_plan_facts(struct hv_plan *plan, const uint64_t facts[8])
+void hv_plan_storage(struct hv_plan *plan, uint32_t index)
+{
+	((struct hv_owned_plan *)plan)->adapter[index].storage = 1;
+}
+
+void hv_plan_facts(struct hv_plan *plan, const uint64_t facts[10])
 {
 	struct hv_facts *to = &plan->facts;
 
@@ -65,6 +70,8 @@ void hv_plan_facts(struct hv_plan *plan, const uint64_t facts[8])
 	to->overwritten_mark = facts[5] != 0;
 	to->signal_strict = facts[6] != 0;
 	to->stuff_limit = (uint32_t)facts[7];
+	to->redirected_mappings = facts[8] < HV_CLONES ? (uint32_t)facts[8] : HV_CLONES;
+	to->bit_bucket = facts[9] != 0;
 }
 
 static int hv_index_of(uint64_t opcode)
@@ -156,6 +163,8 @@ static void hv_add_row(const struct hv_counters *row, uint64_t sums[SUM_LIMIT])
 		sums[index] += __atomic_load_n(&row->calls[index], __ATOMIC_RELAXED);
 	sums[SUM_COPIES] += __atomic_load_n(&row->copies, __ATOMIC_RELAXED);
 	sums[SUM_BYTES] += __atomic_load_n(&row->bytes, __ATOMIC_RELAXED);
+	sums[SUM_TRANSFERS] += __atomic_load_n(&row->transfers, __ATOMIC_RELAXED);
+	sums[SUM_TRANSFERRED] += __atomic_load_n(&row->transferred, __ATOMIC_RELAXED);
 }
 
 /* The rows of an adapter: one per port, and one in each of its partition's general publications. */

@@ -6,17 +6,19 @@
 #include "attachment.h"
 
 /* Counters of an adapter: the calls in the order of HV_CALLS, then these. */
-enum { SUM_COPIES = CALL_LIMIT, SUM_BYTES, SUM_INTERRUPTS, SUM_LIMIT };
-_Static_assert(SUM_LIMIT == 17, "binding.pxd names the size of these arrays");
+enum { SUM_COPIES = CALL_LIMIT, SUM_BYTES, SUM_INTERRUPTS, SUM_TRANSFERS, SUM_TRANSFERRED, SUM_LIMIT };
+_Static_assert(SUM_LIMIT <= 40, "binding.pxd names the size of these arrays");
 
 struct hv_plan *hv_plan_new(uint32_t partitions, uint32_t adapters, uint64_t trace_entries);
 void hv_plan_partition(struct hv_plan *plan, uint32_t index, const char *name, uint32_t number, uint32_t adapters, uint64_t memory,
 		       uint64_t uuid_high, uint64_t uuid_low);
 void hv_plan_adapter(struct hv_plan *plan, uint32_t index, uint32_t partition, uint32_t partner, uint32_t unit_address,
 		     uint32_t server, uint64_t window, const char *location);
+/* Adapter `index` is no end of a connection, but a storage adapter. */
+void hv_plan_storage(struct hv_plan *plan, uint32_t index);
 /* max_copy, granularity, cross_pane_copy, closed_pane_permission, event_slot_reserved, overwritten_mark, signal_strict,
- * stuff_limit */
-void hv_plan_facts(struct hv_plan *plan, const uint64_t facts[8]);
+ * stuff_limit, redirected_mappings, bit_bucket */
+void hv_plan_facts(struct hv_plan *plan, const uint64_t facts[10]);
 /* 0, or -1 when the engine has no such call anyway (absent) or no room for the fault. */
 int hv_plan_absent(struct hv_plan *plan, uint64_t opcode);
 int hv_plan_fault(struct hv_plan *plan, uint64_t opcode, int64_t code, uint32_t period);

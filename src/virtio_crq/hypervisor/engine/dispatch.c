@@ -140,6 +140,11 @@ static int64_t hv_dispatch(struct hv_caller *caller, uint64_t *registers, struct
 	case CALL_H_WRITE_RDMA:
 	case CALL_H_READ_RDMA:
 		return hv_register_copy(caller, registers, result);
+	case CALL_H_PUT_RTCE:
+	case CALL_H_PUT_RTCE_INDIRECT:
+	case CALL_H_REMOVE_RTCE:
+	case CALL_H_LIOBN_ATTRIBUTES:
+		return hv_redirect_call(caller, registers, result->call, &result->adapter);
 	case CALL_H_VIOCTL:
 		return hv_vioctl(caller, registers, &result->adapter);
 	default:

@@ -8,7 +8,7 @@
 #define _GNU_SOURCE
 #include <time.h>
 
-#include "calls.h"
+#include "redirect.h"
 
 #define PAUSE_NS 50000
 
@@ -40,7 +40,8 @@ static void hv_tell(struct hv_alarm *alarm, int told)
 static void hv_look(struct hv_caller *caller, const struct hv_revocation *revocation, struct hv_alarm *alarm, uint64_t now,
 		    uint64_t alarm_ns)
 {
-	if (!hv_range_in_partners_use(caller->state, revocation->adapter, revocation->ioba, revocation->length)) {
+	if (!hv_range_in_partners_use(caller->state, revocation->adapter, revocation->ioba, revocation->length) &&
+	    !hv_clones_in_use(caller->state, revocation->adapter, revocation->ioba / TCE_PAGE, revocation->length / TCE_PAGE)) {
 		alarm->since = now;
 		hv_tell(alarm, 0);
 	} else if (now - alarm->since >= alarm_ns) {

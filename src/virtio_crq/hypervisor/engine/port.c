@@ -3,7 +3,7 @@
 #define _GNU_SOURCE
 #include <sched.h>
 
-#include "calls.h"
+#include "storage.h"
 
 #define UNMAP_TRIES 4096 /* each lets others run; then H_Busy is the caller's to deal with */
 
@@ -14,6 +14,7 @@ struct hv_port {
 	uint64_t list;		     /* logical address of a page for H_PUT_TCE_INDIRECT, behind the visible RAM; 0: none */
 	struct hv_caller caller;  /* this adapter's */
 	struct hv_caller general; /* claimed for the time of one call by number */
+	struct hv_storage storage;
 };
 
 static uint64_t hv_liobn(const struct hv_port *port, int second)
@@ -179,6 +180,9 @@ static int64_t port_unmap(void *context, uint64_t bus, uint64_t length)
 			if (tries)
 				sched_yield();
 			code = stuff ? port_stuff(port, bus, pages) : port_put_tce(port, bus, 0);
+			/* A clone that the partner has to remove: it does so by itself, so this is busy as well. */
+			if (code == H_RESOURCE)
+				code = H_BUSY;
 		}
 		if (code)
 			return code;
@@ -224,6 +228,26 @@ static int64_t port_signal(void *context, uint64_t enabled)
 	return code;
 }
 
+static int64_t port_storage(void *context, uint64_t unit, uint64_t bus, uint64_t size)
+{
+	return hv_storage_use(&((struct hv_port *)context)->storage, unit, bus, size);
+}
+
+static int64_t port_lend(void *context, int descriptor)
+{
+	return hv_storage_lend(&((struct hv_port *)context)->storage, descriptor);
+}
+
+static void port_reclaim(void *context, uint64_t file)
+{
+	hv_storage_reclaim(&((struct hv_port *)context)->storage, file);
+}
+
+static int64_t port_transfer(void *context, struct seam_transfer *vector, uint64_t count)
+{
+	return hv_storage_transfer(&((struct hv_port *)context)->storage, vector, count);
+}
+
 /* Behind the RAM that the partition sees there may be pages for lists, one per port of each adapter. */
 static uint64_t hv_list_page(const struct hv_port *port)
 {
@@ -263,6 +287,12 @@ struct seam_port *hv_port_open(struct hv_attachment *attachment, uint64_t unit_a
 	if (adapter->server && adapter->partner != HV_NONE)
 		port->partner = hv_pane_through(attachment->state, adapter, 1);
 	port->list = hv_list_page(port);
+	port->storage = (struct hv_storage){
+		.caller = &port->caller,
+		.general = &port->general,
+		.server = adapter,
+		.list = port->list,
+	};
 	port->seam = (struct seam_port){
 		.version = SEAM_VERSION,
 		.context = port,
@@ -274,9 +304,24 @@ struct seam_port *hv_port_open(struct hv_attachment *attachment, uint64_t unit_a
 		.map = port_map,
 		.unmap = port_unmap,
 		.signal = port_signal,
+		.storage = port_storage,
+		.lend = port_lend,
+		.reclaim = port_reclaim,
+		.transfer = port_transfer,
 		.descriptor = hv_heard_at(&attachment->doorbell[hv_adapter_index(attachment->state, adapter)]),
 	};
 	return &port->seam;
+}
+
+/* One transfer by the clones that stand in the table, for measurements and tests; as long as the file takes. */
+int64_t hv_port_transfer(struct seam_port *seam, uint64_t unit_address, uint64_t ioba, uint64_t length, int file, int writes)
+{
+	struct hv_port *port = seam->context;
+	struct hv_adapter *storage = hv_find(port->caller.state, port->caller.own, unit_address);
+
+	if (!storage || !storage->storage || port->adapter->partner == HV_NONE || hv_stale(&port->caller))
+		return H_NOT_FOUND;
+	return hv_transfer(&port->caller, port->adapter, storage, ioba, length, file, 0, writes, 0);
 }
 
 void hv_port_close(struct seam_port *seam)
@@ -284,6 +329,7 @@ void hv_port_close(struct seam_port *seam)
 	struct hv_port *port = seam->context;
 	struct hv_attachment *attachment = port->caller.attachment;
 
+	hv_storage_close(&port->storage);
 	hv_caller_close(&port->caller);
 	free(port);
 	hv_detach(attachment);

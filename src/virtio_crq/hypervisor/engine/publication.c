@@ -97,3 +97,15 @@ int hv_link_in_use(struct hv_header *state, const struct hv_adapter *adapter)
 		question.other = (uint64_t)adapter->partner + 1;
 	return hv_in_use(state, adapter, &question);
 }
+
+/* A transfer is made through the connection of the client whose pages it may touch. */
+int hv_transfer_in_use(struct hv_header *state, const struct hv_adapter *client, const struct hv_adapter *storage, uint64_t ioba,
+		       uint64_t length)
+{
+	struct hv_question question = { .adapter = hv_adapter_index(state, storage) + 1, .ioba = ioba, .length = length };
+	int spins = HV_SPINS;
+	int busy = hv_side_in_use(state, hv_adapter(state, client->partner), &question, &spins);
+
+	__atomic_thread_fence(__ATOMIC_ACQUIRE);
+	return busy;
+}

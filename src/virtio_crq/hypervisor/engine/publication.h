@@ -49,6 +49,9 @@ static inline void hv_withdraw(struct hv_publication *publication)
 int hv_range_in_use(struct hv_header *state, const struct hv_adapter *adapter, uint64_t ioba, uint64_t length);
 /* The same for any call that stands on the adapter's connection. */
 int hv_link_in_use(struct hv_header *state, const struct hv_adapter *adapter);
+/* Whether a transfer of a client's server through [ioba, ioba+length) of a storage adapter's table still runs. */
+int hv_transfer_in_use(struct hv_header *state, const struct hv_adapter *client, const struct hv_adapter *storage, uint64_t ioba,
+		       uint64_t length);
 /* Whether a call of the partner's partition, not one of the adapter's own, still runs there. */
 int hv_range_in_partners_use(struct hv_header *state, const struct hv_adapter *adapter, uint64_t ioba, uint64_t length);
 

@@ -3,7 +3,7 @@
 #define _GNU_SOURCE
 #include <fcntl.h>
 
-#include "calls.h"
+#include "redirect.h"
 
 /* Finishes or undoes the enqueue that was cut off. The ring is still the partner's: the dead call's publication has
  * kept the partner's H_FREE_CRQ and its TCEs waiting. */
@@ -97,11 +97,19 @@ int64_t hv_reap(struct hv_attachment *attachment)
 
 		if (hv_close(&caller, adapter, EVENT_PARTNER_FAILED))
 			code = H_BUSY;
+		if (adapter->storage)
+			continue;
 		hv_clear_tces(state, adapter);
 		adapter->prepare_suspend = adapter->suspend_ready = 0;
 		hv_barrier();
 		if (hv_range_in_use(state, adapter, 0, adapter->window))
 			code = H_BUSY;
+	}
+	for (uint32_t index = 0; !code && index < attachment->own->adapters; index++) {
+		struct hv_adapter *adapter = hv_adapter(state, attachment->own->first_adapter + index);
+
+		if (adapter->storage)
+			hv_clear_slots(state, adapter);
 	}
 	hv_caller_close(&caller);
 	return code;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later */
 /* Registering and freeing a queue, and its interrupt. */
-#include "calls.h"
+#include "redirect.h"
 
 static int hv_queue_usable(struct hv_caller *caller, const struct hv_adapter *adapter, uint64_t ioba, uint64_t length)
 {
@@ -58,7 +58,8 @@ static uint32_t hv_partner_registration(struct hv_header *state, const struct hv
 	return __atomic_load_n(&partner->registrations, __ATOMIC_RELAXED);
 }
 
-/* Closes the queue and tells the partner. H_Busy: a call through the connection still runs; again. */
+/* Closes the queue and tells the partner. H_Busy: a call through the connection still runs; again. H_Resource: clones that
+ * may not become bit buckets are to be removed first. */
 int64_t hv_close(struct hv_caller *caller, struct hv_adapter *adapter, uint64_t event)
 {
 	uint32_t state = __atomic_load_n(&adapter->state, __ATOMIC_ACQUIRE);
@@ -78,6 +79,9 @@ int64_t hv_close(struct hv_caller *caller, struct hv_adapter *adapter, uint64_t 
 	if (hv_link_in_use(caller->state, adapter))
 		return H_BUSY;
 	STOP(free_drained);
+	if (adapter->partner != HV_NONE && hv_close_clones(caller, adapter, event == EVENT_PARTNER_FAILED))
+		return H_RESOURCE;
+	STOP(free_unclones);
 	if (adapter->owes_event) {
 		hv_send_event(caller, adapter, event, adapter->owes_event, 1);
 		STOP(free_event_sent);

@@ -44,6 +44,12 @@ static void hv_lay_out(struct hv_header *header, const struct hv_plan *plan)
 	header->tces_at = at;
 	at += ROUND(totals.tces * sizeof(uint64_t));
 	header->tces = totals.tces;
+	header->links_at = 0;
+	for (uint32_t index = 0; index < plan->adapters; index++)
+		if (plan->adapter[index].storage)
+			header->links_at = at;
+	if (header->links_at)
+		at += ROUND(totals.tces * HV_CLONES * sizeof(uint64_t));
 	header->bytes = at;
 }
 
@@ -97,6 +103,8 @@ static void hv_create_adapters(struct hv_header *state, const struct hv_plan *pl
 		adapter->partner = from->partner;
 		adapter->unit_address = from->unit_address;
 		adapter->server = from->server;
+		adapter->storage = from->storage;
+		adapter->attributes = from->storage && plan->facts.bit_bucket;
 		adapter->local = index - hv_partition(state, from->partition)->first_adapter;
 		adapter->interrupt = HV_IRQ_BASE + adapter->local;
 		adapter->window = from->window;

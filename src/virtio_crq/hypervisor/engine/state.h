@@ -12,7 +12,7 @@
 #include "codes.h"
 
 #define HV_MAGIC 0x6372712d73746174ull /* "crq-stat" */
-#define HV_LAYOUT 2
+#define HV_LAYOUT 3
 #define HV_LINE __attribute__((aligned(64)))
 #define HV_NAME 64
 #define HV_NONE 0xffffffffu
@@ -21,6 +21,8 @@
 #define HV_GENERAL_PUBLICATIONS 64 /* of a partition, any adapter: calls by number */
 #define HV_ADAPTER_PUBLICATIONS 16 /* of an adapter: its open ports */
 #define HV_FAULTS 8
+#define HV_CLONES 2 /* of one client entry, at the most of any profile */
+#define HV_TRANSFER 1 /* in a trace, where calls have their opcode: a storage adapter's transfer */
 
 #define HV_UNIT_BASE 0x30000000u
 #define HV_LIOBN_BASE 0x10000000u /* + 4 * adapter + pane - 1: a handle is decoded, not looked up */
@@ -46,6 +48,7 @@ struct hv_facts {
 	uint32_t absent; /* bit per hv_call_index */
 	uint32_t stuff_limit; /* TCEs per H_STUFF_TCE; 0: as many as the window has */
 	uint32_t cross_pane_copy, closed_pane_permission, event_slot_reserved, overwritten_mark, signal_strict;
+	uint32_t redirected_mappings, bit_bucket;
 	uint32_t faults;
 	struct hv_fault fault[HV_FAULTS];
 };
@@ -72,6 +75,7 @@ struct hv_publication {
 struct hv_counters {
 	uint64_t calls[CALL_LIMIT];
 	uint64_t copies, bytes;
+	uint64_t transfers, transferred;
 	uint64_t raised_partner, raised_self;
 } HV_LINE;
 
@@ -103,6 +107,7 @@ struct hv_adapter {
 	uint32_t partition, partner; /* partner adapter, or HV_NONE */
 	uint32_t unit_address, interrupt;
 	uint32_t server, local; /* local: index among its partition's adapters */
+	uint32_t storage;	/* no end of a connection: its table holds clones, see redirect.h */
 	uint64_t window;	/* bytes of pane 1 */
 	uint64_t tces;		/* index of its first TCE */
 	uint64_t publications, counters;
@@ -115,6 +120,8 @@ struct hv_adapter {
 	uint32_t registrations; /* how many there were: an event is for the one that it was meant for */
 	uint32_t owes_event;	/* the partner's registration to be told of the end of ours; 0: none */
 	uint32_t prepare_suspend, suspend_ready;
+	uint32_t cloned; /* of a client: its entries may have links */
+	uint64_t attributes; /* of a storage adapter's LIOBN */
 	uint64_t claimed; /* bit per port publication */
 	uint32_t faulted[HV_FAULTS];
 	struct hv_sender send;
@@ -126,6 +133,7 @@ struct hv_header {
 	uint64_t bytes;
 	uint32_t partitions, adapters;
 	uint64_t partitions_at, adapters_at, publications_at, counters_at, trace_at, tces_at;
+	uint64_t links_at; /* HV_CLONES for each TCE; 0 in a machine without storage adapters */
 	uint64_t tces, trace_entries;
 	struct hv_facts facts;
 	uint32_t mode HV_LINE;
@@ -143,7 +151,7 @@ struct hv_partition_plan {
 };
 
 struct hv_adapter_plan {
-	uint32_t partition, partner, unit_address, server;
+	uint32_t partition, partner, unit_address, server, storage;
 	uint64_t window;
 	const char *location;
 };

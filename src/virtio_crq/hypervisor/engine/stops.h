@@ -31,10 +31,20 @@
 	X(free_locked)                                                                                                \
 	X(free_closing)                                                                                               \
 	X(free_drained)                                                                                               \
+	X(free_unclones)                                                                                              \
 	X(free_event_sent)                                                                                            \
 	X(free_closed)                                                                                                \
 	X(signal_stored)                                                                                              \
-	X(signal_found)
+	X(signal_found)                                                                                               \
+	X(clone_published)                                                                                            \
+	X(clone_linked)                                                                                               \
+	X(clone_made)                                                                                                 \
+	X(clone_stilled)                                                                                              \
+	X(clone_unlinked)                                                                                             \
+	X(clone_removed)                                                                                              \
+	X(clone_bucketed)                                                                                             \
+	X(transfer_published)                                                                                         \
+	X(transfer_made)
 
 #define HV_STOP_INDEX(name) STOP_##name,
 enum hv_stop { STOP_NONE, HV_STOPS(HV_STOP_INDEX) STOP_LIMIT };

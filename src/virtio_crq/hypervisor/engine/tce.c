@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later */
 /* TCEs: what a partition shows of its memory. Taking back returns only when no call through the old entry runs. */
-#include "calls.h"
+#include "redirect.h"
 
 /* Kept in a stored TCE: a revocation was answered H_Busy and is not over. Not an access bit, never shown. */
 #define TCE_PENDING 4u
@@ -21,19 +21,23 @@ static void hv_mark_pending(uint64_t *entries, uint64_t count)
 }
 
 /* Stores `count` entries, from a list or all of one value. H_Busy (our choice; LoPAR names no busy code for TCE calls):
- * the entries are stored, but a call through an old one still runs; the same call again waits for it. */
+ * the entries are stored, but a call through an old one still runs; the same call again waits for it. H_Resource: a clone
+ * of an entry exists that may not become a bit bucket. */
 int64_t hv_put_tces(struct hv_caller *caller, struct hv_adapter *adapter, uint64_t ioba, const uint64_t *tces, uint64_t count,
 		    int one_value)
 {
 	uint64_t first = ioba / TCE_PAGE;
 	uint64_t *entries = hv_tces(caller->state, adapter) + first;
+	int64_t code;
 	int revokes = 0;
 
-	if (count > adapter->window / TCE_PAGE || !hv_inside(adapter, ioba, count * TCE_PAGE) || ioba % TCE_PAGE)
+	if (adapter->storage || count > adapter->window / TCE_PAGE || !hv_inside(adapter, ioba, count * TCE_PAGE) || ioba % TCE_PAGE)
 		return H_PARAMETER;
 	for (uint64_t index = 0; index < (one_value ? 1 : count); index++)
 		if (!hv_tce_valid(caller, tces[index]))
 			return H_PARAMETER;
+	if (hv_clones_hold(caller->state, adapter, first, count))
+		return H_RESOURCE;
 	for (uint64_t index = 0; index < count; index++) {
 		uint64_t tce = tces[one_value ? 0 : index] & TCE_KEPT;
 		uint64_t old = __atomic_load_n(&entries[index], __ATOMIC_RELAXED);
@@ -45,12 +49,14 @@ int64_t hv_put_tces(struct hv_caller *caller, struct hv_adapter *adapter, uint64
 	if (!revokes)
 		return H_SUCCESS;
 	hv_barrier();
-	if (hv_range_in_use(caller->state, adapter, ioba, count * TCE_PAGE)) {
+	code = hv_range_in_use(caller->state, adapter, ioba, count * TCE_PAGE) ? H_BUSY : H_SUCCESS;
+	if (!code)
+		code = hv_revoke_clones(caller->state, adapter, first, count);
+	if (code)
 		hv_mark_pending(entries, count);
-		return H_BUSY;
-	}
-	STOP(tce_settled);
-	return H_SUCCESS;
+	else
+		STOP(tce_settled);
+	return code;
 }
 
 /* The list is a 4 KiB page of big-endian TCEs at a logical address; it is copied before it is looked at (LoPAR). */

@@ -90,6 +90,11 @@ int64_t hv_vioctl(struct hv_caller *caller, uint64_t registers[SEAM_REGISTERS], 
 		return hv_set_signal(caller, adapter, subfunction == VIOCTL_ENABLE_INTERRUPT);
 	case VIOCTL_GET_PARTNER_UUID:
 		return p1 ? H_PARAMETER : hv_partner_uuid(caller, adapter, registers);
+	case VIOCTL_GET_MAX_REDIRECTED_MAPPINGS:
+		if (p1 || !adapter->server)
+			return H_PARAMETER;
+		registers[0] = caller->state->facts.redirected_mappings;
+		return H_SUCCESS;
 	case VIOCTL_ENABLE_PREPARE_FOR_SUSPEND:
 		return hv_prepare_suspend(adapter, p1, registers);
 	case VIOCTL_READY_FOR_SUSPEND:
