@@ -17,8 +17,8 @@ from twopartitions import BOTH, DATA, MEBIBYTE, PAGE, RING, End, TwoPartitions, 
 from virtio_crq.hypervisor import binding_stops
 from virtio_crq.papr.hypercalls import Hypercall
 
-# What is passed only with a storage adapter is in test_redirect.py.
-POINTS = [point for point in binding_stops.stop_points() if not point.startswith(("clone_", "transfer_"))]
+# What is passed only with a storage adapter is in test_redirect.py, with sub-CRQs in test_stop_subqueues.py.
+POINTS = [point for point in binding_stops.stop_points() if not point.startswith(("clone_", "transfer_", "sub_"))]
 COPY_POINTS = [point for point in POINTS if point.startswith("copy_")]
 REVOKED_UNDER_A_COPY = "tce_marked"  # needs somebody else's call to be inside
 SENDS = 8

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Device-tree nodes: what is built is what is parsed, in the binding's encoding; what breaks it is refused by name."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -46,6 +48,15 @@ def test_the_bus_says_the_longest_copy_or_nothing(limit: int, encoded: str | Non
     value = bus.get("ibm,max-virtual-dma-size")
     assert (value.hex() if value is not None else None) == encoded
     assert devicetree.max_copy(bus) == limit
+
+
+def test_interrupts_of_sub_crqs_are_a_range_and_odd_cells_are_refused() -> None:
+    properties = devicetree.build(replace(SERVER, interrupt_ranges=((0x2000, 16),)))
+    assert properties["interrupt-ranges"] == bytes.fromhex("00002000 00000010")
+    assert devicetree.parse(properties).interrupt_ranges == ((0x2000, 16),)
+    assert "interrupt-ranges" not in devicetree.build(SERVER)
+    with pytest.raises(PlatformError, match="interrupt-ranges"):
+        devicetree.parse({**properties, "interrupt-ranges": devicetree.cells(1, 2, 3)})
 
 
 def test_windows_of_single_cells_are_read_too() -> None:

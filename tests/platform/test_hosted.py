@@ -65,6 +65,51 @@ def test_each_call_reaches_the_target_with_its_arguments() -> None:
     ]
 
 
+class Queued(Recorder):
+    """A target with side queues."""
+
+    def queue_open(self, bus: int, length: int) -> tuple[int, int, int]:
+        self.asked.append(("open", bus, length))
+        return 0, 1 << 32 | 5, 77
+
+    def queue_close(self, handle: int) -> int:
+        self.asked.append(("close", handle))
+        return 1
+
+    def queue_send(self, handle: int, record: bytes) -> int:
+        self.asked.append((handle, record))
+        return -12
+
+    def queue_batch(self, handle: int, bus: int, count: int) -> int:
+        self.asked.append((handle, bus, count))
+        return -4
+
+    def queue_signal(self, interrupt: int, enabled: int) -> int:
+        self.asked.append((interrupt, enabled))
+        return 0
+
+
+def test_side_queues_reach_the_target_that_has_them() -> None:
+    target, memory = Queued(), bytearray(8192)
+    port = Port(host(target, memory))
+    record = bytes([0x80, *range(1, 32)])
+    port.write(4096, record)
+    assert port.queue_open(0x3000, 4096) == (0, 1 << 32 | 5, 77)
+    assert port.queue_send(1 << 32 | 5, 4096) == -12
+    assert port.queue_batch(9, 0x1000, 16) == -4
+    assert port.queue_signal(77, 1) == 0
+    assert port.queue_close(9) == 1
+    assert target.asked == [("open", 0x3000, 4096), (1 << 32 | 5, record), (9, 0x1000, 16), (77, 1), ("close", 9)]
+    with pytest.raises(OutOfBounds):
+        port.queue_send(9, 8192 - 31)
+    port.close()
+    assert port.queue_open(0, 4096) == (-1, 0, 0)
+
+
+def test_a_target_without_side_queues_says_so() -> None:
+    assert Port(host(Recorder(), bytearray(4096))).queue_open(0, 4096) == (-2, 0, 0)
+
+
 def test_the_port_works_on_the_given_memory_and_on_nothing_past_it() -> None:
     memory = bytearray(8192)
     port = Port(host(Recorder(), memory))

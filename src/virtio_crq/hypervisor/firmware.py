@@ -19,6 +19,7 @@ from virtio_crq.platform.partition import AdapterNode, UnitAddress
 
 LIOBN_BASE = 0x1000_0000  # of the engine (state.h): + 4 * adapter + pane - 1
 INTERRUPT_BASE = 0x1110  # of the engine, too
+SUB_INTERRUPT_BASE, SUB_LIMIT = 0x2000, 16  # of the engine: + 16 * the adapter's place + the sub-CRQ's
 OWN_TYPE = "virtio-crq"
 STORAGE = "storage"
 NO_PARTNER = 0xFFFFFFFF  # of the engine: HV_NONE
@@ -83,8 +84,12 @@ def adapters(definition: MachineDefinition) -> list[Adapter]:
     return found
 
 
-def node(adapter: Adapter) -> AdapterNode:
-    """The child of /vdevice. A server has a second pane, onto the client's window (LoPAR R1-13)."""
+def node(adapter: Adapter, sub_queues: int = 0) -> AdapterNode:
+    """The child of /vdevice. A server has a second pane, onto the client's window (LoPAR R1-13).
+
+    `sub_queues`: how many sub-CRQs its partition can have on it. A real kernel in QEMU has none: its interrupts are
+    borrowed one by one, and its calls for sub-CRQs reach QEMU, which answers H_Function.
+    """
     handle = LIOBN_BASE + 4 * adapter.index
     windows = [Window(handle, adapter.window)]
     if adapter.server:
@@ -103,6 +108,7 @@ def node(adapter: Adapter) -> AdapterNode:
             windows=tuple(windows),
             server=adapter.server,
             location_code=adapter.location,
+            interrupt_ranges=((SUB_INTERRUPT_BASE + adapter.local * SUB_LIMIT, sub_queues),) if sub_queues else (),
         )
     )
     if adapter.node in (OWN_TYPE, STORAGE):

@@ -131,6 +131,8 @@ class Machine:
             facts.stuff_limit,
             facts.redirected_mappings,
             facts.bit_bucket,
+            facts.sub_crq_queues,
+            facts.sub_crq_indirect_limit,
         )
         faults = [(fault.call, fault.code, fault.period) for fault in facts.faults]
         storage = [end.index for end in self._adapters if end.node == firmware.STORAGE]
@@ -157,6 +159,7 @@ class Machine:
         rows += [{"what": "doorbell", "adapter": bell, "kind": self._doorbells[bell].kind} for bell in bells]
         heard = [end.index for end in ends if self._doorbells[end.index].kind == BYTE]
         rows += [{"what": "receiver", "adapter": bell} for bell in heard]
+        queues = profile_named(self.definition.profile).sub_crq_queues
         description = {
             "machine": self.definition.name,
             "name": name,
@@ -167,7 +170,10 @@ class Machine:
             "bus": _hex(firmware.bus(self.definition)),
             "functions": sorted(profile_named(self.definition.profile).function_sets()),
             "guest": definition.guest,
-            "adapters": [{**_node(firmware.node(end)), "index": end.index, "boot": end.boot} for end in ends],
+            "adapters": [
+                {**_node(firmware.node(end, 0 if definition.guest else queues)), "index": end.index, "boot": end.boot}
+                for end in ends
+            ],
             "descriptors": rows,
         }
         descriptors = [self._state, *(self._memory[partition] for partition in reach)]

@@ -110,7 +110,7 @@ ASSUMPTIONS = (
         DERIVED,
         ("sub_crq", "sub_crq_indirect_limit"),
         "LoPAR grants sub-CRQs only to some types; 16 entries per call on POWER8, 128 on POWER9, and no way to ask.",
-        "Nothing: sub-CRQs are not used yet; a batch above the limit is repeated by 16.",
+        "Nothing: without sub-CRQs records go through the client's window; a batch above the limit is repeated by 16.",
         "H_REG_SUB_CRQ on a vSCSI adapter; H_SEND_SUB_CRQ_INDIRECT with 17 and 129 entries.",
     ),
     Assumption(
@@ -160,6 +160,15 @@ ASSUMPTIONS = (
         "allows it, or hold the client off with H_Resource.",
         "Both: a client makes the call again, and a transfer that faults is made by copies.",
         "H_PUT_TCE of 0 on a cloned entry, with the attribute set and not set by H_LIOBN_ATTRIBUTES.",
+    ),
+    Assumption(
+        15,
+        "Sub-CRQs of one adapter",
+        UNCONFIRMED,
+        ("sub_crq_queues",),
+        "LoPAR bounds them only by H_Resource; the interrupt numbers of an adapter's interrupt-ranges bound them too.",
+        "Nothing: what cannot be registered is done without.",
+        "H_REG_SUB_CRQ on one adapter until H_Resource; compare the count with its interrupt-ranges property.",
     ),
 )
 

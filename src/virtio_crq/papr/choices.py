@@ -142,6 +142,18 @@ CHOICES = (
         *(28, "H_LIOBN_ATTRIBUTES", "Bits that cannot be changed, and LIOBNs of other adapters?"),
         *("H_Parameter.", "Only the bit bucket of a storage adapter can be changed."),
     ),
+    Choice(
+        *(29, "H_SEND_SUB_CRQ and indirect", "The partner freed its CRQ, and with it the sub-CRQ?"),
+        *("H_Parameter.", "The handle is looked at before the connection, and nobody has registered it any more."),
+    ),
+    Choice(
+        *(30, "H_SEND_SUB_CRQ_INDIRECT", "Where may the entries lie?"),
+        *("Anywhere in one page that may be read, else H_Parameter.", "The page is named, not its alignment."),
+    ),
+    Choice(
+        *(31, "H_SEND_SUB_CRQ, H_FREE_SUB_CRQ", "A handle from before the queue was freed?"),
+        *("H_Parameter, also when the place is registered anew.", "A late record must not reach another's queue."),
+    ),
 )
 
 

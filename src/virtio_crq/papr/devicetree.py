@@ -39,6 +39,7 @@ class AdapterProperties:
     windows: tuple[Window, ...]
     server: bool
     location_code: str = ""
+    interrupt_ranges: tuple[tuple[int, int], ...] = ()  # first number and count: where those of sub-CRQs are from
 
 
 def cells(*values: int) -> bytes:
@@ -79,6 +80,8 @@ def build(node: AdapterProperties) -> dict[str, bytes]:
         "ibm,#dma-size-cells": cells(SIZE_CELLS),
         "ibm,my-dma-window": b"".join(struct.pack(">IQQ", pane.liobn, 0, pane.size) for pane in node.windows),
     }
+    if node.interrupt_ranges:
+        properties["interrupt-ranges"] = b"".join(cells(*stretch) for stretch in node.interrupt_ranges)
     if node.location_code:
         properties["ibm,loc-code"] = strings(node.location_code)
     if node.server:
@@ -99,6 +102,7 @@ def parse(properties: Mapping[str, bytes]) -> AdapterProperties:
         windows=_windows(properties),
         server="ibm,vserver" in properties,
         location_code=_string(properties, "ibm,loc-code") if "ibm,loc-code" in properties else "",
+        interrupt_ranges=_ranges(properties),
     )
 
 
@@ -125,6 +129,15 @@ def _windows(properties: Mapping[str, bytes]) -> tuple[Window, ...]:
         size = flat[start + 1 + address_cells : start + stride]
         panes.append(Window(flat[start], sum(cell << 32 * place for place, cell in enumerate(reversed(size)))))
     return tuple(panes)
+
+
+def _ranges(properties: Mapping[str, bytes]) -> tuple[tuple[int, int], ...]:
+    if "interrupt-ranges" not in properties:
+        return ()
+    flat = _cells(properties, "interrupt-ranges", many=True)
+    if len(flat) % 2:
+        raise _malformed("interrupt-ranges", f"{len(flat)} cells are not pairs")
+    return tuple(zip(flat[::2], flat[1::2], strict=True))
 
 
 def _cells(properties: Mapping[str, bytes], name: str, many: bool = False) -> tuple[int, ...]:

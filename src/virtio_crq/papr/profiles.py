@@ -30,6 +30,7 @@ class Profile:
     name: str
     # What the platform has.
     sub_crq: bool  # LoPAR grants sub-CRQs only to some adapter types
+    sub_crq_queues: int  # sub-CRQs of one adapter; one more is H_Resource
     sub_crq_indirect_limit: int  # entries per H_SEND_SUB_CRQ_INDIRECT; an oversized count is H_Parameter
     absent_calls: frozenset[Hypercall]  # these answer H_Function
     stuff_limit: int  # TCEs per H_STUFF_TCE, else H_P4; 0 is no limit
@@ -62,14 +63,13 @@ _SUB_CRQ = frozenset(
         Hypercall.H_SEND_SUB_CRQ_INDIRECT,
     }
 )
-# Sub-CRQs come with a later capability; until the engine has them they answer H_Function everywhere.
-_NOT_EMULATED = _SUB_CRQ
 
 LOPAR_MINIMUM = Profile(
     name="lopar-minimum",
     sub_crq=False,
+    sub_crq_queues=0,
     sub_crq_indirect_limit=0,
-    absent_calls=_NOT_EMULATED
+    absent_calls=_SUB_CRQ
     | {Hypercall.H_PUT_TCE_INDIRECT, Hypercall.H_STUFF_TCE, Hypercall.H_VIOCTL, Hypercall.H_ENABLE_CRQ}
     | {Hypercall.H_PUT_RTCE_INDIRECT, Hypercall.H_LIOBN_ATTRIBUTES},
     stuff_limit=512,
@@ -89,8 +89,9 @@ LOPAR_MINIMUM = Profile(
 POWER8 = Profile(
     name="power8",
     sub_crq=True,
+    sub_crq_queues=8,
     sub_crq_indirect_limit=16,
-    absent_calls=_NOT_EMULATED,
+    absent_calls=frozenset(),
     stuff_limit=0,
     max_copy=0x0004_0400,  # the same read from either end
     copy_granularity=8,
@@ -107,8 +108,9 @@ POWER8 = Profile(
 POWER9 = Profile(
     name="power9",
     sub_crq=True,
+    sub_crq_queues=16,
     sub_crq_indirect_limit=128,
-    absent_calls=_NOT_EMULATED,
+    absent_calls=frozenset(),
     stuff_limit=512,
     max_copy=0,
     copy_granularity=8,

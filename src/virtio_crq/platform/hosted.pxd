@@ -40,5 +40,10 @@ cdef int64_t _storage(void *context, uint64_t unit, uint64_t bus, uint64_t size)
 cdef int64_t _lend(void *context, int descriptor) noexcept with gil
 cdef void _reclaim(void *context, uint64_t file) noexcept with gil
 cdef int64_t _transfer(void *context, seam_transfer *vector, uint64_t count) noexcept with gil
+cdef int64_t _queue_open(void *context, uint64_t bus, uint64_t length, uint64_t *out) noexcept with gil
+cdef int64_t _queue_close(void *context, uint64_t handle) noexcept with gil
+cdef int64_t _queue_send(void *context, uint64_t handle, const uint64_t *words) noexcept with gil
+cdef int64_t _queue_batch(void *context, uint64_t handle, uint64_t bus, uint64_t count) noexcept with gil
+cdef int64_t _queue_signal(void *context, uint64_t interrupt, uint64_t enabled) noexcept with gil
 cdef object _capsule(Host owner)
 cdef object _target(Host host)

@@ -10,6 +10,8 @@ import mmap
 
 import cython
 
+NO_QUEUES = -2  # H_Function: a target that has no `queue_open` has no side queues
+
 
 class Host:
     """Owns the vtable, the view of the memory, and the target; kept alive by the capsule."""
@@ -32,6 +34,11 @@ class Host:
         self.port.lend = _lend
         self.port.reclaim = _reclaim
         self.port.transfer = _transfer
+        self.port.queue_open = _queue_open
+        self.port.queue_close = _queue_close
+        self.port.queue_send = _queue_send
+        self.port.queue_batch = _queue_batch
+        self.port.queue_signal = _queue_signal
         self.port.descriptor = target.fileno()
 
     def __dealloc__(self) -> None:
@@ -128,10 +135,34 @@ def _storage(context: object, unit: int, bus: int, size: int) -> int:
         return -1
 
 
+def _queue_open(context: object, bus: int, length: int, out: object) -> int:
+    host = hosted_host(context)
+    try:
+        out[0] = out[1] = 0
+        if not hasattr(_target(host), "queue_open"):
+            return NO_QUEUES
+        code, handle, interrupt = _target(host).queue_open(bus, length)
+        out[0] = handle
+        out[1] = interrupt
+        return code
+    except BaseException:
+        PyErr_WriteUnraisable(host)
+        return -1
+
+
 def _lend(context: object, descriptor: int) -> int:
     host = hosted_host(context)
     try:
         return _target(host).lend(descriptor) if hasattr(_target(host), "lend") else -1
+    except BaseException:
+        PyErr_WriteUnraisable(host)
+        return -1
+
+
+def _queue_close(context: object, handle: int) -> int:
+    host = hosted_host(context)
+    try:
+        return _target(host).queue_close(handle)
     except BaseException:
         PyErr_WriteUnraisable(host)
         return -1
@@ -155,6 +186,34 @@ def _transfer(context: object, vector: object, count: int) -> int:
             asked = (vector[index].file, vector[index].remote, vector[index].length, vector[index].position)
             vector[index].moved = _target(host).transfer(*asked, bool(vector[index].write))
         return 0
+    except BaseException:
+        PyErr_WriteUnraisable(host)
+        return -1
+
+
+def _queue_send(context: object, handle: int, words: object) -> int:
+    host = hosted_host(context)
+    try:
+        record = b"".join([int(words[index]).to_bytes(8, "big") for index in range(4)])
+        return _target(host).queue_send(handle, record)
+    except BaseException:
+        PyErr_WriteUnraisable(host)
+        return -1
+
+
+def _queue_batch(context: object, handle: int, bus: int, count: int) -> int:
+    host = hosted_host(context)
+    try:
+        return _target(host).queue_batch(handle, bus, count)
+    except BaseException:
+        PyErr_WriteUnraisable(host)
+        return -1
+
+
+def _queue_signal(context: object, interrupt: int, enabled: int) -> int:
+    host = hosted_host(context)
+    try:
+        return _target(host).queue_signal(interrupt, enabled)
     except BaseException:
         PyErr_WriteUnraisable(host)
         return -1

@@ -18,4 +18,15 @@ class Target(Protocol):
     # A platform that makes redirected transfers also has lend(descriptor), reclaim(file) and
     # transfer(file, remote, length, position, write): what each moved, or a negative number.
 
+class QueueTarget(Target, Protocol):
+    """A target that has side queues as well; without these methods opening one answers H_Function."""
+
+    def queue_open(self, bus: int, length: int) -> tuple[int, int, int]:
+        """The code, the handle that the partner sends to, and the interrupt's number."""
+    def queue_close(self, handle: int) -> int: ...
+    def queue_send(self, handle: int, record: bytes) -> int:
+        """32 bytes."""
+    def queue_batch(self, handle: int, bus: int, count: int) -> int: ...
+    def queue_signal(self, interrupt: int, enabled: int) -> int: ...
+
 def host(target: Target, memory: bytearray | memoryview | mmap | int) -> object: ...

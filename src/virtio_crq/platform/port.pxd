@@ -52,6 +52,13 @@ cdef class Port:
     cpdef int64_t stage_transfer(self, uint64_t file, uint64_t remote, uint64_t length, uint64_t position, uint64_t write) noexcept nogil
     cpdef int64_t transfer(self) noexcept nogil
     cpdef int64_t moved(self, uint64_t index) noexcept nogil
+    @cython.locals(registers=uint64_t[2], answer=int64_t)
+    cpdef tuple queue_open(self, uint64_t bus, uint64_t length)
+    cpdef int64_t queue_close(self, uint64_t queue) noexcept nogil
+    @cython.locals(answer=int64_t)
+    cpdef int64_t queue_send(self, uint64_t queue, uint64_t offset) except? -987654321 nogil
+    cpdef int64_t queue_batch(self, uint64_t queue, uint64_t bus, uint64_t count) noexcept nogil
+    cpdef int64_t queue_signal(self, uint64_t interrupt, uint64_t enabled) noexcept nogil
 
 @cython.locals(registers=uint64_t[9], answer=int64_t, index=int64_t)
 cdef tuple _call(seam_handle *handle, uint64_t operation, tuple arguments)

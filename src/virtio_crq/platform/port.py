@@ -181,6 +181,28 @@ class Port:
         """How many bytes a transfer moved, from its first on; negative when it was not made."""
         return seam_moved(self.handle, index)
 
+    def queue_open(self, bus: int, length: int) -> tuple[int, int, int]:
+        """Make own mapped memory a side queue: (code, handle for the partner to send to, number of its interrupt)."""
+        answer = self.handle.port.queue_open(self.handle.port.context, bus, length, registers)
+        return answer, registers[0], registers[1]
+
+    def queue_close(self, queue: int) -> int:
+        """Give a side queue back; on success no send into it is running or will run. H_Busy: call again."""
+        return self.handle.port.queue_close(self.handle.port.context, queue)
+
+    def queue_send(self, queue: int, offset: int) -> int:
+        """Send the 32-byte record at `offset` of own memory to the partner's side queue."""
+        answer = seam_queue_send(self.handle, queue, offset)
+        return self._fault(offset, SEAM_RECORD) if self.handle.fault else answer
+
+    def queue_batch(self, queue: int, bus: int, count: int) -> int:
+        """Send `count` records that lie in one own mapped page at `bus`: all of them or none."""
+        return self.handle.port.queue_batch(self.handle.port.context, queue, bus, count)
+
+    def queue_signal(self, interrupt: int, enabled: int) -> int:
+        """Turn a side queue's interrupt on or off; turning it on signals what waits."""
+        return self.handle.port.queue_signal(self.handle.port.context, interrupt, enabled)
+
     def call(self, operation: int, *arguments: int) -> tuple[int, tuple[int, ...]]:
         """One call to the platform: up to nine input registers, (return code, nine output registers)."""
         return _call(self.handle, operation, arguments)

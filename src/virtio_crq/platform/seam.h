@@ -8,11 +8,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SEAM_VERSION 2
+#define SEAM_VERSION 3
 #define SEAM_CAPSULE "virtio_crq.platform.seam"
 #define SEAM_REGISTERS 9 /* R4..R12, in and out */
 #define SEAM_READ 1      /* access bits of a mapping: the other side may read, may write */
 #define SEAM_WRITE 2
+#define SEAM_RECORD 32 /* bytes of a record in a side queue; its first byte is its header: 0 free, 0x80 there */
+#define SEAM_RECORD_WORDS 4
 
 /* One copy between one's own mapped memory and the partner's; both are addresses on the I/O bus. */
 struct seam_copy {
@@ -51,6 +53,15 @@ struct seam_port {
 	int64_t (*lend)(void *context, int descriptor); /* a number for `file`, or a negative code */
 	void (*reclaim)(void *context, uint64_t file);
 	int64_t (*transfer)(void *context, struct seam_transfer *vector, uint64_t count);
+	/* Side queues: rings of records in own mapped memory, beside the adapter's queue of entries and only while that is
+	 * up. Where the platform has none, opening answers H_Function. `out`: the handle that the partner sends to, and the
+	 * number by which the queue's interrupt is turned on and off; it fires at `descriptor` as well. */
+	int64_t (*queue_open)(void *context, uint64_t bus, uint64_t length, uint64_t out[2]);
+	int64_t (*queue_close)(void *context, uint64_t handle); /* H_Busy: the same call again */
+	/* One record, most significant byte first; or `count` of them in one page of own mapped memory: all or none. */
+	int64_t (*queue_send)(void *context, uint64_t handle, const uint64_t words[SEAM_RECORD_WORDS]);
+	int64_t (*queue_batch)(void *context, uint64_t handle, uint64_t bus, uint64_t count);
+	int64_t (*queue_signal)(void *context, uint64_t interrupt, uint64_t enabled);
 	int descriptor; /* readable when the adapter's interrupt fired */
 };
 
@@ -133,6 +144,37 @@ static int64_t seam_closed_transfer(void *context, struct seam_transfer *vector,
 	return -1;
 }
 
+static int64_t seam_closed_queue_open(void *context, uint64_t bus, uint64_t length, uint64_t out[2])
+{
+	(void)context, (void)bus, (void)length;
+	out[0] = out[1] = 0;
+	return -1;
+}
+
+static int64_t seam_closed_queue_close(void *context, uint64_t handle)
+{
+	(void)context, (void)handle;
+	return -1;
+}
+
+static int64_t seam_closed_queue_send(void *context, uint64_t handle, const uint64_t words[SEAM_RECORD_WORDS])
+{
+	(void)context, (void)handle, (void)words;
+	return -1;
+}
+
+static int64_t seam_closed_queue_batch(void *context, uint64_t handle, uint64_t bus, uint64_t count)
+{
+	(void)context, (void)handle, (void)bus, (void)count;
+	return -1;
+}
+
+static int64_t seam_closed_queue_signal(void *context, uint64_t interrupt, uint64_t enabled)
+{
+	(void)context, (void)interrupt, (void)enabled;
+	return -1;
+}
+
 static inline void seam_handle_close(struct seam_handle *handle)
 {
 	static struct seam_port closed = {
@@ -147,6 +189,11 @@ static inline void seam_handle_close(struct seam_handle *handle)
 		.lend = seam_closed_lend,
 		.reclaim = seam_closed_reclaim,
 		.transfer = seam_closed_transfer,
+		.queue_open = seam_closed_queue_open,
+		.queue_close = seam_closed_queue_close,
+		.queue_send = seam_closed_queue_send,
+		.queue_batch = seam_closed_queue_batch,
+		.queue_signal = seam_closed_queue_signal,
 		.descriptor = -1,
 	};
 
@@ -226,6 +273,21 @@ static inline int64_t seam_send(struct seam_handle *handle, uint64_t high, uint6
 	uint64_t done = 0;
 
 	return handle->port->send(handle->port->context, entry, 1, &done);
+}
+
+/* SAFETY: bounded as below. The record at `offset`, sent as one. */
+static inline int64_t seam_queue_send(struct seam_handle *handle, uint64_t queue, uint64_t offset)
+{
+	uint64_t words[SEAM_RECORD_WORDS];
+
+	if (offset > handle->size || SEAM_RECORD > handle->size - offset) {
+		handle->fault = 1;
+		return -1;
+	}
+	memcpy(words, handle->memory + offset, sizeof words);
+	for (int index = 0; index < SEAM_RECORD_WORDS; index++)
+		words[index] = __builtin_bswap64(words[index]);
+	return handle->port->queue_send(handle->port->context, queue, words);
 }
 
 /* SAFETY: every access below is bounded by the partition's own size; `fault` is set and 0 returned outside it. */

@@ -4,6 +4,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 cdef extern from "seam.h" nogil:
     enum: SEAM_VERSION
     enum: SEAM_REGISTERS
+    enum: SEAM_RECORD
     const char *SEAM_CAPSULE
     struct seam_copy:
         uint64_t remote
@@ -32,6 +33,11 @@ cdef extern from "seam.h" nogil:
         int64_t (*lend)(void *context, int descriptor) noexcept nogil
         void (*reclaim)(void *context, uint64_t file) noexcept nogil
         int64_t (*transfer)(void *context, seam_transfer *vector, uint64_t count) noexcept nogil
+        int64_t (*queue_open)(void *context, uint64_t bus, uint64_t length, uint64_t *out) noexcept nogil
+        int64_t (*queue_close)(void *context, uint64_t handle) noexcept nogil
+        int64_t (*queue_send)(void *context, uint64_t handle, const uint64_t *words) noexcept nogil
+        int64_t (*queue_batch)(void *context, uint64_t handle, uint64_t bus, uint64_t count) noexcept nogil
+        int64_t (*queue_signal)(void *context, uint64_t interrupt, uint64_t enabled) noexcept nogil
         int descriptor
     enum: SEAM_VECTOR
     struct seam_handle:
@@ -50,6 +56,7 @@ cdef extern from "seam.h" nogil:
     int64_t seam_transfer_all(seam_handle *handle)
     int64_t seam_moved(seam_handle *handle, uint64_t index)
     int64_t seam_send(seam_handle *handle, uint64_t high, uint64_t low)
+    int64_t seam_queue_send(seam_handle *handle, uint64_t queue, uint64_t offset)
     uint64_t seam_load8(seam_handle *handle, uint64_t offset)
     uint64_t seam_load16(seam_handle *handle, uint64_t offset)
     uint64_t seam_load32(seam_handle *handle, uint64_t offset)

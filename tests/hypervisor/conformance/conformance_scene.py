@@ -31,6 +31,9 @@ MAPPED = 0x100000
 READ_ONLY, WRITE_ONLY, NO_ACCESS = 0x180000, 0x181000, 0x182000
 STORAGE_WINDOW = 1 * MIB
 PATTERN = bytes(range(256)) * 16
+SUBS = 0x40000  # where the sub-CRQs of an end lie, page after page; those of the second adapter behind them
+SUB_SLOTS = RING_LENGTH // 32
+PARTNERS = {"client": "server", "server": "client", "other": "server2", "server2": "other"}
 
 
 class Scene:
@@ -59,6 +62,7 @@ class Scene:
         for port in self.ports.values():
             self._map(port)
         self._open("storage", "server", 2)
+        self.subs: dict[str, list[tuple[int, int]]] = {end: [] for end in self.ports}  # handle, interrupt
         self.results: list[tuple[int, tuple[int, ...]]] = []
 
     def _open(self, end: str, partition: str, index: int) -> None:
@@ -78,11 +82,17 @@ class Scene:
         self.machine.close()
 
     def value(self, symbol: Any) -> int:
-        """An argument of a row: a number, or `END.ua`, `END.liobn`, `END.remote` (the second pane), `END.irq`."""
+        """An argument of a row: a number, or `END.ua`, `END.liobn`, `END.remote` (the second pane), `END.irq`.
+
+        `END.sub` and `END.sub1` are handles of the sub-CRQs that it opened, `END.subirq` the first one's interrupt.
+        """
         if isinstance(symbol, int):
             return symbol
         end, _, what = symbol.partition(".")
         node = self.nodes[end]
+        if what.startswith("sub"):
+            number, interrupt = self.subs[end][1 if what == "sub1" else 0]
+            return interrupt if what == "subirq" else number
         panes = {"liobn": 0, "remote": 1}
         if what in panes:
             return node.windows[panes[what]].liobn
@@ -192,6 +202,46 @@ class Scene:
         for index in range(count):
             self.ports[end].write(at + 8 * index, (first + 4096 * index | access).to_bytes(8, "big"))
 
+    def _opens(self, end: str, count: int = 1, length: int = RING_LENGTH) -> None:
+        """Register sub-CRQs in pages full of ones."""
+        for _ in range(count):
+            at = self._sub_at(end, len(self.subs[end]))
+            self.ports[end].write(at, b"\xff" * length)
+            code, outputs = self.call(end, Hypercall.H_REG_SUB_CRQ, (f"{end}.ua", at, length))
+            assert code in (ReturnCode.H_SUCCESS, ReturnCode.H_CLOSED, ReturnCode.H_FUNCTION)
+            self.subs[end].append((outputs[0], outputs[1]))
+
+    def _sub_at(self, end: str, place: int) -> int:
+        return SUBS + (0x20000 if end == "server2" else 0) + RING_LENGTH * place
+
+    def _closes(self, end: str, place: int = 0) -> None:
+        self.call(end, Hypercall.H_FREE_SUB_CRQ, (f"{end}.ua", self.subs[end][place][0]))
+
+    def _pushes(self, end: str, count: int = 1, first: int = 1) -> None:
+        """Send records to the partner's first sub-CRQ, as long as it takes them."""
+        for number in range(first, first + count):
+            if self._push(end, number) != ReturnCode.H_SUCCESS:
+                break
+
+    def _push(self, end: str, number: int) -> int:
+        to = self.subs[PARTNERS[end]][0][0]
+        return self.call(end, Hypercall.H_SEND_SUB_CRQ, (f"{end}.ua", to, 0x80 << 56, 0, 0, number))[0]
+
+    def _accepts(self, end: str, count: int = 1, first: int = 0) -> None:
+        """Free slots of the first sub-CRQ."""
+        for slot in range(first, first + count):
+            self.ports[end].write(self._sub_at(end, 0) + 32 * slot, bytes(32))
+
+    def _lays(self, end: str, at: int, count: int, wrong: int = -1) -> None:
+        """Records for H_SEND_SUB_CRQ_INDIRECT, numbered from 1; number `wrong` has a header that is none."""
+        for number in range(1, count + 1):
+            header = 0x81 if number == wrong else 0x80
+            self.ports[end].write(at + 32 * (number - 1), bytes([header, *bytes(30), number]))
+
+    def _listens(self, end: str) -> None:
+        """Turn the first sub-CRQ's interrupt on."""
+        self.call(end, Hypercall.H_VIOCTL, (f"{end}.ua", 0xC, self.subs[end][0][1]))
+
     def look(self, text: str) -> Any:
         """`END ring N` (16 bytes as hex), `END bytes AT LENGTH` (hex), `END interrupted`, `END tce BUS`."""
         end, what, *rest = text.split()
@@ -201,6 +251,8 @@ class Scene:
             "interrupted": lambda: bool(select.select([self.ports[end].fileno()], [], [], 0)[0]),
             "tce": lambda bus: self.call(end, Hypercall.H_GET_TCE, (f"{end}.liobn", bus))[1][0],
             "fetched": lambda place, count: self.fetched(end, place, count),
+            "sub": lambda slot: self.ports[end].read(self._sub_at(end, 0) + 32 * slot, 32).hex(),
+            "push": lambda: self._push(end, 0xEE),
             "send": lambda: self.ports[end].send(0x80 << 56 | 0xEE, 0),
             "copy": lambda: self.call(
                 end, Hypercall.H_COPY_RDMA, (16, f"{end}.remote", DATA, f"{end}.liobn", DATA + 4096)

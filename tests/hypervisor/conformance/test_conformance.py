@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import conformance_copies
 import conformance_queues
 import conformance_redirect
+import conformance_subqueues
 import conformance_tables
 import pytest
 from conformance_row import Row
@@ -16,9 +17,15 @@ from virtio_crq.papr.hypercalls import Hypercall
 from virtio_crq.papr.profiles import EXTREMES, LOPAR_MINIMUM, PROFILES, Profile
 from virtio_crq.papr.returncodes import ReturnCode, code_name
 
-TABLES = {**conformance_queues.ROWS, **conformance_copies.ROWS, **conformance_tables.ROWS, **conformance_redirect.ROWS}
+TABLES = {
+    **conformance_queues.ROWS,
+    **conformance_copies.ROWS,
+    **conformance_tables.ROWS,
+    **conformance_redirect.ROWS,
+    **conformance_subqueues.ROWS,
+}
 PARAMETERS = [*conformance_queues.PARAMETERS, *conformance_copies.PARAMETERS, *conformance_tables.PARAMETERS]
-PARAMETERS += conformance_redirect.PARAMETERS
+PARAMETERS += [*conformance_redirect.PARAMETERS, *conformance_subqueues.PARAMETERS]
 ROWS = [(call, row) for call, rows in TABLES.items() for row in rows]
 # Choices that a row cannot hold, because they are about what runs at the same time, and the test that holds each.
 HELD_ELSEWHERE = {

@@ -60,6 +60,7 @@ struct hv_caller {
 	uint64_t random;
 	struct hv_segment segment[HV_SEGMENTS];
 	uint16_t cut[HV_PIECES + 1], order[HV_PIECES];
+	uint64_t batch[HV_SUB_BATCH][HV_SUB_WORDS]; /* entries for a sub-CRQ while they are checked */
 };
 
 /* A caller for any adapter of the partition (a virtual processor, say). 0, or H_RESOURCE when all are taken. */

@@ -138,6 +138,7 @@ void hv_clear_tces(struct hv_header *state, struct hv_adapter *adapter);
 
 /* Command/response queues (crq.c, registration.c) */
 int64_t hv_register(struct hv_caller *caller, struct hv_adapter *adapter, uint64_t ioba, uint64_t length);
+int hv_queue_usable(struct hv_caller *caller, const struct hv_adapter *adapter, uint64_t ioba, uint64_t length);
 int64_t hv_free(struct hv_caller *caller, struct hv_adapter *adapter);
 int64_t hv_close(struct hv_caller *caller, struct hv_adapter *adapter, uint64_t event);
 int64_t hv_enable(struct hv_caller *caller, struct hv_adapter *adapter);
@@ -147,11 +148,29 @@ int64_t hv_send(struct hv_caller *caller, struct hv_adapter *adapter, uint64_t h
 int64_t hv_send_event(struct hv_caller *caller, struct hv_adapter *adapter, uint64_t code, uint32_t registration, int overlay);
 void hv_raise(struct hv_caller *caller, struct hv_adapter *from);
 
+#define HV_SUB_ENTRY 32u /* bytes of a sub-CRQ entry */
+
+/* Subordinate queues (subcrq.c, subsend.c). Words of a call are as registers have them. */
+struct hv_sub *hv_sub_named(struct hv_header *state, const struct hv_adapter *owner, uint64_t handle);
+int64_t hv_sub_register(struct hv_caller *caller, struct hv_adapter *adapter, uint64_t ioba, uint64_t length, uint64_t out[2]);
+int64_t hv_sub_free(struct hv_caller *caller, struct hv_adapter *adapter, uint64_t handle);
+int64_t hv_sub_send(struct hv_caller *caller, struct hv_adapter *adapter, uint64_t handle, const uint64_t words[HV_SUB_WORDS]);
+int64_t hv_sub_send_indirect(struct hv_caller *caller, struct hv_adapter *adapter, uint64_t handle, uint64_t ioba, uint64_t count);
+/* The interrupt with this number; all of them off. */
+int64_t hv_sub_set_signal(struct hv_caller *caller, struct hv_adapter *adapter, uint64_t interrupt, int enabled);
+void hv_sub_mask(struct hv_header *state, struct hv_adapter *adapter);
+/* With the CRQ go its sub-CRQs: from the first step on nothing enters, after the second their places are free. */
+int hv_sub_closing(struct hv_header *state, struct hv_adapter *adapter);
+void hv_sub_closed(struct hv_header *state, struct hv_adapter *adapter);
+/* A dead sender's batches */
+void hv_sub_recover(struct hv_caller *caller, struct hv_adapter *adapter);
+
 /* Copies (rdma.c) */
 int64_t hv_copy(struct hv_caller *caller, const struct hv_pane *source, uint64_t source_ioba, const struct hv_pane *destination,
 		uint64_t destination_ioba, uint64_t length);
 int64_t hv_move(struct hv_caller *caller, const struct hv_pane *pane, uint64_t ioba, uint8_t *bytes, uint64_t length, int outward);
 void hv_run_segments(struct hv_caller *caller, uint64_t count, int anchor_source);
+void hv_weak_bytes(struct hv_caller *caller, uint8_t *to, const uint8_t *from, uint64_t length);
 void hv_weak_segments(struct hv_caller *caller, uint64_t count, int anchor_source);
 
 /* Redirected RDMA (redirect.c, redirectcalls.c) */

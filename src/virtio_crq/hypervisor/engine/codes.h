@@ -40,7 +40,11 @@
 	X(H_PUT_RTCE, 0x10C)                                                                                          \
 	X(H_PUT_RTCE_INDIRECT, 0x140)                                                                                 \
 	X(H_REMOVE_RTCE, 0x24C)                                                                                       \
-	X(H_LIOBN_ATTRIBUTES, 0x240)
+	X(H_LIOBN_ATTRIBUTES, 0x240)                                                                                  \
+	X(H_REG_SUB_CRQ, 0x2DC)                                                                                       \
+	X(H_FREE_SUB_CRQ, 0x2E0)                                                                                      \
+	X(H_SEND_SUB_CRQ, 0x2E4)                                                                                      \
+	X(H_SEND_SUB_CRQ_INDIRECT, 0x2E8)
 
 #define HV_OPCODE(name, opcode) OP_##name = opcode,
 #define HV_INDEX(name, opcode) CALL_##name,

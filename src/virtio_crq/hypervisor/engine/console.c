@@ -58,7 +58,7 @@ void hv_plan_storage(struct hv_plan *plan, uint32_t index)
 	((struct hv_owned_plan *)plan)->adapter[index].storage = 1;
 }
 
-void hv_plan_facts(struct hv_plan *plan, const uint64_t facts[10])
+void hv_plan_facts(struct hv_plan *plan, const uint64_t facts[12])
 {
 	struct hv_facts *to = &plan->facts;
 
@@ -72,6 +72,8 @@ void hv_plan_facts(struct hv_plan *plan, const uint64_t facts[10])
 	to->stuff_limit = (uint32_t)facts[7];
 	to->redirected_mappings = facts[8] < HV_CLONES ? (uint32_t)facts[8] : HV_CLONES;
 	to->bit_bucket = facts[9] != 0;
+	to->sub_queues = facts[10] < HV_SUB_LIMIT ? (uint32_t)facts[10] : HV_SUB_LIMIT;
+	to->sub_batch = facts[11] < HV_SUB_BATCH ? (uint32_t)facts[11] : HV_SUB_BATCH;
 }
 
 static int hv_index_of(uint64_t opcode)

@@ -17,8 +17,8 @@ void hv_plan_adapter(struct hv_plan *plan, uint32_t index, uint32_t partition, u
 /* Adapter `index` is no end of a connection, but a storage adapter. */
 void hv_plan_storage(struct hv_plan *plan, uint32_t index);
 /* max_copy, granularity, cross_pane_copy, closed_pane_permission, event_slot_reserved, overwritten_mark, signal_strict,
- * stuff_limit, redirected_mappings, bit_bucket */
-void hv_plan_facts(struct hv_plan *plan, const uint64_t facts[10]);
+ * stuff_limit, redirected_mappings, bit_bucket, sub_queues, sub_batch */
+void hv_plan_facts(struct hv_plan *plan, const uint64_t facts[12]);
 /* 0, or -1 when the engine has no such call anyway (absent) or no room for the fault. */
 int hv_plan_absent(struct hv_plan *plan, uint64_t opcode);
 int hv_plan_fault(struct hv_plan *plan, uint64_t opcode, int64_t code, uint32_t period);

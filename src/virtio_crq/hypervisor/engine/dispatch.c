@@ -120,6 +120,14 @@ static int64_t hv_adapter_call(struct hv_caller *caller, uint64_t *r, struct hv_
 		return hv_enable(caller, adapter);
 	case CALL_H_VIO_SIGNAL:
 		return hv_signal(caller, adapter, r[1]);
+	case CALL_H_REG_SUB_CRQ:
+		return hv_sub_register(caller, adapter, r[1], r[2], r);
+	case CALL_H_FREE_SUB_CRQ:
+		return hv_sub_free(caller, adapter, r[1]);
+	case CALL_H_SEND_SUB_CRQ:
+		return hv_sub_send(caller, adapter, r[1], r + 2);
+	case CALL_H_SEND_SUB_CRQ_INDIRECT:
+		return hv_sub_send_indirect(caller, adapter, r[1], r[2], r[3]);
 	default:
 		return hv_send(caller, adapter, r[1], r[2]);
 	}

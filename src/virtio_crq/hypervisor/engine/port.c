@@ -122,6 +122,69 @@ static int64_t port_send(void *context, const uint64_t (*entries)[2], uint64_t c
 	return H_SUCCESS;
 }
 
+/* Registers of a call that LoPAR gives outputs are traced with them. */
+static int64_t port_queue_open(void *context, uint64_t bus, uint64_t length, uint64_t out[2])
+{
+	struct hv_port *port = context;
+	int64_t code = hv_refusal(port, CALL_H_REG_SUB_CRQ);
+
+	out[0] = out[1] = 0;
+	if (!code)
+		code = hv_sub_register(&port->caller, port->adapter, bus, length, out);
+	hv_count(&port->caller.counters->calls[CALL_H_REG_SUB_CRQ], 1);
+	if (hv_mode(&port->caller) & (HV_MODE_TRACE | HV_MODE_PRICES)) {
+		const uint64_t in[6] = { port->adapter->unit_address, bus, length };
+
+		hv_account_slow(&port->caller, port->adapter, OP_H_REG_SUB_CRQ, in, code, out, 0);
+	}
+	return code == H_CLOSED ? H_SUCCESS : code;
+}
+
+static int64_t port_queue_close(void *context, uint64_t handle)
+{
+	struct hv_port *port = context;
+	int64_t code = hv_refusal(port, CALL_H_FREE_SUB_CRQ);
+
+	if (!code)
+		code = hv_sub_free(&port->caller, port->adapter, handle);
+	HV_FINISH(port, H_FREE_SUB_CRQ, code, 0, port->adapter->unit_address, handle, 0, 0, 0, 0);
+	return code;
+}
+
+static int64_t port_queue_send(void *context, uint64_t handle, const uint64_t words[SEAM_RECORD_WORDS])
+{
+	struct hv_port *port = context;
+	int64_t code = hv_refusal(port, CALL_H_SEND_SUB_CRQ);
+
+	if (!code)
+		code = hv_sub_send(&port->caller, port->adapter, handle, words);
+	HV_FINISH(port, H_SEND_SUB_CRQ, code, 0, port->adapter->unit_address, handle, words[0], words[1], words[2], words[3]);
+	return code;
+}
+
+static int64_t port_queue_batch(void *context, uint64_t handle, uint64_t bus, uint64_t count)
+{
+	struct hv_port *port = context;
+	int64_t code = hv_refusal(port, CALL_H_SEND_SUB_CRQ_INDIRECT);
+
+	if (!code)
+		code = hv_sub_send_indirect(&port->caller, port->adapter, handle, bus, count);
+	HV_FINISH(port, H_SEND_SUB_CRQ_INDIRECT, code, 0, port->adapter->unit_address, handle, bus, count, 0, 0);
+	return code;
+}
+
+static int64_t port_queue_signal(void *context, uint64_t interrupt, uint64_t enabled)
+{
+	struct hv_port *port = context;
+	uint64_t subfunction = enabled ? VIOCTL_ENABLE_INTERRUPT : VIOCTL_DISABLE_INTERRUPT;
+	int64_t code = hv_refusal(port, CALL_H_VIOCTL);
+
+	if (!code)
+		code = hv_sub_set_signal(&port->caller, port->adapter, interrupt, enabled != 0);
+	HV_FINISH(port, H_VIOCTL, code, 0, port->adapter->unit_address, subfunction, interrupt, 0, 0, 0);
+	return code;
+}
+
 static int64_t port_put_tce(struct hv_port *port, uint64_t bus, uint64_t tce)
 {
 	int64_t code = hv_refusal(port, CALL_H_PUT_TCE);
@@ -308,6 +371,11 @@ struct seam_port *hv_port_open(struct hv_attachment *attachment, uint64_t unit_a
 		.lend = port_lend,
 		.reclaim = port_reclaim,
 		.transfer = port_transfer,
+		.queue_open = port_queue_open,
+		.queue_close = port_queue_close,
+		.queue_send = port_queue_send,
+		.queue_batch = port_queue_batch,
+		.queue_signal = port_queue_signal,
 		.descriptor = hv_heard_at(&attachment->doorbell[hv_adapter_index(attachment->state, adapter)]),
 	};
 	return &port->seam;

@@ -41,8 +41,10 @@ static void hv_recover(struct hv_caller *caller)
 	struct hv_header *state = caller->state;
 	struct hv_partition *own = caller->own;
 
-	for (uint32_t index = 0; index < own->adapters; index++)
+	for (uint32_t index = 0; index < own->adapters; index++) {
 		hv_recover_intent(caller, hv_adapter(state, own->first_adapter + index));
+		hv_sub_recover(caller, hv_adapter(state, own->first_adapter + index));
+	}
 	for (uint32_t index = 0; index < own->adapters; index++) {
 		struct hv_adapter *adapter = hv_adapter(state, own->first_adapter + index);
 

@@ -2,7 +2,7 @@
 /* Registering and freeing a queue, and its interrupt. */
 #include "redirect.h"
 
-static int hv_queue_usable(struct hv_caller *caller, const struct hv_adapter *adapter, uint64_t ioba, uint64_t length)
+int hv_queue_usable(struct hv_caller *caller, const struct hv_adapter *adapter, uint64_t ioba, uint64_t length)
 {
 	if (ioba % TCE_PAGE || length % TCE_PAGE || !length || !hv_inside(adapter, ioba, length))
 		return 0;
@@ -58,15 +58,15 @@ static uint32_t hv_partner_registration(struct hv_header *state, const struct hv
 	return __atomic_load_n(&partner->registrations, __ATOMIC_RELAXED);
 }
 
-/* Closes the queue and tells the partner. H_Busy: a call through the connection still runs; again. H_Resource: clones that
- * may not become bit buckets are to be removed first. */
+/* Closes the queue, and its sub-CRQs with it, and tells the partner. H_Busy: a call through the connection still runs;
+ * again. H_Resource: clones that may not become bit buckets are to be removed first. */
 int64_t hv_close(struct hv_caller *caller, struct hv_adapter *adapter, uint64_t event)
 {
 	uint32_t state = __atomic_load_n(&adapter->state, __ATOMIC_ACQUIRE);
 
-	if (state == CRQ_CLOSED)
+	if (!hv_sub_closing(caller->state, adapter) && state == CRQ_CLOSED)
 		return H_SUCCESS;
-	if (state != CRQ_CLOSING) {
+	if (state == CRQ_OPEN || state == CRQ_DISABLED) {
 		__atomic_store_n(&adapter->owes_event, HV_ANY_REGISTRATION, __ATOMIC_RELAXED);
 		__atomic_store_n(&adapter->state, CRQ_CLOSING, __ATOMIC_RELEASE);
 		STOP(free_closing);
@@ -79,6 +79,9 @@ int64_t hv_close(struct hv_caller *caller, struct hv_adapter *adapter, uint64_t 
 	if (hv_link_in_use(caller->state, adapter))
 		return H_BUSY;
 	STOP(free_drained);
+	hv_sub_closed(caller->state, adapter);
+	if (state == CRQ_CLOSED)
+		return H_SUCCESS;
 	if (adapter->partner != HV_NONE && hv_close_clones(caller, adapter, event == EVENT_PARTNER_FAILED))
 		return H_RESOURCE;
 	STOP(free_unclones);

@@ -43,6 +43,8 @@ static void hv_lay_out(struct hv_header *header, const struct hv_plan *plan)
 	at += ROUND(plan->trace_entries * sizeof(struct hv_trace_entry));
 	header->tces_at = at;
 	at += ROUND(totals.tces * sizeof(uint64_t));
+	header->subs_at = at;
+	at += ROUND((uint64_t)plan->adapters * plan->facts.sub_queues * sizeof(struct hv_sub));
 	header->tces = totals.tces;
 	header->links_at = 0;
 	for (uint32_t index = 0; index < plan->adapters; index++)

@@ -12,7 +12,7 @@
 #include "codes.h"
 
 #define HV_MAGIC 0x6372712d73746174ull /* "crq-stat" */
-#define HV_LAYOUT 3
+#define HV_LAYOUT 4
 #define HV_LINE __attribute__((aligned(64)))
 #define HV_NAME 64
 #define HV_NONE 0xffffffffu
@@ -27,6 +27,10 @@
 #define HV_UNIT_BASE 0x30000000u
 #define HV_LIOBN_BASE 0x10000000u /* + 4 * adapter + pane - 1: a handle is decoded, not looked up */
 #define HV_IRQ_BASE 0x1110u /* + the adapter's place in its partition; 16 lower ones are for terminals and the like */
+#define HV_SUB_IRQ_BASE 0x2000u /* + HV_SUB_LIMIT * the adapter's place + the sub-CRQ's */
+#define HV_SUB_LIMIT 16 /* sub-CRQs of one adapter at most; how many there are is a fact of the profile */
+#define HV_SUB_BATCH 128 /* entries of one call at most, likewise */
+#define HV_SUB_WORDS 4 /* of an entry */
 
 /* Modes, all off in one load. */
 #define HV_MODE_TRACE 1u
@@ -49,6 +53,7 @@ struct hv_facts {
 	uint32_t stuff_limit; /* TCEs per H_STUFF_TCE; 0: as many as the window has */
 	uint32_t cross_pane_copy, closed_pane_permission, event_slot_reserved, overwritten_mark, signal_strict;
 	uint32_t redirected_mappings, bit_bucket;
+	uint32_t sub_queues, sub_batch; /* sub-CRQs per adapter; entries per H_SEND_SUB_CRQ_INDIRECT */
 	uint32_t faults;
 	struct hv_fault fault[HV_FAULTS];
 };
@@ -102,6 +107,27 @@ struct hv_sender {
 	uint64_t high, low;
 } HV_LINE;
 
+/* The way into the partner's sub-CRQ of the same place, written by the sender's partition. */
+struct hv_sub_sender {
+	uint32_t lock;
+	uint64_t cursor; /* offset in the partner's queue */
+	/* Intent: a batch that counts from here on, so that it is finished after a kill. */
+	uint64_t intent; /* how many entries; 0 none */
+	uint64_t meant;	 /* how many of them had their slot marked */
+	uint64_t at;	 /* the cursor that goes with it */
+	uint64_t place[2], first; /* offsets in the partner's RAM: of the first slot, and of the slot behind those `first` */
+	uint64_t entry[HV_SUB_BATCH][HV_SUB_WORDS]; /* the hypervisor's page, as bytes */
+} HV_LINE;
+
+/* One place for a sub-CRQ: its registration, written by the adapter's own partition, and the partner's of that place. */
+struct hv_sub {
+	uint32_t state HV_LINE; /* enum hv_crq, never disabled by itself */
+	uint32_t signal;
+	uint32_t registrations; /* how many there were: part of the handle, so that an old one is refused */
+	uint64_t queue, length;
+	struct hv_sub_sender send;
+} HV_LINE;
+
 struct hv_adapter {
 	/* configuration */
 	uint32_t partition, partner; /* partner adapter, or HV_NONE */
@@ -133,6 +159,7 @@ struct hv_header {
 	uint64_t bytes;
 	uint32_t partitions, adapters;
 	uint64_t partitions_at, adapters_at, publications_at, counters_at, trace_at, tces_at;
+	uint64_t subs_at;  /* sub_queues for each adapter */
 	uint64_t links_at; /* HV_CLONES for each TCE; 0 in a machine without storage adapters */
 	uint64_t tces, trace_entries;
 	struct hv_facts facts;
@@ -196,6 +223,11 @@ static inline struct hv_trace_entry *hv_trace_entry(struct hv_header *state, uin
 static inline uint64_t *hv_tces(struct hv_header *state, const struct hv_adapter *adapter)
 {
 	return (uint64_t *)((char *)state + state->tces_at) + adapter->tces;
+}
+
+static inline struct hv_sub *hv_sub(struct hv_header *state, uint64_t adapter, uint64_t place)
+{
+	return (struct hv_sub *)((char *)state + state->subs_at) + adapter * state->facts.sub_queues + place;
 }
 
 static inline uint64_t hv_adapter_index(struct hv_header *state, const struct hv_adapter *adapter)

@@ -44,7 +44,26 @@
 	X(clone_removed)                                                                                              \
 	X(clone_bucketed)                                                                                             \
 	X(transfer_published)                                                                                         \
-	X(transfer_made)
+	X(transfer_made)                                                                                              \
+	X(sub_header_cleared)                                                                                         \
+	X(sub_queue_set)                                                                                              \
+	X(sub_open)                                                                                                   \
+	X(sub_published)                                                                                              \
+	X(sub_copied)                                                                                                 \
+	X(sub_locked)                                                                                                 \
+	X(sub_intent_filled)                                                                                          \
+	X(sub_intent_valid)                                                                                           \
+	X(sub_slot_marked)                                                                                            \
+	X(sub_slot_meant)                                                                                             \
+	X(sub_body_stored)                                                                                            \
+	X(sub_visible)                                                                                                \
+	X(sub_cursor_moved)                                                                                           \
+	X(sub_before_signal)                                                                                          \
+	X(sub_signalled)                                                                                              \
+	X(sub_intent_cleared)                                                                                         \
+	X(sub_withdrawn)                                                                                              \
+	X(sub_closing)                                                                                                \
+	X(sub_closed)
 
 #define HV_STOP_INDEX(name) STOP_##name,
 enum hv_stop { STOP_NONE, HV_STOPS(HV_STOP_INDEX) STOP_LIMIT };

@@ -82,11 +82,14 @@ int64_t hv_vioctl(struct hv_caller *caller, uint64_t registers[SEAM_REGISTERS], 
 	case VIOCTL_GET_PARTNER_INFO:
 		return hv_partner_info(caller, adapter, p1);
 	case VIOCTL_DISABLE_ALL_INTERRUPTS:
-		return p1 ? H_PARAMETER : hv_set_signal(caller, adapter, 0);
+		if (p1)
+			return H_PARAMETER;
+		hv_sub_mask(caller->state, adapter);
+		return hv_set_signal(caller, adapter, 0);
 	case VIOCTL_DISABLE_INTERRUPT:
 	case VIOCTL_ENABLE_INTERRUPT:
 		if (p1 != adapter->interrupt)
-			return H_PARAMETER;
+			return hv_sub_set_signal(caller, adapter, p1, subfunction == VIOCTL_ENABLE_INTERRUPT);
 		return hv_set_signal(caller, adapter, subfunction == VIOCTL_ENABLE_INTERRUPT);
 	case VIOCTL_GET_PARTNER_UUID:
 		return p1 ? H_PARAMETER : hv_partner_uuid(caller, adapter, registers);

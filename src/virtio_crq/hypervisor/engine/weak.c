@@ -116,6 +116,12 @@ static void hv_weak_page(struct hv_caller *caller, uint8_t *to, const uint8_t *f
 	}
 }
 
+/* The body of an entry on its way into a ring. */
+void hv_weak_bytes(struct hv_caller *caller, uint8_t *to, const uint8_t *from, uint64_t length)
+{
+	hv_weak_page(caller, to, from, length, 0);
+}
+
 void hv_weak_segments(struct hv_caller *caller, uint64_t count, int anchor_source)
 {
 	/* Later segments first as often as not: nothing is promised between pages either. */
