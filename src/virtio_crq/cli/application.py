@@ -39,6 +39,7 @@ def loaded(command: Command) -> Any:
         target.info.help = target.info.help or command.summary
         group = typer.main.get_group(target)
         group.name = command.name
+        group.help = keep_lines(group.help)
         for verb in group.commands.values():
             verb.help = keep_lines(verb.help)
         return group

@@ -29,6 +29,7 @@ WIDE = 132
 
 
 def bench(
+    context: typer.Context,
     case: Annotated[
         list[str] | None, typer.Option(help="Only this load, such as randwrite-16k-qd8 (repeatable).", metavar="NAME")
     ] = None,
@@ -52,13 +53,15 @@ def bench(
       virtio-crq bench --case randread-4k-qd32 --rung batched --rung naive
       virtio-crq bench --case seqread-128k-qd8 --json rows.json
     """
+    if context.invoked_subcommand is not None:
+        return  # one of the verbs below
     if dataplane() != "compiled" and not interpreted:
         raise UsageError(f"the data plane is {dataplane()}; measure it anyway with --interpreted")
     plan = Plan(
         cases=cases(case or []),
         rungs=chosen(RUNGS, rung or [], "rung"),
-        backings=_words(BACKINGS, backing or [], "backing"),
-        notifies=_words(NOTIFIES, notify or [], "notify"),
+        backings=words(BACKINGS, backing or [], "backing"),
+        notifies=words(NOTIFIES, notify or [], "notify"),
         seconds=seconds,
         dataplane=dataplane(),
     )
@@ -121,7 +124,7 @@ def tell_pin(image: Image, console: Console) -> None:
         )
 
 
-def _words(known: Sequence[str], names: Sequence[str], what: str) -> Sequence[str]:
+def words(known: Sequence[str], names: Sequence[str], what: str) -> Sequence[str]:
     for name in names:
         if name not in known:
             raise UsageError(f"{what} {name!r} is not one of {', '.join(known)}")

@@ -104,7 +104,7 @@ class RunningStage:
         )
 
     def load(self, case: Case, seconds: float) -> Load:
-        before = _processor_time(self._server)
+        before = processor_time(self._server)
         self._load.order(
             size=case.size,
             depth=case.depth,
@@ -114,9 +114,9 @@ class RunningStage:
             notify=self._notify,
         )
         done = Load(**self._load.answer())
-        return replace(done, cpu_seconds=done.cpu_seconds + _processor_time(self._server) - before)
+        return replace(done, cpu_seconds=done.cpu_seconds + processor_time(self._server) - before)
 
 
-def _processor_time(pid: int) -> float:
+def processor_time(pid: int) -> float:
     """Seconds of processor time of another process: the clock id of Linux for a process, CPUCLOCK_SCHED."""
     return time.clock_gettime((~pid << 3) | 2)

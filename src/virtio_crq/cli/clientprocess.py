@@ -4,6 +4,7 @@
 import json
 import subprocess
 import sys
+from contextlib import suppress
 from threading import Timer
 from typing import Any
 
@@ -56,3 +57,7 @@ class ClientProcess:
         if self._process.poll() is None:
             self._process.kill()
         self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            with suppress(BrokenPipeError):  # an order that nobody reads any more
+                if pipe is not None:
+                    pipe.close()

@@ -36,7 +36,7 @@ COMMANDS = (
     Command("console", "console:app", "Attach this terminal to a client's console."),
     Command("disk", "disk:app", "Copy a client's disk, or export it to other tools."),
     Command("trace", "trace:trace", "Show every hypercall and entry, as the engine saw it."),
-    Command("bench", "bench:bench", "Measure, and count what one I/O costs."),
+    Command("bench", "benchcommands:app", "Measure, and count what one I/O costs."),
     Command("guests", "guests:app", "What real guests have to show."),
     Command("spec", "spec:spec", "List the clauses and the tests that cite them."),
     Command("demo", "demo:demo", "Carry a file system over CRQ, kill the server, check everything."),

@@ -33,8 +33,9 @@ def render() -> str:
 
 def _sections(path: str, command: Any) -> Iterator[str]:
     verbs = getattr(command, "commands", None)
-    if verbs is None:
+    if verbs is None or command.invoke_without_command:
         yield _section(path, command)
+    if verbs is None:
         return
     for name, verb in verbs.items():
         if not verb.hidden:

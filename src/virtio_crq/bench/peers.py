@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Our rungs beside back-ends that map all of their client's memory: rounds in turn, medians, ratios round by round.
+
+A peer is one more rung to `run.measure`: the same load, on the same file, in the same minute. It makes no calls of a
+hypervisor and no copies through one, so it pays no price; that is what the comparison is about.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from statistics import median
+from typing import Any
+
+from virtio_crq.bench.case import Case, Rung
+from virtio_crq.bench.image import Image
+from virtio_crq.bench.row import Row
+from virtio_crq.bench.run import Plan, Setting, Stages, measure
+
+STORAGE_DAEMON = Rung("qemu-storage-daemon", ring="split", fetch="shared", map="shared", data="shared")
+ANY_BACKEND = Rung("vhost-user", ring="split", fetch="shared", map="shared", data="shared")
+PEERS = (STORAGE_DAEMON.name, ANY_BACKEND.name)
+RAW = "raw"
+
+# The iothread's poll-max-ns: never polling, QEMU's default, and longer than any request takes.
+POLLS = (0, 32768, 1_000_000)
+DEFAULT_POLL = 32768
+WARM_SECONDS = 0.2
+
+PeerStages = Callable[[int], Stages]  # a peer whose back-end polls for that many nanoseconds
+MEDIANS = (
+    "iops", "mib_per_s", "p50_us", "p99_us", "cpu_us_per_io", "hcalls_per_io", "tce_hcalls_per_io", "copies_per_io",
+    "bytes_copied_per_io", "interrupts_per_io", "priced_iops",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What is compared: each case `rounds` times on each rung and on the peer, in each notification mode."""
+
+    cases: Sequence[Case]
+    rungs: Sequence[Rung]
+    peer: Rung
+    notifies: Sequence[str]
+    rounds: int
+    seconds: float
+    dataplane: str
+    polls: Sequence[int] = POLLS  # to choose from; none for a back-end that is not ours to start
+
+    def __len__(self) -> int:
+        measured = self.rounds * (len(self.rungs) + 1) * len(self.notifies)
+        return len(self.cases) * (measured + self._tuned() * len(self.polls))
+
+    def _tuned(self) -> bool:
+        return "polling" in self.notifies
+
+    def order(self, number: int) -> Sequence[Rung]:
+        """Each is the first of a round as often as the others."""
+        rungs = [*self.rungs, self.peer]
+        shift = number % len(rungs)
+        return [*rungs[shift:], *rungs[:shift]]
+
+    def plan(self, case: Case, number: int) -> Plan:
+        return Plan([case], self.order(number), ("file",), self.notifies, self.seconds, self.dataplane)
+
+    def tune(self, case: Case, peer: PeerStages, progress: Callable[[str], None]) -> list[dict[str, Any]]:
+        """The peer at each of its polling times, polled by its front-end, the best first."""
+        found = []
+        for polling in self.polls if self._tuned() else ():
+            progress(f"{case.name} · {self.peer.name} · poll-max-ns {polling}")
+            with peer(polling)(Setting(self.peer, "file", "polling")) as stage:
+                stage.load(case, WARM_SECONDS)
+                load = stage.load(case, self.seconds)
+            found.append({"case": case.name, "poll_max_ns": polling, "iops": round(load.requests / load.seconds, 1)})
+        return sorted(found, key=lambda row: -row["iops"])
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One row, and the round it was measured in."""
+
+    round: int
+    row: Row
+
+    def to_json(self) -> dict[str, Any]:
+        return {"round": self.round, **self.row.to_json()}
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One case on one rung in one mode: medians over the rounds, and of the ratios to the peer in the same round.
+
+    `vs_peer` compares times as they are in the emulator; for `priced_vs_peer` ours has paid, and the peer has not.
+    """
+
+    case: str
+    rung: str
+    notify: str
+    rounds: int
+    medians: Mapping[str, float]
+    lowest: float
+    highest: float
+    vs_peer: float | None
+    priced_vs_peer: float | None
+    vs_raw: float | None
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def compare(
+    comparison: Comparison, image: Image, own: Stages, peer: PeerStages, progress: Callable[[str], None]
+) -> tuple[list[Sample], list[dict[str, Any]]]:
+    """All samples, in the order of measuring, and what tuning the peer found."""
+    samples: list[Sample] = []
+    tuned: list[dict[str, Any]] = []
+    for case in comparison.cases:
+        found = comparison.tune(case, peer, progress)
+        tuned += found
+        best = found[0]["poll_max_ns"] if found else DEFAULT_POLL
+        polled, asleep = peer(best), peer(DEFAULT_POLL)
+
+        def stages(setting: Setting, polled: Stages = polled, asleep: Stages = asleep) -> Any:
+            if setting.rung != comparison.peer:
+                return own(setting)
+            return polled(setting) if setting.notify == "polling" else asleep(setting)
+
+        for number in range(comparison.rounds):
+
+            def tell(what: str, number: int = number) -> None:
+                progress(f"round {number + 1} · {what}")
+
+            rows = measure(comparison.plan(case, number), image, stages, tell)
+            samples += [Sample(number + 1, row) for row in rows]
+    return samples, tuned
+
+
+def summarize(samples: Sequence[Sample], peer: str) -> list[Summary]:
+    """A row for each rung in each mode under each case; modes stand together, the peer comes last."""
+    groups: dict[tuple[str, str, str], dict[int, Row]] = {}
+    for sample in samples:
+        row = sample.row
+        groups.setdefault((row.case, row.notify, row.rung), {})[sample.round] = row
+    cases = list(dict.fromkeys(case for case, _, _ in groups))
+    notifies = list(dict.fromkeys(notify for _, notify, _ in groups))
+    rungs = sorted(dict.fromkeys(rung for _, _, rung in groups), key=lambda rung: rung == peer)
+    return [
+        _summary(groups[case, notify, rung], groups.get((case, notify, peer), {}))
+        for case in cases
+        for notify in notifies
+        for rung in rungs
+        if (case, notify, rung) in groups
+    ]
+
+
+def _summary(rows: Mapping[int, Row], beside: Mapping[int, Row]) -> Summary:
+    one = next(iter(rows.values()))
+    common = [(row, beside[number]) for number, row in rows.items() if number in beside]
+    raws = [row.raw_ratio for row in rows.values() if row.raw_ratio is not None]
+    rates = [row.iops for row in rows.values()]
+    return Summary(
+        case=one.case,
+        rung=one.rung,
+        notify=one.notify,
+        rounds=len(rows),
+        medians={name: round(median(getattr(row, name) for row in rows.values()), 4) for name in MEDIANS},
+        lowest=min(rates),
+        highest=max(rates),
+        vs_peer=_middle([row.iops / other.iops for row, other in common]),
+        priced_vs_peer=_middle([row.priced_iops / other.iops for row, other in common]),
+        vs_raw=_middle(raws),
+    )
+
+
+def _middle(ratios: Sequence[float]) -> float | None:
+    return round(median(ratios), 4) if ratios else None
+
+
+def raw_rates(samples: Sequence[Sample]) -> dict[str, tuple[float, str]]:
+    """By case, what one thread got from the file itself: the median of the rounds, and the engine of the best."""
+    found: dict[str, dict[int, Row]] = {}
+    for sample in samples:
+        if sample.row.raw_iops is not None:
+            found.setdefault(sample.row.case, {})[sample.round] = sample.row
+    return {
+        case: (
+            median(row.raw_iops or 0.0 for row in rows.values()),
+            max(rows.values(), key=lambda row: row.raw_iops or 0.0).raw_engine or RAW,
+        )
+        for case, rows in found.items()
+    }
