@@ -100,10 +100,11 @@ def test_a_back_end_without_a_configuration_is_named(path: Path, server: SmallSe
         ("GET_FEATURES", b"HTTP/1.1 400 Bad Request\r\n\r\n", "no vhost-user message"),
         ("GET_FEATURES", struct.pack("<III", 1, 5, 1 << 30), "no vhost-user message"),
         ("GET_FEATURES", _reply(2, 5, bytes(8)), "answered by request 2"),
-        ("GET_CONFIG", _reply(24, 5, b""), "disk without capacity"),
-        ("GET_CONFIG", _reply(24, 5, bytes(12)), "disk without capacity"),
+        ("GET_CONFIG", _reply(24, 5, b""), "a disk of 0 sectors"),
+        ("GET_CONFIG", _reply(24, 5, bytes(12)), "a disk of 0 sectors"),
+        ("GET_CONFIG", _reply(24, 5, struct.pack("<III", 0, 8, 0) + b"\xff" * 8), "a disk of 18446744073709551615 sec"),
     ],
-    ids=["short", "no-reply", "another-protocol", "huge", "another-request", "no-configuration", "empty"],
+    ids=["short", "no-reply", "another-protocol", "huge", "another-request", "no-configuration", "empty", "vast"],
 )
 def test_an_answer_that_is_none_is_one_line(
     path: Path, server: SmallServer, name: str, answer: bytes, words: str

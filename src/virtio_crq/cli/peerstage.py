@@ -71,7 +71,7 @@ class PeerStage:
         return Counts({}, 0, 0, 0)
 
     def load(self, case: Case, seconds: float) -> Load:
-        before = processor_time(self._server)
+        before = self._served()
         self._load.order(
             size=case.size,
             depth=case.depth,
@@ -81,4 +81,11 @@ class PeerStage:
             notify=self._notify,
         )
         done = Load(**self._load.answer())
-        return replace(done, cpu_seconds=done.cpu_seconds + processor_time(self._server) - before)
+        return replace(done, cpu_seconds=done.cpu_seconds + self._served() - before)
+
+    def _served(self) -> float:
+        """Processor time of the back-end, 0 where it cannot be known: whoever listened first may be gone."""
+        try:
+            return processor_time(self._server) if self._server > 0 else 0.0
+        except OSError:
+            return 0.0

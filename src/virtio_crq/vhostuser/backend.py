@@ -22,6 +22,7 @@ WANTED = features.feature_set(
     features.VERSION_1, features.EVENT_IDX, block.SIZE_MAX, block.SEG_MAX, block.RO, block.BLK_SIZE, block.FLUSH
 )
 WANTED_OF_PROTOCOL = features.feature_set(message.MQ, message.REPLY_ACK, message.CONFIG)
+MOST_SECTORS = (1 << 63) // block.SECTOR_SIZE - 1  # offsets in bytes are signed 64-bit numbers everywhere
 
 
 @dataclass(frozen=True)
@@ -69,8 +70,9 @@ class Backend:
     def _configuration(self) -> BlockConfig:
         answer = self._conversation.ask(Request.GET_CONFIG, message.config_request(block.CONFIG_SIZE))
         config = BlockConfig.decode(message.config_answer(answer))
-        if config.capacity == 0:
-            raise DeviceFault("vhost-user-config", f"back-end at {self._conversation.path} has a disk without capacity")
+        if not 0 < config.capacity <= MOST_SECTORS:
+            what = f"back-end at {self._conversation.path} has a disk of {config.capacity} sectors"
+            raise DeviceFault("vhost-user-config", what)
         return config
 
     @property
