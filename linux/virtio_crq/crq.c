@@ -10,26 +10,34 @@
 #include "virtio_crq.h"
 
 #define VCRQ_BUDGET	256	/* entries in one interrupt */
-#define VCRQ_BUSY_TRIES	1000
+#define VCRQ_BUSY_SECONDS	120	/* more than the longest hint */
 
 /*
- * Process context.  Makes a call until the platform is no longer busy with it,
- * waiting as long as it says.
+ * Process context.  Whether a call is to be made again: the platform is busy
+ * with it, was waited for as long as it says, and it is not past `end`.
  */
+static bool vcrq_again(long rc, unsigned long end)
+{
+	if (time_after(jiffies, end))
+		return false;
+	if (H_IS_LONG_BUSY(rc))
+		msleep(get_longbusy_msecs(rc));
+	else if (rc == H_BUSY || rc == H_IN_PROGRESS)
+		usleep_range(100, 1000);
+	else
+		return false;
+	return true;
+}
+
+/* Process context. */
 static long vcrq_call(struct vcrq_adapter *adapter, unsigned long opcode)
 {
-	unsigned int tries;
+	unsigned long end = jiffies + VCRQ_BUSY_SECONDS * HZ;
 	long rc;
 
-	for (tries = 0; tries < VCRQ_BUSY_TRIES; tries++) {
+	do {
 		rc = plpar_hcall_norets(opcode, adapter->vio->unit_address);
-		if (H_IS_LONG_BUSY(rc))
-			msleep(get_longbusy_msecs(rc));
-		else if (rc == H_BUSY || rc == H_IN_PROGRESS)
-			usleep_range(100, 1000);
-		else
-			return rc;
-	}
+	} while (vcrq_again(rc, end));
 	return rc;
 }
 
@@ -39,7 +47,7 @@ void vcrq_free(struct vcrq_adapter *adapter)
 	long rc = vcrq_call(adapter, H_FREE_CRQ);
 
 	if (rc != H_SUCCESS)
-		dev_err(vcrq_dev(adapter), "H_FREE_CRQ: %ld\n", rc);
+		dev_err_ratelimited(vcrq_dev(adapter), "H_FREE_CRQ: %ld\n", rc);
 }
 
 /* Process context.  0 when the CRQ that a migration disabled is open again. */
@@ -49,12 +57,13 @@ int vcrq_enable(struct vcrq_adapter *adapter)
 }
 
 /*
- * Process context, the interrupt is disabled and nobody drains.  H_Closed says
- * that the partner is not there yet; H_Resource that an earlier life of this
- * partition (kexec) left our side registered.
+ * Process context; nobody else takes entries.  H_Closed says that the partner
+ * is not there yet; H_Resource that an earlier life of this partition (kexec)
+ * left our side registered.
  */
 int vcrq_register(struct vcrq_adapter *adapter)
 {
+	unsigned long end = jiffies + VCRQ_BUSY_SECONDS * HZ;
 	u32 unit = adapter->vio->unit_address;
 	bool freed = false;
 	long rc;
@@ -69,12 +78,10 @@ int vcrq_register(struct vcrq_adapter *adapter)
 			vcrq_free(adapter);
 			freed = true;
 			rc = H_BUSY;
-		} else if (rc == H_BUSY) {
-			usleep_range(1000, 2000);
 		}
-	} while (rc == H_BUSY);
+	} while (vcrq_again(rc, end));
 	if (rc != H_SUCCESS && rc != H_CLOSED) {
-		dev_err(vcrq_dev(adapter), "H_REG_CRQ: %ld\n", rc);
+		dev_err_ratelimited(vcrq_dev(adapter), "H_REG_CRQ: %ld\n", rc);
 		return -EIO;
 	}
 	return 0;

@@ -10,6 +10,7 @@
  * A partner's going never makes this side register again: two sides that do
  * so in answer to each other do not stop.
  */
+#include <linux/delay.h>
 #include <linux/interrupt.h>
 #include <linux/random.h>
 #include <asm/hvcall.h>
@@ -277,33 +278,50 @@ void vcrq_take_entry(struct vcrq_adapter *adapter,
 	}
 }
 
-/* Session work: free and register again, or enable again. */
-static void vcrq_recover(struct vcrq_adapter *adapter)
+/* Session work, under DRAINING.  0 when the CRQ is open again. */
+static int vcrq_open_again(struct vcrq_adapter *adapter)
+{
+	enum vcrq_phase phase = READ_ONCE(adapter->phase);
+
+	if (phase == VCRQ_ENABLING && !vcrq_enable(adapter))
+		return 0;
+	if (phase != VCRQ_CLOSED)
+		vcrq_free(adapter);
+	return vcrq_register(adapter);
+}
+
+/*
+ * Session work: free and register again, or enable again.  DRAINING keeps
+ * interrupts, works and kicks that poll from a ring that is cleared; whom it
+ * turned away left the signal off, and the worker turns it on.
+ *
+ * The interrupt itself stays enabled.  To disable it while its handler runs on
+ * another CPU, which may be the one that asked for this, leaves an XIVE source
+ * without its end of interrupt: no further one would come.
+ */
+static int vcrq_recover(struct vcrq_adapter *adapter)
 {
 	unsigned long flags;
-	bool enabled;
+	int error;
 
-	disable_irq(adapter->vio->irq);
-	cancel_work_sync(&adapter->callback_work);
-	cancel_work_sync(&adapter->drain_work);
-	enabled = adapter->phase == VCRQ_ENABLING && !vcrq_enable(adapter);
-	if (!enabled) {
-		vcrq_free(adapter);
-		if (vcrq_register(adapter)) {
-			spin_lock_irqsave(&adapter->lock, flags);
-			vcrq_lost(adapter, VCRQ_CLOSED);
-			spin_unlock_irqrestore(&adapter->lock, flags);
-			enable_irq(adapter->vio->irq);
-			return;
-		}
-	}
+	vio_disable_interrupts(adapter->vio);
+	/* Who else holds it does so for one burst, with interrupts off. */
+	while (test_and_set_bit_lock(VCRQ_DRAINING, &adapter->flags))
+		usleep_range(50, 200);
+	error = vcrq_open_again(adapter);
 	spin_lock_irqsave(&adapter->lock, flags);
 	adapter->called = 0;
-	adapter->phase = VCRQ_REGISTERED;
+	if (error)
+		vcrq_lost(adapter, VCRQ_CLOSED);
+	else
+		adapter->phase = VCRQ_REGISTERED;
 	spin_unlock_irqrestore(&adapter->lock, flags);
-	enable_irq(adapter->vio->irq);
-	vio_enable_interrupts(adapter->vio);
+	clear_bit_unlock(VCRQ_DRAINING, &adapter->flags);
+	if (error)
+		return error;
+	queue_work(adapter->rescue_queue, &adapter->drain_work);
 	vcrq_call_out(adapter);
+	return 0;
 }
 
 /*
@@ -319,8 +337,9 @@ void vcrq_session_work(struct work_struct *work)
 
 	if (test_bit(VCRQ_REMOVING, &adapter->flags))
 		return;
-	if (phase == VCRQ_RESETTING || phase == VCRQ_ENABLING)
-		vcrq_recover(adapter);
+	if (phase == VCRQ_RESETTING || phase == VCRQ_ENABLING ||
+	    phase == VCRQ_CLOSED)
+		error = vcrq_recover(adapter);
 
 	if (READ_ONCE(adapter->phase) == VCRQ_INITIALIZED) {
 		error = vcrq_greet(adapter);
@@ -338,8 +357,12 @@ void vcrq_session_work(struct work_struct *work)
 	if (READ_ONCE(adapter->phase) != VCRQ_ACTIVE && vcrq_away_seconds)
 		queue_delayed_work(adapter->rescue_queue, &adapter->away_work,
 				   vcrq_away_seconds * HZ);
-	/* A partner that calls itself there but gives nonsense is asked again. */
-	if (error && READ_ONCE(adapter->phase) == VCRQ_ACTIVE)
+	/*
+	 * A partner that calls itself there but gives nonsense is asked again,
+	 * and so is a platform that would not open the CRQ.
+	 */
+	phase = READ_ONCE(adapter->phase);
+	if (error && (phase == VCRQ_ACTIVE || phase == VCRQ_CLOSED))
 		queue_delayed_work(adapter->session_queue, &adapter->retry_work,
 				   HZ);
 }
