@@ -11,16 +11,31 @@
 #include "ring.h"
 
 /*
- * queue->lock is held.  Whether a disk's request that wrote less than it might
- * says that it succeeded.  The status is the last byte of the chain's last
- * buffer; the buffer's I/O address leads to it through the window's table.
+ * Any context: where an I/O address of this window leads, by the window's
+ * table, if the entry there has `access` (1: the device may read it, 2: write).
  */
-static u8 *vcrq_status_byte(struct vcrq_queue *queue, u16 id)
+static void *vcrq_translate(struct vcrq_queue *queue, u64 address,
+			    unsigned long access)
+{
+	unsigned long tce;
+
+	if (plpar_tce_get(queue->device->adapter->liobn,
+			  address & ~(u64)(VCRQ_IOMMU_PAGE - 1),
+			  &tce) != H_SUCCESS || !(tce & access))
+		return NULL;
+	tce &= ~(unsigned long)(VCRQ_IOMMU_PAGE - 1);
+	return __va(tce | (address & (VCRQ_IOMMU_PAGE - 1)));
+}
+
+/*
+ * queue->lock is held.  The last descriptor of a chain, or NULL.  Of an
+ * indirect table it is the table's last: the virtio core fills it in order.
+ */
+static const struct vring_desc *vcrq_last_desc(struct vcrq_queue *queue, u16 id)
 {
 	const struct vring_desc *desc = NULL;
 	unsigned int steps;
-	unsigned long tce;
-	u64 address;
+	u32 length;
 	u16 at = id;
 
 	for (steps = 0; steps < queue->size && at < queue->size; steps++) {
@@ -29,16 +44,28 @@ static u8 *vcrq_status_byte(struct vcrq_queue *queue, u16 id)
 			break;
 		at = ring16(desc->next);
 	}
+	if (!desc || !(ring16(desc->flags) & VRING_DESC_F_INDIRECT))
+		return desc;
+	length = ring32(desc->len);
+	if (length < sizeof(*desc) || length % sizeof(*desc))
+		return NULL;
+	return vcrq_translate(queue, le64_to_cpu((__force __le64)desc->addr) +
+				     length - sizeof(*desc), 1);
+}
+
+/*
+ * queue->lock is held.  Where a disk's request says how it ended, or NULL: the
+ * last byte of the chain's last buffer.  The buffer's I/O address leads there.
+ */
+static u8 *vcrq_status_byte(struct vcrq_queue *queue, u16 id)
+{
+	const struct vring_desc *desc = vcrq_last_desc(queue, id);
+
 	if (!desc || !(ring16(desc->flags) & VRING_DESC_F_WRITE) ||
 	    !ring32(desc->len))
 		return NULL;
-	address = le64_to_cpu((__force __le64)desc->addr) + ring32(desc->len) - 1;
-	if (plpar_tce_get(queue->device->adapter->liobn,
-			  address & ~(u64)(VCRQ_IOMMU_PAGE - 1),
-			  &tce) != H_SUCCESS || !(tce & 2))
-		return NULL;
-	tce &= ~(unsigned long)(VCRQ_IOMMU_PAGE - 1);
-	return __va(tce | (address & (VCRQ_IOMMU_PAGE - 1)));
+	return vcrq_translate(queue, le64_to_cpu((__force __le64)desc->addr) +
+				     ring32(desc->len) - 1, 2);
 }
 
 /* queue->lock is held.  The rule that a used entry breaks, or VCRQ_RULES (CRQ-F-28, CRQ-F-42). */
@@ -229,12 +256,14 @@ bool vcrq_queue_reap(struct vcrq_queue *queue)
 /*
  * Process context, the device is broken and does not reach the memory any more.
  * A disk's requests end with an error; virtio_blk has no other way to give up
- * on them.  The driver's buffers come back, so that it can be removed.
+ * on them.  The driver's buffers come back, so that it can be removed.  One
+ * whose status is not found never does, and the queue takes no more: its driver
+ * would read there what the request before it left, which may be success.
  */
 void vcrq_queue_fail(struct vcrq_queue *queue)
 {
 	unsigned long flags;
-	bool fresh = false;
+	bool fresh = false, stuck = false;
 	u8 *status;
 	u16 id;
 
@@ -244,16 +273,26 @@ void vcrq_queue_fail(struct vcrq_queue *queue)
 		if (!queue->heads[id].in_flight)
 			continue;
 		status = vcrq_status_byte(queue, id);
-		if (status)
-			WRITE_ONCE(*status, VIRTIO_BLK_S_IOERR);
-		vcrq_give(queue, id, status ? 1 : 0);
+		if (!status) {
+			stuck = true;
+			continue;
+		}
+		WRITE_ONCE(*status, VIRTIO_BLK_S_IOERR);
+		vcrq_give(queue, id, 1);
 		fresh = true;
 	}
 	vcrq_publish(queue);
 	spin_unlock_irqrestore(&queue->lock, flags);
-	if (!fresh)
+	if (fresh) {
+		local_irq_save(flags);
+		vring_interrupt(0, queue->vq);
+		local_irq_restore(flags);
+	}
+	if (!stuck)
 		return;
-	local_irq_save(flags);
-	vring_interrupt(0, queue->vq);
-	local_irq_restore(flags);
+	/* Last: the core calls nobody back of a broken queue. */
+	__virtqueue_break(queue->vq);
+	dev_err_ratelimited(vcrq_dev(queue->device->adapter),
+			    "device %u: requests without a status cannot end\n",
+			    queue->device->number);
 }
