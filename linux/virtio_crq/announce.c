@@ -13,8 +13,8 @@ static struct vcrq_queue *vcrq_find_queue(struct vcrq_adapter *adapter,
 	struct vcrq_device *device = xa_load(&adapter->devices, number);
 	struct vcrq_queue *queue;
 
-	if (!device || index >= READ_ONCE(device->queue_max) ||
-	    !test_bit(VCRQ_DEV_REGISTERED, &device->flags))
+	if (!device || !vcrq_is_registered(device) ||
+	    index >= device->queue_max)
 		return NULL;
 	queue = READ_ONCE(device->queues[index]);
 	return queue && READ_ONCE(queue->session) == session ? queue : NULL;
@@ -166,7 +166,7 @@ bool vcrq_quiet_event(struct vcrq_adapter *adapter, u64 high, u64 low,
 	struct vcrq_queue *queue;
 	bool done = false;
 
-	if ((high >> 8 & 0xff) != (session & 0xff) || high & 0xfe ||
+	if (!session || (high >> 8 & 0xff) != (session & 0xff) || high & 0xfe ||
 	    (used ? position > 0xffff :
 	     word != VCRQ_CREDIT_WORD || position || !(high & 1)))
 		return false;

@@ -63,8 +63,9 @@ void vcrq_break_device(struct vcrq_device *device, enum vcrq_rule rule,
 	if (test_and_set_bit(VCRQ_DEV_BROKEN, &device->flags))
 		return;
 	vcrq_count(device->adapter, rule, first, second);
-	dev_warn(vcrq_dev(device->adapter), "device %u stopped: %s\n",
-		 device->number, vcrq_rule_name(rule));
+	dev_warn_ratelimited(vcrq_dev(device->adapter),
+			     "device %u stopped: %s\n", device->number,
+			     vcrq_rule_name(rule));
 	vcrq_kick_broken(device);
 }
 
@@ -93,7 +94,7 @@ static void vcrq_break_work(struct work_struct *work)
 {
 	struct vcrq_device *device =
 		container_of(work, struct vcrq_device, break_work);
-	bool registered = test_bit(VCRQ_DEV_REGISTERED, &device->flags);
+	bool registered = vcrq_is_registered(device);
 	bool told = true;
 	u16 index;
 
@@ -136,15 +137,22 @@ static void vcrq_forget(struct vcrq_device *device)
 	vcrq_put(device);
 }
 
+/* Process context.  Its driver takes its leave; nothing is announced to it after. */
+static void vcrq_unregister(struct vcrq_device *device)
+{
+	unregister_virtio_device(&device->vdev);
+	clear_bit(VCRQ_DEV_REGISTERED, &device->flags);
+}
+
 /* Process context: its number may stand for another device by now. */
 static void vcrq_remove(struct vcrq_device *device)
 {
 	struct vcrq_adapter *adapter = device->adapter;
 
-	if (test_bit(VCRQ_DEV_REGISTERED, &device->flags)) {
+	if (vcrq_is_registered(device)) {
 		vcrq_break_device(device, VCRQ_RULE_DEVICE_REMOVED,
 				  device->number, 0);
-		unregister_virtio_device(&device->vdev);
+		vcrq_unregister(device);
 	}
 	vcrq_forget(device);
 	set_bit(VCRQ_RESCAN, &adapter->flags);
@@ -161,22 +169,26 @@ static void vcrq_add(struct vcrq_device *device)
 		return;
 	error = vcrq_describe(device);
 	if (error) {
-		dev_warn(vcrq_dev(adapter), "device %u not used: %d\n",
-			 device->number, error);
+		dev_warn_ratelimited(vcrq_dev(adapter),
+				     "device %u not used: %d\n",
+				     device->number, error);
 		return;
 	}
 	device->vdev.dev.parent = vcrq_dev(adapter);
 	device->vdev.dev.release = vcrq_release;
 	device->vdev.config = &vcrq_config_ops;
 	kref_get(&device->ref);
+	/* What was described is there before anybody finds it registered. */
+	smp_mb__before_atomic();
 	/* Its driver probes in here, and is announced to. */
 	set_bit(VCRQ_DEV_REGISTERED, &device->flags);
 	error = register_virtio_device(&device->vdev);
 	if (!error)
 		return;
 	clear_bit(VCRQ_DEV_REGISTERED, &device->flags);
-	dev_err(vcrq_dev(adapter), "device %u not registered: %d\n",
-		device->number, error);
+	dev_err_ratelimited(vcrq_dev(adapter),
+			    "device %u not registered: %d\n", device->number,
+			    error);
 	put_device(&device->vdev.dev);
 	vcrq_forget(device);
 }
@@ -196,7 +208,7 @@ static void vcrq_device_work(struct work_struct *work)
 		vcrq_remove(device);
 		goto out;
 	}
-	if (!test_bit(VCRQ_DEV_REGISTERED, &device->flags)) {
+	if (!vcrq_is_registered(device)) {
 		vcrq_add(device);
 		goto out;
 	}
@@ -281,10 +293,10 @@ void vcrq_remove_devices(struct vcrq_adapter *adapter)
 	unsigned long number;
 
 	xa_for_each(&adapter->devices, number, device) {
-		if (test_bit(VCRQ_DEV_REGISTERED, &device->flags)) {
+		if (vcrq_is_registered(device)) {
 			if (READ_ONCE(adapter->phase) != VCRQ_ACTIVE)
 				vcrq_break_all(adapter);
-			unregister_virtio_device(&device->vdev);
+			vcrq_unregister(device);
 		}
 		vcrq_forget(device);
 	}

@@ -26,6 +26,7 @@
 
 #define VCRQ_SMALL_PAGES	15
 #define VCRQ_QUEUE_SIZE_MIN	16
+#define VCRQ_SEGMENTS_MAX	SZ_64K		/* virtio_blk takes half of it */
 #define VCRQ_BUFFER_DEFAULT	PAGE_SIZE	/* of types other than block */
 #define VCRQ_BUFFER_UNLIMITED	(1280 * SZ_1K)	/* of a disk without SIZE_MAX: a request */
 
@@ -66,7 +67,7 @@ static u64 vcrq_footprint(u64 length)
 static u64 vcrq_ring_footprint(u64 size, u64 buffer, u32 segments,
 			       bool indirect)
 {
-	u64 buffers = indirect ? size * (segments + 3) : size;
+	u64 buffers = indirect ? size * ((u64)segments + 3) : size;
 
 	return buffers * vcrq_footprint(buffer) +
 	       2 * ALIGN(32 * size, PAGE_SIZE);
@@ -87,7 +88,8 @@ static void vcrq_device_limits(struct vcrq_device *device, u32 *segments,
 	if (device->offered[0] & BIT_ULL(VIRTIO_BLK_F_SIZE_MAX))
 		*buffer = le32_to_cpu((__force __le32)config->size_max);
 	if (device->offered[0] & BIT_ULL(VIRTIO_BLK_F_SEG_MAX))
-		*segments = le32_to_cpu((__force __le32)config->seg_max);
+		*segments = min_t(u32, VCRQ_SEGMENTS_MAX,
+				  le32_to_cpu((__force __le32)config->seg_max));
 }
 
 /*

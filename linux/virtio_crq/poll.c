@@ -124,7 +124,7 @@ void vcrq_callback_work(struct work_struct *work)
 	local_irq_save(flags);
 	rcu_read_lock();
 	xa_for_each(&adapter->devices, number, device) {
-		if (!test_bit(VCRQ_DEV_REGISTERED, &device->flags))
+		if (!vcrq_is_registered(device))
 			continue;
 		for (index = 0; index < device->queue_max; index++) {
 			queue = READ_ONCE(device->queues[index]);

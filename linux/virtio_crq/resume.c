@@ -179,7 +179,7 @@ void vcrq_resume_devices(struct vcrq_adapter *adapter)
 		return;
 	mutex_lock(&adapter->listing);
 	xa_for_each(&adapter->devices, number, device) {
-		if (test_bit(VCRQ_DEV_REGISTERED, &device->flags) &&
+		if (vcrq_is_registered(device) &&
 		    !test_bit(VCRQ_DEV_GONE, &device->flags))
 			vcrq_resume_device(device, session);
 		/* Adds, removes, reads anew, finds a driver: what there is. */

@@ -209,13 +209,18 @@ void vcrq_queue_open(struct vcrq_queue *queue, u32 session, u16 announced,
 void vcrq_queue_start(struct vcrq_queue *queue)
 {
 	unsigned long flags;
+	bool sound;
 
 	spin_lock_irqsave(&queue->lock, flags);
 	queue->started = true;
 	vcrq_take(queue);
 	queue->pending = queue->shown != queue->announced;
-	vcrq_settle(queue, true);
+	sound = vcrq_settle(queue, true);
 	spin_unlock_irqrestore(&queue->lock, flags);
+	if (!sound)
+		vcrq_end_session(queue->device->adapter,
+				 VCRQ_RULE_PARTNER_STALLED,
+				 queue->device->number, queue->index);
 }
 
 /* Any context: nothing is in flight, the rings stand at their beginning. */

@@ -217,6 +217,12 @@ struct vcrq_device {
 
 #define to_vcrq(_vdev) container_of(_vdev, struct vcrq_device, vdev)
 
+/* Any context.  What vcrq_describe() filled in is looked at after this. */
+static inline bool vcrq_is_registered(const struct vcrq_device *device)
+{
+	return test_bit_acquire(VCRQ_DEV_REGISTERED, &device->flags);
+}
+
 struct vcrq_request {
 	struct list_head list;
 	struct completion done;
