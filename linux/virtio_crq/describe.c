@@ -138,7 +138,8 @@ int vcrq_read_config(struct vcrq_device *device)
 
 	if (!device->config_bytes)
 		return 0;
-	fresh = kmalloc(device->config_bytes, GFP_KERNEL);
+	/* Under device->setup, for which the session's work may wait. */
+	fresh = kmalloc(device->config_bytes, GFP_NOIO);
 	if (!fresh)
 		return -ENOMEM;
 	for (tries = 0; tries < VCRQ_GENERATION_TRIES; tries++) {

@@ -37,6 +37,7 @@ static int vcrq_alloc(struct vcrq_adapter *adapter)
 					   &adapter->ring_dma, GFP_KERNEL);
 	adapter->area = dma_alloc_coherent(dev, VCRQ_SLOTS * VCRQ_SLOT_BYTES,
 					   &adapter->area_dma, GFP_KERNEL);
+	adapter->resume = kmalloc(VCRQ_SLOT_BYTES, GFP_KERNEL);
 	adapter->session_queue = alloc_ordered_workqueue("virtio_crq_session",
 							 WQ_MEM_RECLAIM);
 	/* Memory may wait for what these do. */
@@ -46,8 +47,9 @@ static int vcrq_alloc(struct vcrq_adapter *adapter)
 	/* Drivers may wait in it, as many as there are devices. */
 	adapter->device_queue = alloc_workqueue("virtio_crq_devices",
 						WQ_UNBOUND, VCRQ_DEVICES_MAX);
-	if (!adapter->ring || !adapter->area || !adapter->session_queue ||
-	    !adapter->rescue_queue || !adapter->device_queue)
+	if (!adapter->ring || !adapter->area || !adapter->resume ||
+	    !adapter->session_queue || !adapter->rescue_queue ||
+	    !adapter->device_queue)
 		return -ENOMEM;
 	return 0;
 }
@@ -69,6 +71,7 @@ static void vcrq_release_adapter(struct vcrq_adapter *adapter)
 	if (adapter->area)
 		dma_free_coherent(dev, VCRQ_SLOTS * VCRQ_SLOT_BYTES,
 				  adapter->area, adapter->area_dma);
+	kfree(adapter->resume);
 	xa_destroy(&adapter->devices);
 	kfree(adapter);
 }

@@ -3,6 +3,7 @@
  * Making and unmaking queues: memory, the virtio core's half, SET_VQUEUE.
  */
 #include <linux/dma-mapping.h>
+#include <linux/sched/mm.h>
 #include <linux/slab.h>
 #include <uapi/linux/virtio_ring.h>
 
@@ -51,7 +52,8 @@ static int vcrq_alloc_rings(struct vcrq_queue *queue)
 	queue->avail = queue->shared;
 	queue->used = queue->shared + vcrq_avail_bytes(queue->size);
 	queue->heads = kcalloc(queue->size, sizeof(*queue->heads), GFP_KERNEL);
-	return queue->heads ? 0 : -ENOMEM;
+	queue->order = kcalloc(queue->size, sizeof(*queue->order), GFP_KERNEL);
+	return queue->heads && queue->order ? 0 : -ENOMEM;
 }
 
 /* Process context, nobody finds the queue any more. */
@@ -68,6 +70,7 @@ static void vcrq_free_rings(struct vcrq_queue *queue)
 				  queue->shared_dma);
 	if (queue->pages)
 		free_pages_exact(queue->pages, queue->pages_bytes);
+	kfree(queue->order);
 	kfree(queue->heads);
 	kfree(queue);
 }
@@ -234,11 +237,13 @@ int vcrq_find_vqs_by_info(struct virtio_device *vdev, unsigned int nvqs,
 {
 	struct vcrq_device *device = to_vcrq(vdev);
 	struct vcrq_queue *queue;
-	unsigned int at;
+	unsigned int at, noio;
 	u16 index = 0;
 	int error = 0;
 
 	mutex_lock(&device->setup);
+	/* The session's work waits for this lock, and reclaim for that work. */
+	noio = memalloc_noio_save();
 	for (at = 0; at < nvqs && !error; at++) {
 		vqs[at] = NULL;
 		if (!vqs_info[at].name)
@@ -253,6 +258,7 @@ int vcrq_find_vqs_by_info(struct virtio_device *vdev, unsigned int nvqs,
 		vcrq_delete_queues(device);
 		set_bit(VCRQ_DEV_NEEDS_DRIVER, &device->flags);
 	}
+	memalloc_noio_restore(noio);
 	mutex_unlock(&device->setup);
 	return error;
 }

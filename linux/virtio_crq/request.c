@@ -147,14 +147,22 @@ void vcrq_refused(struct vcrq_adapter *adapter, const union vcrq_entry *entry)
 			   le16_to_cpu(command->device));
 }
 
-/* Process context. */
-static int vcrq_take_slot(struct vcrq_adapter *adapter)
+/*
+ * Process context.  When nothing that holds a slot was answered for so long,
+ * the partner stalls; a device that is being resumed is so in the next session.
+ */
+static int vcrq_take_slot(struct vcrq_adapter *adapter, u8 msg_id, u16 device)
 {
+	u32 session = READ_ONCE(adapter->session);
 	unsigned long flags;
 	int slot;
 
-	if (down_timeout(&adapter->slots, VCRQ_REQUEST_SECONDS * HZ))
+	if (down_timeout(&adapter->slots, VCRQ_REQUEST_SECONDS * HZ)) {
+		if (session && session == READ_ONCE(adapter->session))
+			vcrq_end_session(adapter, VCRQ_RULE_PARTNER_STALLED,
+					 msg_id, device);
 		return -ETIMEDOUT;
+	}
 	spin_lock_irqsave(&adapter->lock, flags);
 	slot = __ffs(adapter->free_slots);
 	__clear_bit(slot, &adapter->free_slots);
@@ -254,7 +262,8 @@ int vcrq_ask(struct vcrq_adapter *adapter, struct vcrq_exchange *exchange)
 		memcpy(entry.command.payload, exchange->ask,
 		       exchange->ask_length);
 	} else {
-		request.slot = vcrq_take_slot(adapter);
+		request.slot = vcrq_take_slot(adapter, exchange->msg_id,
+					      exchange->device);
 		if (request.slot < 0)
 			return request.slot;
 		memcpy(vcrq_slot(adapter, request.slot), exchange->ask,

@@ -3,7 +3,6 @@
  * The partner is back: every device that had DRIVER_OK is told where it
  * stopped and what was in flight, before any other message (CRQ-F-32).
  */
-#include <linux/slab.h>
 #include <uapi/linux/virtio_config.h>
 #include <uapi/linux/virtio_ids.h>
 
@@ -63,14 +62,12 @@ static int vcrq_resume_queue(struct vcrq_queue *queue, u32 session,
 	struct vcrq_device *device = queue->device;
 	size_t room = min_t(size_t, VCRQ_SLOT_BYTES,
 			    device->adapter->max_message - VCRQ_MESSAGE_HEADER);
-	struct vcrq_resume_vqueue *ask;
+	struct vcrq_resume_vqueue *ask = device->adapter->resume;
 	struct vcrq_resumed answer = {};
 	u16 used, count, max;
 	int error;
 
-	ask = kzalloc(room, GFP_KERNEL);
-	if (!ask)
-		return -ENOMEM;
+	memset(ask, 0, room);
 	max = (room - sizeof(*ask)) / sizeof(__le16);
 	count = vcrq_queue_suspend(queue, session, (__le16 *)(ask + 1), max,
 				   announced, &used);
@@ -82,7 +79,6 @@ static int vcrq_resume_queue(struct vcrq_queue *queue, u32 session,
 		vcrq_ask_device(device, VCRQ_RESUME_VQUEUE, ask,
 				sizeof(*ask) + 2 * count, &answer,
 				sizeof(answer));
-	kfree(ask);
 	if (error == -EMSGSIZE)
 		vcrq_break_device(device, VCRQ_RULE_RESUME_POSITIONS,
 				  device->number, queue->index);

@@ -7,7 +7,6 @@
  * kick without credit marks the queue pending; the credit's return looks at the
  * driver's ring again.  While the partner is away kicks only mark.
  */
-#include <linux/slab.h>
 #include <linux/sort.h>
 #include <asm/hvcall.h>
 
@@ -255,20 +254,17 @@ static int vcrq_by_position(const void *left, const void *right)
 }
 
 /*
- * Process context.  The heads that were announced and are in flight, in their
+ * Session work.  The heads that were announced and are in flight, in their
  * order, and both positions (CRQ-F-33, CRQ-F-44); how many, or U16_MAX when
  * they are more than fit.  From here on what is in flight belongs to `session`.
  */
 u16 vcrq_queue_suspend(struct vcrq_queue *queue, u32 session, __le16 *heads,
 		       u16 max, u16 *avail_position, u16 *used_position)
 {
-	const struct vcrq_head **order;
+	const struct vcrq_head **order = queue->order;
 	unsigned long flags;
 	u16 id, count = 0;
 
-	order = kmalloc_array(queue->size, sizeof(*order), GFP_KERNEL);
-	if (!order)
-		return U16_MAX;
 	spin_lock_irqsave(&queue->lock, flags);
 	queue->resuming = session;
 	for (id = 0; id < queue->size; id++)
@@ -281,6 +277,5 @@ u16 vcrq_queue_suspend(struct vcrq_queue *queue, u32 session, __le16 *heads,
 	for (id = 0; id < count && id < max; id++)
 		heads[id] = cpu_to_le16(order[id] - queue->heads);
 	spin_unlock_irqrestore(&queue->lock, flags);
-	kfree(order);
 	return count > max ? U16_MAX : count;
 }

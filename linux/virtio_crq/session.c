@@ -13,6 +13,7 @@
 #include <linux/delay.h>
 #include <linux/interrupt.h>
 #include <linux/random.h>
+#include <linux/sched/mm.h>
 #include <asm/hvcall.h>
 
 #include "virtio_crq.h"
@@ -328,10 +329,8 @@ static int vcrq_recover(struct vcrq_adapter *adapter)
  * Process context, one at a time.  Brings the connection to a session and what
  * devices there are in accord with it.  Waits for answers, never for drivers.
  */
-void vcrq_session_work(struct work_struct *work)
+static void vcrq_connect(struct vcrq_adapter *adapter)
 {
-	struct vcrq_adapter *adapter =
-		container_of(work, struct vcrq_adapter, session_work);
 	enum vcrq_phase phase = READ_ONCE(adapter->phase);
 	int error = 0;
 
@@ -365,6 +364,15 @@ void vcrq_session_work(struct work_struct *work)
 	if (error && (phase == VCRQ_ACTIVE || phase == VCRQ_CLOSED))
 		queue_delayed_work(adapter->session_queue, &adapter->retry_work,
 				   HZ);
+}
+
+/* Process context.  What it allocates must not wait for a disk that waits for it. */
+void vcrq_session_work(struct work_struct *work)
+{
+	unsigned int noio = memalloc_noio_save();
+
+	vcrq_connect(container_of(work, struct vcrq_adapter, session_work));
+	memalloc_noio_restore(noio);
 }
 
 /* Process context. */

@@ -92,6 +92,7 @@ struct vcrq_adapter {
 	unsigned int stashed;	/* who holds DRAINING */
 	void *area;
 	dma_addr_t area_dma;
+	void *resume;		/* a slot's bytes, for the session work */
 	unsigned long free_slots;
 	struct semaphore slots;
 	struct list_head requests;
@@ -154,6 +155,7 @@ struct vcrq_queue {
 	__le16 *used;		/* flags, index, then size entries, avail_event */
 
 	struct vcrq_head *heads;
+	const struct vcrq_head **order;	/* for the session work: resuming allocates nothing */
 	u16 in_flight;
 	/* Positions in the driver's rings; its and the device's differ by what was dropped. */
 	u16 taken;
