@@ -20,6 +20,7 @@ from virtio_crq.bench.peers import (
     PEERS,
     POLLS,
     STORAGE_DAEMON,
+    TRIES,
     Comparison,
     Sample,
     compare,
@@ -31,6 +32,7 @@ from virtio_crq.bench.run import Setting, Stages
 
 CASES = [case("randread-4k-qd8"), case("randread-4k-qd1")]
 BEST = POLLS[1]
+TUNED = TRIES * len(POLLS)
 
 
 class Scene:
@@ -91,7 +93,7 @@ def test_each_takes_its_turn_as_the_first_of_a_round(tmp_path: Path) -> None:
     assert told == len(what)
     assert len(samples) == len(CASES) * 2 * 2 * 3
     assert {sample.round for sample in samples} == {1, 2}
-    own = [name for name, _, _ in scene.seen[len(POLLS) :]]
+    own = [name for name, _, _ in scene.seen[TUNED:]]
     assert own[:3] == ["naive", "batched", "qemu-storage-daemon"]
     assert own[6:9] == ["batched", "qemu-storage-daemon", "naive"]
 
@@ -100,7 +102,7 @@ def test_the_polled_daemon_is_the_best_tuned_and_the_sleeping_one_as_it_comes(tm
     scene, samples, tuned, _ = ran(tmp_path, comparison())
     assert next(row["poll_max_ns"] for row in tuned if row["case"] == CASES[0].name) == BEST
     assert sorted(row["poll_max_ns"] for row in tuned) == sorted(2 * POLLS)  # type: ignore[type-var]
-    measured = {(notify, polling) for name, notify, polling in scene.seen[len(POLLS) : len(POLLS) + 12] if polling}
+    measured = {(notify, polling) for name, notify, polling in scene.seen[TUNED : TUNED + 12] if polling}
     assert measured == {("polling", BEST), ("sleeping", DEFAULT_POLL)}
     assert {sample.row.fetch for sample in samples if sample.row.rung == STORAGE_DAEMON.name} == {"shared"}
 
