@@ -143,13 +143,15 @@ def test_a_round_that_the_peer_lacks_has_no_ratio() -> None:
     assert raw_rates([Sample(1, row(raw_iops=None))]) == {}
 
 
-def test_the_table_says_what_ours_costs_and_nothing_of_the_kind_of_a_peer() -> None:
+def test_the_report_prints_counts_of_ours_then_times_of_all_then_prices() -> None:
     out = io.StringIO()
-    report(summarize(samples(), STORAGE_DAEMON.name), raw_rates(samples()), PEERS, Console(file=out, width=190))
-    lines = out.getvalue().splitlines()
-    ours = next(line for line in lines if "batched" in line).split()
-    assert ours[:5] == ["randread-4k-qd32", "polling", "batched", "10.00", "3.00"]
-    assert "1.50" in ours
-    peer = next(line for line in lines if STORAGE_DAEMON.name in line).split()
-    assert peer[2:6] == ["–", "–", "–", "–"]
-    assert any("raw io_uring" in line and "2,000,000" in line for line in lines)
+    report(summarize(samples(), STORAGE_DAEMON.name), raw_rates(samples()), PEERS, Console(file=out, width=120))
+    counts, rest = out.getvalue().split("Time in the emulator")
+    times, priced = rest.split("Time with prices")
+    ours = next(line for line in counts.splitlines() if "batched" in line).split()
+    assert ours == ["randread-4k-qd32", "polling", "batched", "10.00", "6.00", "3.00", "4,096", "0.000"]
+    assert STORAGE_DAEMON.name not in counts
+    assert "1.50" in next(line for line in times.splitlines() if "batched" in line).split()
+    assert STORAGE_DAEMON.name in times
+    assert any("raw io_uring" in line and "2,000,000" in line for line in times.splitlines())
+    assert next(line for line in priced.splitlines() if "batched" in line).split()[-1] == "0.50"

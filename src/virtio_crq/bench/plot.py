@@ -95,22 +95,29 @@ def _priced(easel: Easel, here: Sequence[Point], case: Case, backing: str, notif
                 if PRICES[0] <= step.hypercall <= PRICES[-1]:
                     rate = iops(step.ahead, step.hypercall, copy)
                     axis.plot([step.hypercall * 1e6], [rate], "ko", markersize=4)
-                    axis.annotate(f"{step.hypercall * 1e6:.2g} µs", (step.hypercall * 1e6, rate), fontsize=7)
+                    _note(axis, step.hypercall, rate)
             for peer in (point for point in here if point.peer):
                 end = max((lead_ends(point, peer, copy) for point in here if not point.peer), default=-1.0)
                 if PRICES[0] <= end <= PRICES[-1]:
                     axis.plot([end * 1e6], [peer.iops], "kx")
-                    axis.annotate(f"{end * 1e6:.2g} µs", (end * 1e6, peer.iops), fontsize=7)
+                    _note(axis, end, peer.iops)
             for price in HYPERCALLS:
                 axis.axvline(price * 1e6, color="0.9", zorder=0)
             axis.set_xscale("log")
             axis.set_ylim(bottom=0)
             axis.set_xlabel("µs a hypercall")
             axis.set_ylabel("requests a second, priced")
+            axis.yaxis.set_major_formatter("{x:,.0f}")
             axis.set_title(f"{case.name}, {backing}, {notify}; copies {copy / 1e9:g} GB/s", fontsize=9)
             axis.legend(fontsize=7)
 
     return easel.draw(f"{case.name}-{backing}-{notify}-priced", len(COPIES), paint)
+
+
+def _note(axis: Any, price: float, rate: float) -> None:
+    """What a hypercall costs at a point."""
+    place = {"xytext": (4, 5), "textcoords": "offset points"}
+    axis.annotate(f"{price * 1e6:.2g} µs", (price * 1e6, rate), fontsize=7, **place)
 
 
 def _sweeps(

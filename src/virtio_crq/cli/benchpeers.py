@@ -37,7 +37,7 @@ from virtio_crq.cli.version import dataplane
 from virtio_crq.errors import UsageError
 from virtio_crq.hypervisor.statedirectory import make_state_directory
 
-WIDE = 190
+WIDE = 132
 
 
 def peers(
@@ -188,7 +188,6 @@ def _tell(comparison: Comparison, samples: list[Sample], found: dict[str, Any], 
     for case in dict.fromkeys(row["case"] for row in found["tuning"]):
         tried = [f"{row['poll_max_ns']} ns {row['iops']:,.0f}" for row in found["tuning"] if row["case"] == case]
         console.print(f"{case}: poll-max-ns tried, best first: {', '.join(tried)}", soft_wrap=True, highlight=False)
-    console.print()
     report(summarize(samples, comparison.peer.name), raw_rates(samples), PEERS, console)
     if min(found["resident"].values()) < 1:
         console.print("[bold]The file was not all in memory: compare with care.[/bold]")
