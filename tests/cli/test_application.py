@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from virtio_crq.cli.commands import COMMANDS
+from virtio_crq.cli.reference import render
 from virtio_crq.cli.tables import table
 
 
@@ -60,6 +61,27 @@ def test_help_names_every_command_that_is_there_and_no_role() -> None:
         assert shown == (not command.hidden), command.name
     assert "..." not in done.stdout.partition("Commands:")[2], "a summary is too long for its line"
     assert "Examples:" in done.stdout
+
+
+@pytest.mark.parametrize("arguments", [("-h",), ("up", "-h"), ("vios", "lsmap", "-h")])
+def test_help_is_asked_for_by_one_letter_too(arguments: tuple[str, ...]) -> None:
+    assert run(*arguments).stdout == run(*arguments[:-1], "--help").stdout != ""
+
+
+def test_the_version_is_an_option_as_of_other_tools() -> None:
+    assert run("--version").stdout == run("version").stdout != ""
+
+
+def test_a_time_that_no_clock_has_is_refused() -> None:
+    done = run("vios", "stat", "--interval", "1e308")
+    assert done.returncode == 2
+    assert "less than or equal to 86400" in done.stderr
+
+
+def test_no_argument_of_the_reference_is_without_a_name() -> None:
+    page = render()
+    assert "None" not in page
+    assert all(line.count("|") - line.count("\\|") == 3 for line in page.splitlines() if line.startswith("| "))
 
 
 def test_help_imports_no_command() -> None:

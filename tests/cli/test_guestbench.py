@@ -36,6 +36,7 @@ def run(*words: str) -> Any:
     [
         (("--aio", "slow"), "aio 'slow' is not one of io_uring, threads"),
         (("--case", "fast"), "case 'fast' is not one of"),
+        (("--firmware", "bios"), "firmware 'bios' is not one of vof, slof"),
         (("--json", "/no/such/place.json"), "no such directory"),
         (("--file", "disk.img", "--case", "randwrite-4k-qd16"), "not run on a file of yours"),
     ],

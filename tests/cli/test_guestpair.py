@@ -35,6 +35,12 @@ def test_the_drivers_are_loaded_in_order_and_a_failure_ends_it(tmp_path: Path) -
     assert (done.returncode != 0, done.stdout) == (True, b"")
 
 
+def test_a_file_in_the_directorys_place_is_said(tmp_path: Path) -> None:
+    (tmp_path / "pair").write_text("")
+    done = CliRunner().invoke(app, ["pair", str(tmp_path / "pair")])
+    assert "is there already, and is no directory" in str(done.exception)
+
+
 @pytest.mark.parametrize("words", [["--kernel", "5.10"], ["--profile", "power3"]])
 def test_what_is_not_there_is_refused_and_nothing_is_made(words: list[str], tmp_path: Path) -> None:
     assert CliRunner().invoke(app, ["pair", str(tmp_path / "new"), *words]).exit_code != 0

@@ -135,6 +135,7 @@ def test_a_foreground_machine_stops_whole(runtime: Path, number: int) -> None:
     up.send_signal(number)
     out, err = up.communicate(timeout=60)
     assert (out, err, up.returncode) == ("stopping machine one\n", "", 0)
+    assert not (runtime / "virtio-crq" / "one").exists()
     assert run("show").stderr == "virtio-crq: no machine is up; start one with: virtio-crq up FILE\n"
 
 

@@ -278,3 +278,5 @@ def test_what_stands_at_the_socket_s_place_is_respected(tmp_path: Path) -> None:
                 pass
 
     served(MemoryDisk(), path, twice)
+    with pytest.raises(UsageError, match=r"cannot serve on .*too long"):
+        served(MemoryDisk(), tmp_path / ("x" * 200), lambda: asyncio.sleep(0))

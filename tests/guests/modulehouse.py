@@ -31,8 +31,9 @@ class ModuleHouse:
         self.name = f"module-{os.getpid()}"
         file = work / "machine.toml"
         file.write_text(f'[machine]\nname = "{self.name}"\n{text}')
+        machine = read_machine_file(file)
         self.directory = make_state_directory(self.name)
-        self._roles = {role.name: role for role in roles(read_machine_file(file), self.directory)}
+        self._roles = {role.name: role for role in roles(machine, self.directory)}
         self._processes = ProcessTable(self.directory)
 
     def start(self, name: str = SERVER) -> None:

@@ -138,6 +138,8 @@ def test_a_kernels_complaints_are_known_from_what_it_says_in_good_health(line: s
     [
         (["--only", "fly"], "no check 'fly'"),
         (["--kernel", "5.10"], "no kernel '5.10': say 6.1, 6.12, 7.2 or all"),
+        (["--firmware", "bios"], "firmware 'bios' is not one of vof, slof"),
+        (["--json", "/"], "/ is a directory; name a file in it"),
         (["--json", "/no/such/place/report"], "/no/such/place/report: no such directory"),
     ],
 )

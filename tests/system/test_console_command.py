@@ -179,6 +179,11 @@ def test_targets_are_mapped_grown_and_taken_away_by_command(machine: RunningMach
         (("vios", "map", "web9", "ram:1M", "--as", "x"), "no VIOS of this machine has an adapter to 'web9'"),
         (("vios", "map", "web1", "ram:1M", "--as", "tty"), "the target name is mapped twice"),
         (("vios", "unmap", "web1/none"), "web1 has no target 'none'; it has: tty"),
+        (("vios", "unmap", "web9/none"), "no VIOS of this machine has an adapter to 'web9'"),
+        (("vios", "map", "web1", "ram:999999T", "--as", "x"), "bytes of memory for a disk"),
+        (("vios", "map", "web1", "null:9999999T", "--as", "x"), "is more than a disk can have"),
+        (("vios", "map", "web1", "ram:1M", "--as", "x", "--server", "v"), "no server 'v' in machine"),
+        (("vios", "map", "web1", "pty:", "--as", "x", "--device", "console", "--port", "p"), "port 'p' is not NAME=B"),
         (("vios", "resize", "web1/tty", "1M"), "only a target with file:"),
     ],
 )

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from virtio_crq.errors import UsageError
-from virtio_crq.vios.backing import BackingSpec, image_size, open_image, parse_backing, parse_size
+from virtio_crq.vios.backing import BackingSpec, image_size, open_backing, open_image, parse_backing, parse_size
+from virtio_crq.vios.lock import SystemClock
 
 
 @pytest.mark.parametrize(
@@ -45,6 +46,8 @@ def test_backings_are_read_and_written_back(text: str, spec: BackingSpec) -> Non
         ("nbd:unix", "'nbd' is not one of"),
         ("null:-1", "is not a size"),
         ("null:0", "less than one sector"),
+        ("null:99999999T", "'99999999T' is more than a disk can have, which is 9223372036854775296 bytes"),
+        ("ram:" + "9" * 5000, "is not a size"),
         ("ram:1000", "not a multiple of 512"),
         ("file:a,engine=aio", "engine 'aio' is not one of auto, io_uring, threads"),
         ("file:a,cache=none", "'cache' is no option"),
@@ -100,3 +103,8 @@ def test_a_write_protected_image_names_the_way_out() -> None:
         os.chmod(image.name, 0o444)
         with as_nobody(), pytest.raises(UsageError, match="map it read-only"):
             open_image(image.name, readonly=False)
+
+
+def test_memory_that_there_is_not_is_refused_in_one_line() -> None:
+    with pytest.raises(UsageError, match=r"^ram: no 1099510528264372224 bytes of memory for a disk$"):
+        open_backing(parse_backing("ram:999999T"), readonly=False, clock=SystemClock())

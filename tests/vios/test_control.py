@@ -25,9 +25,19 @@ def measure(request: Mapping[str, Any]) -> Any:
     return int(str(request.get("what")).encode())
 
 
-COMMANDS = {"echo": echo, "refuse": refuse, "measure": measure}
+def shift(request: Mapping[str, Any]) -> Any:
+    return float(1 << request["what"])
+
+
+def reserve(request: Mapping[str, Any]) -> Any:
+    raise MemoryError("no room")
+
+
+COMMANDS = {"echo": echo, "refuse": refuse, "measure": measure, "shift": shift, "reserve": reserve}
 TOO_DEEP = b"[" * 30_000
 SURROGATE = b'{"do": "measure", "what": "\\udcff"}'
+TOO_LARGE = b'{"do": "shift", "what": 99999}'
+NO_MEMORY = b'{"do": "reserve"}'
 DIGITS = b'{"do": "measure", "what": "' + b"9" * 5000 + b'"}'
 
 
@@ -39,7 +49,7 @@ def test_a_command_is_answered_and_a_refusal_reaches_the_caller(tmp_path: Path) 
             assert await asyncio.to_thread(ask, path, "echo", what=[1, "ä"]) == [1, "ä"]
             with pytest.raises(UsageError, match="no such target"):
                 await asyncio.to_thread(ask, path, "refuse")
-            with pytest.raises(UsageError, match="one of echo, measure, refuse"):
+            with pytest.raises(UsageError, match="one of echo, measure, refuse, reserve, shift"):
                 await asyncio.to_thread(ask, path, "nothing")
 
     asyncio.run(run())
@@ -48,7 +58,9 @@ def test_a_command_is_answered_and_a_refusal_reaches_the_caller(tmp_path: Path) 
         ask(path, "echo")
 
 
-@pytest.mark.parametrize("line", [b"{", b"[]", b"null", b'{"do": []}', b"\xff\xfe", TOO_DEEP, SURROGATE, DIGITS])
+@pytest.mark.parametrize(
+    "line", [b"{", b"[]", b"null", b'{"do": []}', b"\xff\xfe", TOO_DEEP, SURROGATE, DIGITS, TOO_LARGE, NO_MEMORY]
+)
 def test_malformed_requests_are_answered_and_the_next_is_served(tmp_path: Path, line: bytes) -> None:
     path = socket_path(tmp_path, "vios1")
 

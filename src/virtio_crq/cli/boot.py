@@ -29,14 +29,16 @@ PANIC = re.compile(rb"Kernel panic - not syncing: ([^\r\n]{1,200})")
 
 def boot(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The machine file.")],
-    partition: Annotated[str | None, typer.Argument(help="The guest; needed when the file has several.")] = None,
+    partition: Annotated[
+        str | None, typer.Argument(metavar="GUEST", help="The guest; needed when the file has several.")
+    ] = None,
     kernel: Annotated[
         str | None, typer.Option(metavar="NAME|PATH", help="One of the lab's (6.1, 6.12, 7.2), or a ppc64le vmlinux.")
     ] = None,
     initrd: Annotated[Path | None, typer.Option(metavar="PATH", help="An initrd; without it, ours is made.")] = None,
     append: Annotated[str, typer.Option(metavar="TEXT", help="More words for the kernel's command line.")] = "",
     vcpus: Annotated[int | None, typer.Option(metavar="N", min=1, max=16, help="Virtual processors.")] = None,
-    firmware: Annotated[str, typer.Option(help="vof, or slof: slower, and it shows itself.")] = "vof",
+    firmware: Annotated[str, typer.Option(metavar="NAME", help="vof, or slof: slower, and it shows itself.")] = "vof",
     qemu: Annotated[str | None, typer.Option(metavar="PATH", help="The qemu-system-ppc64 to use.")] = None,
     log: Annotated[Path | None, typer.Option(metavar="FILE", help="Keep the console's output in a file, too.")] = None,
     timeout: Annotated[

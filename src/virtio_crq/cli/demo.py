@@ -52,7 +52,7 @@ def demo() -> None:
         except KeyboardInterrupt:
             console.print("\nstopped; nothing is left behind")
             raise SystemExit(130) from None
-    console.print(f"\n[bold]Done in {time.monotonic() - begun:.0f} s.[/bold] Try next, after . .venv/bin/activate :")
+    console.print(f"\n[bold]Done in {time.monotonic() - begun:.0f} s.[/bold] Try next, after `. .venv/bin/activate`:")
     for line, what in NEXT if kernel_of_the_lab() else (LAB, *NEXT):
         console.print(f"   {line:<52} {what}", markup=False, soft_wrap=True)
 

@@ -178,7 +178,7 @@ class Demo:
 
     def _title(self, text: str) -> None:
         self.number += 1
-        self.console.print(f"\n[bold]{self.number}. {text}[/bold]")
+        self.console.print(f"\n[bold]{self.number}. {text}[/bold]", soft_wrap=True)
 
     def _lines(self, text: str) -> None:
         for line in text.splitlines():

@@ -22,6 +22,7 @@ from virtio_crq.errors import UsageError
 from virtio_crq.guests.cache import KERNELS, Lab
 from virtio_crq.guests.comparison import Plan, compare, judged, ratios, summarize
 from virtio_crq.guests.fio import LOADS, chosen_loads
+from virtio_crq.guests.qemu import check_firmware
 from virtio_crq.guests.stockdisks import AIO, DISKS
 from virtio_crq.guests.witnesscounts import LOADS as WITNESSED
 from virtio_crq.guests.witnesscounts import counted
@@ -37,12 +38,14 @@ def bench(
     file: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Measure on this file; writes are then left out.")
     ] = None,
-    aio: Annotated[str, typer.Option(help="How QEMU's own disks read the file: io_uring or threads.")] = AIO[0],
+    aio: Annotated[
+        str, typer.Option(metavar="NAME", help="How QEMU's own disks read the file: io_uring or threads.")
+    ] = AIO[0],
     gathering: Annotated[
         int,
         typer.Option(metavar="MICROSECONDS", min=0, help="How much later our server tells a busy driver; 0: never."),
     ] = GATHERING,
-    firmware: Annotated[str, typer.Option(help="vof, or slof: slower to boot.")] = "vof",
+    firmware: Annotated[str, typer.Option(metavar="NAME", help="vof, or slof: slower to boot.")] = "vof",
     qemu: Annotated[str | None, typer.Option(metavar="PATH", help="The qemu-system-ppc64 to use.")] = None,
     pair: Annotated[
         bool, typer.Option("--pair/--no-pair", help="Count the stock pair's hypercalls, too: two more guests.")
@@ -61,6 +64,7 @@ def bench(
     """
     if aio not in AIO:
         raise UsageError(f"aio {aio!r} is not one of {', '.join(AIO)}")
+    check_firmware(firmware)
     check_report_file(json_file)
     loads = [load for load in chosen_loads(case or []) if not (file and load.write)]
     if not loads:

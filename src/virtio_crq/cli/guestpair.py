@@ -33,6 +33,8 @@ def pair(
         raise UsageError(f"no kernel {kernel!r}: say {', '.join(KERNELS)}")
     if profile not in PROFILES:
         raise UsageError(f"no platform profile {profile!r}; there are {', '.join(PROFILES)}")
+    if directory.exists() and not directory.is_dir():
+        raise UsageError(f"{directory} is there already, and is no directory")
     lab = Lab.open()
     lab.kernel(kernel)
     try:

@@ -10,7 +10,7 @@ from virtio_crq.guests.cache import KERNELS, Lab
 from virtio_crq.guests.guest import GuestPlan
 from virtio_crq.guests.initramfs import STANDARD, Initramfs, make_initramfs
 from virtio_crq.guests.modules import ModuleTree
-from virtio_crq.guests.qemu import FIRMWARE, Qemu
+from virtio_crq.guests.qemu import Qemu, check_firmware
 from virtio_crq.hypervisor.machinefile import MachineFile, PartitionRow
 from virtio_crq.vios.backing import FILE, parse_backing
 from virtio_crq.vios.mapping import BLOCK
@@ -61,8 +61,7 @@ def check_images(machine: MachineFile, row: PartitionRow) -> None:
 
 def make_plan(machine: MachineFile, row: PartitionRow, wishes: Wishes, work: Path) -> GuestPlan:
     """The plan of one run, refused in one line if it cannot run. An initramfs that has to be made goes into `work`."""
-    if wishes.firmware not in FIRMWARE:
-        raise UsageError(f"firmware {wishes.firmware!r} is not one of {', '.join(FIRMWARE)}")
+    check_firmware(wishes.firmware)
     said = wishes.kernel or row.kernel or KERNELS[0]
     initrd = wishes.initrd or row.initrd
     if said in KERNELS:

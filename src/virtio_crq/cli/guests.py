@@ -25,7 +25,7 @@ from virtio_crq.errors import UsageError
 from virtio_crq.guests.cache import KERNELS, Lab
 from virtio_crq.guests.initramfs import STANDARD, make_initramfs
 from virtio_crq.guests.modules import ModuleTree
-from virtio_crq.guests.qemu import Qemu
+from virtio_crq.guests.qemu import Qemu, check_firmware
 from virtio_crq.guests.rootimage import make_root_image
 from virtio_crq.guests.suite.check import Check, Result, chosen
 from virtio_crq.guests.suite.run import play
@@ -53,7 +53,7 @@ def run_suite(
     only: Annotated[list[str] | None, typer.Option(metavar="CHECK", help="Only this check (repeatable).")] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the report there.", metavar="FILE")] = None,
     qemu: Annotated[str | None, typer.Option(metavar="PATH", help="The qemu-system-ppc64 to use.")] = None,
-    firmware: Annotated[str, typer.Option(help="vof, or slof: slower, and it shows itself.")] = "vof",
+    firmware: Annotated[str, typer.Option(metavar="NAME", help="vof, or slof: slower, and it shows itself.")] = "vof",
     listing: Annotated[bool, typer.Option("--list", help="Only list the checks.")] = False,
 ) -> None:
     """Boot real kernels on a machine of their own and check what they have to show.
@@ -75,6 +75,7 @@ def run_suite(
     checks = chosen(TABLE, only or [])
     if kernel != ALL and kernel not in KERNELS:
         raise UsageError(f"no kernel {kernel!r}: say {', '.join(KERNELS)} or {ALL}")
+    check_firmware(firmware)
     check_report_file(json_file)
     lab, fit = Lab.open(), find_qemu(qemu)
     names = KERNELS if kernel == ALL else (kernel,)

@@ -22,7 +22,9 @@ NODE = "/run/virtio-crq-node"
 def slot(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The machine file.")],
     number: Annotated[int, typer.Argument(metavar="SLOT", min=2, help="The adapter's slot in the guest.")],
-    partition: Annotated[str | None, typer.Argument(help="The guest; needed when the file has several.")] = None,
+    partition: Annotated[
+        str | None, typer.Argument(metavar="GUEST", help="The guest; needed when the file has several.")
+    ] = None,
 ) -> None:
     """Print what a running guest is to be told, in its shell, to take an adapter that was not there at its boot.
 

@@ -34,7 +34,8 @@ def lab(
         Path | None, typer.Option(metavar="DIRECTORY", help="A tree of ppc64le programs of yours.")
     ] = None,
     cross: Annotated[
-        str | None, typer.Option(metavar="PREFIX", help=f"Build with the host's compiler, such as {CROSS}gcc.")
+        str | None,
+        typer.Option(metavar="PREFIX", help=f"Build with the host's compiler, gcc after such a prefix as {CROSS}."),
     ] = None,
     mirror: Annotated[str, typer.Option("--mirror", metavar="URL", help="Debian's archive, or a mirror.")] = MIRROR,
     source: Annotated[

@@ -3,6 +3,7 @@
 
 import contextlib
 import json
+import shutil
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -70,6 +71,10 @@ def up(
         except KeyboardInterrupt:
             print(f"stopping machine {machine.name}")
             processes.stop_mine(HYPERVISOR)
+            starting.close()
+            with processes.starting():
+                if not answers(directory / ATTACH_SOCKET) and not processes.running():
+                    shutil.rmtree(directory, ignore_errors=True)
         except BaseException:
             processes.stop_mine(HYPERVISOR)
             raise

@@ -59,12 +59,12 @@ def _section(path: str, command: Any) -> str:
 
 
 def _names(option: Any) -> str:
-    value = "" if option.is_flag else f" {option.metavar}"
+    value = "" if option.is_flag else f" {option.metavar}".replace("|", "\\|")  # or it would end the table's cell
     return ", ".join(f"`{name}{value if name.startswith('--') else ''}`" for name in option.opts)
 
 
 def _default(option: Any) -> str:
-    shown = option.default is not None and not option.is_flag and not option.multiple
+    shown = option.default not in (None, "") and not option.is_flag and not option.multiple
     return f" Default {option.default}." if shown and isinstance(option.default, int | float | str) else ""
 
 

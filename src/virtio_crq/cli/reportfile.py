@@ -12,6 +12,8 @@ def check_report_file(path: Path | None) -> None:
     """A directory that is missing is said at once, not after ten minutes."""
     if path is not None and not path.absolute().parent.is_dir():
         raise UsageError(f"{path}: no such directory")
+    if path is not None and path.is_dir():
+        raise UsageError(f"{path} is a directory; name a file in it")
 
 
 def write_report_file(path: Path | None, report: Any) -> None:

@@ -143,7 +143,7 @@ def lsmap(machine: MachineOption = None, as_json: JsonOption = False) -> None:
 def stat(
     machine: MachineOption = None,
     as_json: JsonOption = False,
-    interval: Annotated[float, typer.Option(metavar="SECONDS", help="How long to measure.", min=0.1)] = 1.0,
+    interval: Annotated[float, typer.Option(metavar="SECONDS", help="How long to measure.", min=0.1, max=86400)] = 1.0,
 ) -> None:
     """Measure requests and bytes per second, and what a request costs.
 

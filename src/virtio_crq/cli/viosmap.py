@@ -41,8 +41,8 @@ def map_target(
     path = serving_client(select(machine), client, server)
     ports = []
     for text in port or []:
-        word, _, rest = text.partition("=")
-        ports.append(f"{word}={absolute(rest)}")
+        word, equals, rest = text.partition("=")
+        ports.append(f"{word}{equals}{absolute(rest)}")
     request = {"client": client, "target": name, "backing": absolute(backing), "device": device, "ports": ports}
     number = ask(path, "map", patience=PATIENCE, readonly=readonly, **request)
     print(f"{client}/{name} is device {number}")

@@ -45,7 +45,7 @@ class NbdServer:
         try:
             self._server = await asyncio.start_unix_server(self._accept, self.path)
         except OSError as error:
-            raise UsageError(f"cannot serve on {self.path}: {error.strerror}") from error
+            raise UsageError(f"cannot serve on {self.path}: {error.strerror or error}") from error
         finally:
             os.umask(before)
         return self

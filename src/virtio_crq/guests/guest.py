@@ -17,7 +17,7 @@ from typing import Any, Self
 from virtio_crq.errors import UsageError
 from virtio_crq.guests import tree
 from virtio_crq.guests.kernelfile import check_kernel
-from virtio_crq.guests.qemu import FIRMWARE, Qemu
+from virtio_crq.guests.qemu import Qemu, check_firmware
 from virtio_crq.guests.qmp import Monitor
 from virtio_crq.guests.terminal import Terminal
 from virtio_crq.guests.treeservice import TreeService
@@ -43,8 +43,7 @@ class GuestPlan:
         check_kernel(self.kernel)
         if self.initrd is not None and not self.initrd.is_file():
             raise UsageError(f"{self.initrd}: no such initial file system")
-        if self.firmware not in FIRMWARE:
-            raise UsageError(f"firmware {self.firmware!r} is not one of {', '.join(FIRMWARE)}")
+        check_firmware(self.firmware)
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,12 @@ BELLS = 0x7200_0010  # of the terminals whose interrupts our adapters have: + th
 ASK_SECONDS = 20.0
 
 
+def check_firmware(name: str) -> None:
+    """Refuse what no guest boots by."""
+    if name not in FIRMWARE:
+        raise UsageError(f"firmware {name!r} is not one of {', '.join(FIRMWARE)}")
+
+
 def plugin_path() -> Path:
     """The shared object that QEMU loads."""
     for suffix in EXTENSION_SUFFIXES:

@@ -25,7 +25,8 @@ NULL, RAM, FILE = "null", "ram", "file"
 ENGINES = ("auto", "io_uring", "threads")
 IDENTITY_BYTES = 16
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
-_SIZE = re.compile(r"(\d+)\s*([KMGT]?)(?:i?B)?", re.IGNORECASE)
+LARGEST = (1 << 63) - SECTOR  # what an offset into a file can say
+_SIZE = re.compile(r"(\d{1,30})\s*([KMGT]?)(?:i?B)?", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,10 @@ def parse_size(text: str) -> int:
     match = _SIZE.fullmatch(text.strip())
     if match is None:
         raise UsageError(f"{text!r} is not a size (a number with K, M, G or T)")
-    return int(match[1]) * _UNITS[match[2].upper()]
+    size = int(match[1]) * _UNITS[match[2].upper()]
+    if size > LARGEST:
+        raise UsageError(f"{text!r} is more than a disk can have, which is {LARGEST} bytes")
+    return size
 
 
 def parse_backing(text: str, base: Path = Path()) -> BackingSpec:
@@ -170,7 +174,7 @@ def open_backing(spec: BackingSpec, *, readonly: bool, clock: Clock) -> Backing:
         return Backing(spec, NullStore(spec.size), str(spec).encode())
     if spec.kind == RAM:
         # What a predecessor kept in its memory is gone: never let a client resume on other data.
-        return Backing(spec, RamStore(spec.size), str(spec).encode() + secrets.token_bytes(IDENTITY_BYTES))
+        return Backing(spec, _ram_store(spec.size), str(spec).encode() + secrets.token_bytes(IDENTITY_BYTES))
     descriptor = open_image(spec.path, readonly=readonly)
     try:
         acquire(descriptor, spec.path, shared=readonly, clock=clock)
@@ -179,6 +183,13 @@ def open_backing(spec: BackingSpec, *, readonly: bool, clock: Clock) -> Backing:
     except BaseException:
         os.close(descriptor)
         raise
+
+
+def _ram_store(size: int) -> Store:
+    try:
+        return RamStore(size)
+    except MemoryError as error:
+        raise UsageError(f"ram: {error}") from None
 
 
 def _file_store(spec: BackingSpec, descriptor: int, size: int) -> Store:

@@ -83,7 +83,8 @@ class ControlSocket:
             return {"ok": self._commands[name](request)}
         except VirtioCrqError as error:
             return {"error": str(error)}
-        except (ValueError, OSError) as error:  # a path that cannot be encoded, a number of a thousand digits
+        except (ValueError, OSError, ArithmeticError, MemoryError) as error:
+            # A path that cannot be encoded, a number of a thousand digits, a size that nothing has.
             return {"error": f"{name}: {error}"}
 
 

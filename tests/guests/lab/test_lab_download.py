@@ -113,7 +113,7 @@ def test_a_server_without_ranges_sends_all_of_it_again(tmp_path: Path, deb: Deb,
 
 def test_half_a_file_is_never_taken_for_a_whole(downloads: Downloads, deb: Deb, mirror: Mirror) -> None:
     mirror.cuts = [1000, 1000, 1000]
-    with pytest.raises(UsageError, match=r"ended after 3000 of 1048576 bytes.*run \./lab again; it continues"):
+    with pytest.raises(UsageError, match=r"ended after 3000 of 1048576 bytes.*try again; it continues"):
         downloads.fetch([deb])
     assert not downloads.path(deb).exists()
     assert downloads.path(deb).with_suffix(".part").read_bytes() == CONTENT[:3000]
@@ -154,7 +154,7 @@ def test_no_network_is_one_line_that_says_what_to_do(downloads: Downloads, deb: 
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         nobody = f"http://127.0.0.1:{listener.getsockname()[1]}/a_1_all.deb"
-    with pytest.raises(UsageError, match=r"refused.*check the network and run \./lab again"):
+    with pytest.raises(UsageError, match=r"refused.*check the network and try again"):
         downloads.fetch([Deb("a", "1", "all", nobody, deb.size, deb.sha256)])
 
 

@@ -77,7 +77,9 @@ def test_programs_of_ones_own_are_looked_through(tmp_path: Path) -> None:
 
 def test_a_compiler_that_is_not_there_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(UsageError, match=r"--cross ppc-: there is no ppc-gcc"):
+    with pytest.raises(
+        UsageError, match=r"--cross ppc-: there is no program ppc-gcc; PREFIX is what stands before gcc"
+    ):
         given_compiler("ppc-")
     for name in ("ppc-gcc", "ppc-strip", "make"):
         (tmp_path / name).write_text("#!/bin/sh\n")

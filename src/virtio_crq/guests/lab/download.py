@@ -87,7 +87,7 @@ class Downloads:
                 self._complain(deb, error, may_retry=tries_left > 0)
         raise UsageError(
             f"{deb.url} does not have the bytes that Debian's index promises: the mirror is being updated or broken; "
-            "run ./lab again later, or name another mirror by --mirror URL"
+            "try again later, or name another mirror by --mirror URL"
         )
 
     def _complain(self, deb: Deb, error: Exception, may_retry: bool) -> None:
@@ -102,7 +102,7 @@ class Downloads:
         if not may_retry:
             raise UsageError(
                 f"{deb.url} could not be fetched ({getattr(error, 'reason', None) or error}): check the network and "
-                "run ./lab again; it continues where it was"
+                "try again; it continues where it was"
             ) from None
 
     def _continue(self, deb: Deb, part: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from virtio_crq.errors import UsageError
-from virtio_crq.guests.cache import KERNELS
+from virtio_crq.guests.cache import CROSS, KERNELS
 from virtio_crq.guests.lab.filling import GIVEN, HOST
 from virtio_crq.guests.lab.programs import USERLAND_PROGRAMS
 from virtio_crq.guests.qemu import BINARY, Qemu
@@ -65,7 +65,9 @@ def given_compiler(prefix: str) -> dict[str, Any]:
     """The host's own compiler, make and sparse."""
     for tool in (f"{prefix}gcc", f"{prefix}strip", "make"):
         if not shutil.which(tool):
-            raise UsageError(f"--cross {prefix}: there is no {tool}")
+            raise UsageError(
+                f"--cross {prefix}: there is no program {tool}; PREFIX is what stands before gcc, such as {CROSS}"
+            )
     return {"prefix": prefix, "origin": GIVEN, "packages": []}
 
 

@@ -89,7 +89,7 @@ class Suite:
             said = problems[0] if problems else f"apt-get update ended with status {done.returncode}"
             raise UsageError(
                 f"Debian's {self.name} could not be read from {self.mirror} ({said}): check the network, "
-                "or name another mirror by --mirror URL, and run ./lab again; it continues where it was"
+                "or name another mirror by --mirror URL, and try again; it continues where it was"
             )
 
     def closure(self, packages: Sequence[str], architecture: str) -> list[Deb]:
