@@ -166,6 +166,13 @@ def test_columns_are_aligned_and_numbers_stand_right() -> None:
     assert table(("name",), []) == "name"
 
 
+def test_machine_files_and_the_server_know_the_same_ways_of_data() -> None:
+    from virtio_crq.hypervisor import machinefile
+    from virtio_crq.vios.blockdevice import SERVICES
+
+    assert set(machinefile.DATAS) == set(SERVICES)
+
+
 def test_machine_files_and_the_data_plane_know_the_same_ways_to_fetch() -> None:
     """Neither may import the other, so that only a test holds them together."""
     from virtio_crq.dataplane.strategies import STRATEGIES

@@ -290,6 +290,18 @@ def test_a_client_waits_out_a_busy_platform_by_the_clock(bench: Bench) -> None:
     assert phases(bench) == (Phase.INITIALIZED, Phase.INITIALIZED)
 
 
+@pytest.mark.clause("CRQ-F-96")
+def test_a_client_whose_pages_are_still_redirected_frees_its_queue_again(bench: Bench) -> None:
+    bench.begin()
+    bench.c.script[Hypercall.H_FREE_CRQ] = [ReturnCode.H_RESOURCE, ReturnCode.H_RESOURCE]
+    bench.client.reset("a test wants it")
+    for _ in range(3):
+        bench.client.pump()
+    bench.settle()
+    assert bench.c.asked[Hypercall.H_FREE_CRQ] == 3
+    assert phases(bench) == (Phase.INITIALIZED, Phase.INITIALIZED)
+
+
 def test_a_platform_that_stays_busy_is_an_error_in_bounded_time(bench: Bench) -> None:
     bench.begin()
     bench.s.script[Hypercall.H_FREE_CRQ] = [ReturnCode.H_LONG_BUSY_10_MS] * 1000

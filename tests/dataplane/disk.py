@@ -20,13 +20,14 @@ class Disk:
 
     def __init__(
         self, rig: Rig, *, fetch: str = "batched", size: int = 16, store: Store | None = None, sectors: int = 2048,
-        event_idx: bool = False, indirect: bool = True, device: int = 0, base: int = 0, **options: object,
+        event_idx: bool = False, indirect: bool = True, device: int = 0, base: int = 0,
+        service: type[BlockService] = BlockService, **options: object,
     ) -> None:  # fmt: skip
         self.rig = rig
         self.device = device
         self.fetch = fetch
         self.store = store if store is not None else RamStore(sectors * 512)
-        self.service = BlockService(self.store, sectors, b"serial-7", **options)  # type: ignore[arg-type]
+        self.service = service(self.store, sectors, b"serial-7", **options)  # type: ignore[arg-type]
         self.ring = Guest(rig.platform, size, base, event_idx)
         self.base = base
         self.indirect = indirect

@@ -168,8 +168,8 @@ class Guest:
 class Rig:
     """Platform, channel, link, and the faults that were reported."""
 
-    def __init__(self, max_copy: int = 131072, gathering: int = 0) -> None:
-        self.platform = Platform()
+    def __init__(self, max_copy: int = 131072, gathering: int = 0, platform: Platform | None = None) -> None:
+        self.platform = platform or Platform()
         self.port = Port(host(self.platform, self.platform.own))
         self.channel = HandChannel()
         self.faults: list[tuple[int, int, str]] = []

@@ -225,3 +225,38 @@ def test_a_mistake_about_a_guest_is_told_with_its_line(wrong: str, right: str, m
         parsed(text)
     assert message in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+REDIRECTS = GUEST.replace('"64MiB"', '"64MiB"\ndata = "redirect"') + '[[storage]]\nserver = "vios1"\nslot = 9\n'
+
+
+def test_a_server_that_redirects_has_a_storage_adapter() -> None:
+    machine = parsed(REDIRECTS)
+    assert machine.partition("vios1").data == "redirect"
+    (storage,) = machine.definition().storage
+    assert (storage.owner, storage.slot, storage.window) == ("vios1", 9, 256 << 20)
+    machine.definition().validate()
+
+
+STORAGE_MISTAKES = [
+    ("none", '[[storage]]\nserver = "vios1"\nslot = 9\n', "", 'data = "redirect" needs a storage adapter; add'),
+    ("way", 'data = "redirect"', 'data = "teleport"', "m.toml:5: data 'teleport' is not one of copy, redirect"),
+    ("guest", 'server = "vios1"\nslot = 9', 'server = "web1"\nslot = 9', "m.toml:19: 'web1' is no server of ours"),
+    ("slot", "slot = 9", "slot = 1", "m.toml:20: slot 1 is not in 2 to 4095"),
+    ("taken", "slot = 9", "slot = 2", "m.toml:20: slot 2 of vios1 is taken; use a free one"),
+    ("window", "slot = 9", 'slot = 9\nwindow = "4K"', "m.toml:21: window '4K' is too small"),
+    ("twice", "[[storage]]", '[[storage]]\nserver = "vios1"\nslot = 8\n[[storage]]',
+     "m.toml:22: vios1 has a storage adapter already"),
+    ("no slot", "slot = 9", "", "m.toml:18: [[storage]] does not say slot; it needs server, slot"),
+    ("no table", "[[storage]]", "[storage]", "storage must be an array"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right", "message"), [row[1:] for row in STORAGE_MISTAKES], ids=[row[0] for row in STORAGE_MISTAKES]
+)
+def test_a_mistake_about_a_storage_adapter_is_told_with_its_line(wrong: str, right: str, message: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        parsed(REDIRECTS.replace(wrong, right))
+    assert message in str(refused.value)
+    assert "\n" not in str(refused.value)

@@ -212,6 +212,7 @@ def test_a_bit_bucket_takes_what_is_written_and_faults_on_reads() -> None:
         scene.close()
 
 
+@pytest.mark.clause("CRQ-F-95")
 def test_without_the_attribute_the_client_is_held_off_until_the_clone_is_removed() -> None:
     scene = Redirecting()
     try:

@@ -23,6 +23,7 @@ MACHINE = """
 name = "system"
 [partition.vios1]
 memory = "64M"
+{server}
 [partition.victim]
 memory = "16M"
 [partition.mallory]
@@ -55,7 +56,8 @@ device = "console"
 backing = "log:mallory.log"
 ports = ["agent=log:agent.log"]
 """
-SET_UP, UNDER_LOAD, AFTER_RESTART = "set-up", "under load", "after a restart"
+SET_UP, UNDER_LOAD, AFTER_RESTART, REDIRECTED = "set-up", "under load", "after a restart", "redirected"
+REDIRECTS = 'data = "redirect"\n[[storage]]\nserver = "vios1"\nslot = 10'
 OTHER_DEVICE = 1
 
 
@@ -121,12 +123,13 @@ class Scene:
         return total
 
 
-@pytest.fixture(scope="module", params=[SET_UP, UNDER_LOAD, AFTER_RESTART])
+@pytest.fixture(scope="module", params=[SET_UP, UNDER_LOAD, AFTER_RESTART, REDIRECTED])
 def scene(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Scene]]:
     directory = tmp_path_factory.mktemp("hostile")
     for name in ("root.img", "mallory.img"):
         (directory / name).write_bytes(bytes(1 << 20))
-    with RunningMachine(directory, MACHINE) as machine:
+    text = MACHINE.format(server=REDIRECTS if request.param == REDIRECTED else "")
+    with RunningMachine(directory, text) as machine:
         scene = Scene(machine)
         if request.param == AFTER_RESTART:
             machine.kill("vios1")

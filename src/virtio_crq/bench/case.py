@@ -42,6 +42,7 @@ CASES = (
 RUNGS = (
     Rung("naive", ring="split", fetch="naive", map="per-request", data="copy"),
     Rung("batched", ring="split", fetch="batched", map="per-request", data="copy"),
+    Rung("redirect", ring="split", fetch="batched", map="per-request", data="redirect"),
     Rung("batched-pool", ring="split", fetch="batched", map="pool", data="copy"),
 )
 

@@ -10,7 +10,15 @@ COPY_BYTES_PER_SECOND = 10e9  # and of copying
 
 # Calls that only map and unmap: counted in hcalls_per_io, and beside it.
 MAPPING_CALLS = frozenset(
-    {"H_PUT_TCE", "H_GET_TCE", "H_PUT_TCE_INDIRECT", "H_STUFF_TCE", "H_REMOVE_RTCE", "H_PUT_RTCE"}
+    {
+        "H_PUT_TCE",
+        "H_GET_TCE",
+        "H_PUT_TCE_INDIRECT",
+        "H_STUFF_TCE",
+        "H_REMOVE_RTCE",
+        "H_PUT_RTCE",
+        "H_PUT_RTCE_INDIRECT",
+    }
 )
 
 

@@ -29,6 +29,7 @@ name = "{name}"
 [partition.{server}]
 memory = "256M"
 fetch = "{fetch}"
+data = "{data}"
 polling = {polling}
 workers = 1
 [partition.{client}]
@@ -37,6 +38,9 @@ memory = "256M"
 client = "{client}"
 slot = 2
 server = "{server}"
+[[storage]]
+server = "{server}"
+slot = 10
 [[map]]
 client = "{client}"
 target = "disk"
@@ -64,6 +68,7 @@ class Bench:
             server=SERVER,
             client=CLIENT,
             fetch=setting.rung.fetch,
+            data=setting.rung.data,
             polling=NEVER_SLEEP if setting.notify == "polling" else SLEEP_AT_ONCE,
             backing=backing,
         )

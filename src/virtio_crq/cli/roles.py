@@ -44,4 +44,5 @@ def roles(machine: MachineFile, state_directory: Path) -> list[Role]:
 def _options(row: PartitionRow) -> list[str]:
     """What the machine file says about how a server works."""
     said = {"workers": row.workers, "polling": row.polling, "fetch": row.fetch, "gathering": row.gathering}
+    said["data"] = row.data
     return [f"--{name}={value}" for name, value in said.items() if value is not None]

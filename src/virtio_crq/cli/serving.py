@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Wires an I/O server to the adapters of its partition: bus endpoints, ports, stretches of its RAM."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from virtio_crq.cli.mapentry import map_entry
@@ -14,14 +15,16 @@ from virtio_crq.hypervisor.definition import unit_address
 from virtio_crq.hypervisor.machinefile import AdapterRow, MachineFile
 from virtio_crq.message.backend import BackEnd
 from virtio_crq.message.bus import Bus
-from virtio_crq.papr.devicetree import max_copy, parse
-from virtio_crq.platform.partition import AdapterNode, Arena, BusAddress, Partition
+from virtio_crq.papr.devicetree import STORAGE_TYPE, max_copy, parse
+from virtio_crq.platform.partition import AdapterNode, Arena, BusAddress, Partition, UnitAddress
 from virtio_crq.vios.adapter import AdapterPlace, Connect, Connection, MakeLink, OnControl
+from virtio_crq.vios.blockdevice import COPY, REDIRECT
 from virtio_crq.vios.ringdevice import OnFault
 from virtio_crq.vios.server import Server, Settings
 
 PAGE = 4096
 LONGEST_COPY = 128 * 1024  # when the platform names no limit
+MOST_REDIRECTED = 512 * PAGE  # at once, by one connection: what one list of addresses names
 
 
 @contextmanager
@@ -33,6 +36,7 @@ def open_server(
     polling: int | None,
     fetch: str,
     gathering: int = 0,
+    data: str = COPY,
 ) -> Iterator[tuple[Server, int]]:
     """The server partition `name`, attached and ready to serve what the machine file maps.
 
@@ -43,13 +47,14 @@ def open_server(
     partition = attach(state, name)
     try:
         server = Server(
-            places(machine, name, partition, gathering),
+            places(machine, name, partition, gathering, data),
             [map_entry(row) for row in machine.maps_of(name)],
             Settings(
                 base=machine.path.resolve().parent,
                 workers=workers,
                 polling=polling,
                 fetch=fetch,
+                data=data,
                 record=state / f"vios-{name}.write-through",
                 ports=state / f"vios-{name}.open-ports",
                 maps=state / f"vios-{name}.mappings",
@@ -65,12 +70,13 @@ def open_server(
 
 
 def places(
-    machine: MachineFile, name: str, partition: Partition, gathering: int = 0
+    machine: MachineFile, name: str, partition: Partition, gathering: int = 0, data: str = COPY
 ) -> list[tuple[AdapterPlace, Connect]]:
     """The partition's server adapters in slot order, its RAM divided evenly among them."""
     rows = sorted((row for row in machine.adapters if row.server == name), key=lambda row: row.server_slot)
     nodes = {node.unit_address: node for node in partition.adapters()}
     share = partition.memory_size // max(1, len(rows)) // PAGE * PAGE
+    stretches = _stretches(nodes, len(rows)) if data == REDIRECT else [None] * len(rows)
     made = []
     for number, row in enumerate(rows):
         node = nodes.get(unit_address(row.server_slot))
@@ -82,8 +88,28 @@ def places(
         # A window's I/O addresses begin at 0 and the arena is mapped from there; it cannot be larger than the window.
         size = min(share, parse(node.properties).windows[0].size // PAGE * PAGE)
         arena = Arena(number * share, size, BusAddress(0))
-        made.append((_place(machine, row, node, partition, number), _connect(partition, node, arena, gathering)))
+        connect = _connect(partition, node, arena, gathering, stretches[number])
+        made.append((_place(machine, row, node, partition, number), connect))
     return made
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """What of a storage adapter's window one connection redirects through."""
+
+    adapter: UnitAddress
+    bus: int
+    size: int
+
+
+def _stretches(nodes: Mapping[UnitAddress, AdapterNode], count: int) -> list[Stretch | None]:
+    """The window of the partition's storage adapter, divided evenly."""
+    for unit, node in nodes.items():
+        found = parse(node.properties)
+        if (found.device_type, found.compatible) == STORAGE_TYPE:
+            share = min(found.windows[0].size // max(1, count) // PAGE * PAGE, MOST_REDIRECTED)
+            return [Stretch(unit, number * share, share) for number in range(count)]
+    raise UsageError('this partition has no storage adapter, which data = "redirect" needs; add a table [[storage]]')
 
 
 def _place(machine: MachineFile, row: AdapterRow, node: AdapterNode, partition: Partition, number: int) -> AdapterPlace:
@@ -97,10 +123,12 @@ def _place(machine: MachineFile, row: AdapterRow, node: AdapterNode, partition: 
     )
 
 
-def _connect(partition: Partition, node: AdapterNode, arena: Arena, gathering: int) -> Connect:
+def _connect(partition: Partition, node: AdapterNode, arena: Arena, gathering: int, stretch: Stretch | None) -> Connect:
     def connect(back_end: Callable[[Bus], BackEnd], queues: int, devices: int) -> tuple[Connection, MakeLink]:
         limit = max_copy(partition.bus_properties) or LONGEST_COPY
         port = partition.open(node.unit_address)
+        if stretch is not None and port.storage(stretch.adapter, stretch.bus, stretch.size) != 0:
+            raise UsageError(f"nothing can be redirected through storage adapter {stretch.adapter:#x}")
         endpoint = CrqServer(port, node, arena, back_end, queues=queues, devices=devices, max_copy=limit)
 
         def make_link(on_control: OnControl, on_fault: OnFault) -> Link:

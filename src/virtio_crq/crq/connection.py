@@ -327,7 +327,10 @@ class Connection:
         call = Hypercall.H_ENABLE_CRQ if self.phase is Phase.ENABLING else Hypercall.H_FREE_CRQ
         while True:
             self._due = None
-            code, _ = self._port.call(call, self.properties.unit_address)
+            if call == Hypercall.H_FREE_CRQ:
+                code = ring.free(self._port, self.properties.unit_address)
+            else:
+                code, _ = self._port.call(call, self.properties.unit_address)
             delay = ring.retry_delay(code)
             self._busy += 1
             if delay is None or self._busy > BUSY_ATTEMPTS:

@@ -39,6 +39,10 @@ def register(port: Port, unit_address: int, ring_bus: int, size: int) -> None:
 
 
 def free(port: Port, unit_address: int) -> int:
-    """One H_FREE_CRQ; on a busy code it is to be made again."""
+    """One H_FREE_CRQ; on a busy code it is to be made again.
+
+    H_Resource means that the partner has pages of ours redirected and the platform has no bit bucket for them: it
+    removes them by itself, so this is busy as well (CRQ-F-96).
+    """
     code, _ = port.call(Hypercall.H_FREE_CRQ, unit_address)
-    return code
+    return ReturnCode.H_BUSY if code == ReturnCode.H_RESOURCE else code

@@ -40,6 +40,7 @@ cdef class BlockService(Service):
     cdef uint32_t[::1] sizes
     @cython.locals(index=uint64_t, head=uint64_t, outward=uint64_t)
     cdef int64_t run(self, uint64_t count) except -1 nogil
+    cdef int64_t bypass(self, uint64_t count) except -1 nogil
     cdef int64_t _bring_header(self, uint64_t head) except -1 nogil
     @cython.locals(at=uint64_t, kind=uint64_t, sector=uint64_t, total=uint64_t)
     cdef int64_t _read_header(self, uint64_t head) except -1 nogil

@@ -77,8 +77,11 @@ class BlockService(Service):
         self.ring.flush()
         outward = 0
         for index in range(count):
+            self._read_header(self.batch[index])
+        self.bypass(count)
+        for index in range(count):
             head = self.batch[index]
-            if self._read_header(head) and self.kinds[head] == OUT:
+            if self.totals[head] and self.kinds[head] == OUT:
                 outward += self._equip(head)
         if outward:
             self.ring.flush()
@@ -86,6 +89,10 @@ class BlockService(Service):
             head = self.batch[index]
             if self.totals[head] or self.kinds[head] == FLUSH:
                 self.advance(head)
+        return 0
+
+    def bypass(self, count: int) -> int:
+        """Finish what of the batch needs no own RAM, and take its total to 0: see `redirected`."""
         return 0
 
     def _bring_header(self, head: int) -> int:

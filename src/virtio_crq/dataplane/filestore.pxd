@@ -17,6 +17,8 @@ cdef class FileStore(Store):
     cdef uint64_t read_now
     cdef uint64_t write_now
     cdef Deferred deferred
+    cdef int64_t lent
+    cdef Port lent_to
     @cython.locals(done=int64_t)
     cdef int64_t read(self, Port port, uint64_t offset, uint64_t length, uint64_t position, uint64_t token) except -1 nogil
     @cython.locals(done=int64_t, operation=int)

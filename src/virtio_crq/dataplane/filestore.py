@@ -48,6 +48,8 @@ class FileStore(Store):
         super().__init__(capacity)
         self.descriptor = descriptor
         self.misses = 0
+        self.lent = -1
+        self.lent_to: Port | None = None
         self.read_now = 1
         self.write_now = 1 if write_now else 0
         self.deferred = defer(descriptor, engine) if isinstance(engine, str) else engine
@@ -59,6 +61,18 @@ class FileStore(Store):
 
     def bind(self, port: Port) -> None:
         self.deferred.bind(port)
+
+    def lend(self, port: Port) -> int:
+        if port is not self.lent_to:
+            self._reclaim()
+            self.lent = port.lend(self.descriptor)
+            self.lent_to = port
+        return self.lent
+
+    def _reclaim(self) -> None:
+        if self.lent_to is not None and self.lent >= 0:
+            self.lent_to.reclaim(self.lent)
+        self.lent_to, self.lent = None, -1
 
     def read(self, port: Port, offset: int, length: int, position: int, token: int) -> int:
         if self.read_now:
@@ -126,4 +140,5 @@ class FileStore(Store):
             if not self.reap() and poll.poll(1000 * (RETRY if self.unsent else 1)):
                 with contextlib.suppress(BlockingIOError):  # woken for nothing: a slow disk takes its time
                     os.eventfd_read(self.wakeup())
+        self._reclaim()
         self.deferred.close()

@@ -43,6 +43,10 @@ class Store:
         """The owner has nothing pending any more."""
         self.owners[tag] = None
 
+    def lend(self, port: Port) -> int:
+        """The number under which the platform below `port` has this store's file for redirected transfers, or -1."""
+        return -1
+
     def read(self, port: Port, offset: int, length: int, position: int, token: int) -> int:
         return 2
 

@@ -3,6 +3,7 @@
 
 [machine]           name, profile, weak_copies, prices         the console's view
 [partition.NAME]    memory, number; guest, vcpus, kernel, initrd, command_line for a real kernel
+[[storage]]         server, slot, window: a storage adapter, for data = "redirect"
 [[adapter]]         client, slot, server, server_slot, window, node, boot
 [[map]]             client, target, backing, readonly, device, ports, server  the I/O server's view
 """
@@ -21,6 +22,7 @@ from virtio_crq.hypervisor.definition import (
     AdapterDefinition,
     MachineDefinition,
     PartitionDefinition,
+    StorageDefinition,
     unit_address,
 )
 from virtio_crq.hypervisor.statedirectory import NAME
@@ -33,8 +35,9 @@ SMALLEST_MEMORY, LARGEST_MEMORY = 4 * MIB, 64 * GIB
 SMALLEST_WINDOW, LARGEST_WINDOW = 1 * MIB, 4 * GIB  # a ring and the message area fit; I/O addresses have 32 bits
 FIRST_SLOT, LAST_SLOT = 2, 4095  # slots 0 and 1 belong to the virtual terminals
 FETCHES = ("batched", "naive")
+DATAS = ("copy", "redirect")
 LONGEST_GATHERING = 10_000  # microseconds; a driver would rather be interrupted
-_SERVER_KEYS = ("workers", "polling", "fetch", "gathering")
+_SERVER_KEYS = ("workers", "polling", "fetch", "gathering", "data")
 _GUEST_KEYS = ("vcpus", "kernel", "initrd", "command_line")
 SMALLEST_GUEST = GUEST_BLOCK = 256 * MIB  # pseries firmware hands memory out in blocks of this
 LARGEST_VCPUS = 16
@@ -53,6 +56,7 @@ _KEYS: dict[str, dict[str, type]] = {
         "polling": int,
         "fetch": str,
         "gathering": int,
+        "data": str,
         "guest": bool,
         "vcpus": int,
         "kernel": str,
@@ -68,6 +72,7 @@ _KEYS: dict[str, dict[str, type]] = {
         "node": str,
         "boot": bool,
     },
+    "storage": {"server": str, "slot": int, "window": str},
     "map": {
         "client": str,
         "target": str,
@@ -78,11 +83,12 @@ _KEYS: dict[str, dict[str, type]] = {
         "ports": list,
     },
 }
-_TOP: dict[str, type] = {"machine": dict, "partition": dict, "adapter": list, "map": list}
+_TOP: dict[str, type] = {"machine": dict, "partition": dict, "adapter": list, "storage": list, "map": list}
 _REQUIRED = {
     "machine": ("name",),
     "partition": ("memory",),
     "adapter": ("client", "slot", "server"),
+    "storage": ("server", "slot"),
     "map": ("client", "target", "backing"),
 }
 
@@ -97,6 +103,7 @@ class PartitionRow:
     polling: int | None = None
     fetch: str | None = None
     gathering: int | None = None
+    data: str | None = None
     guest: bool = False  # a real kernel runs here
     vcpus: int = 1
     kernel: str = ""  # a path, counted from the machine file, or the name of one of the lab's kernels; "": not said
@@ -116,6 +123,15 @@ class AdapterRow:
     node: str
     where: str = ""  # FILE:LINE, for messages
     boot: bool = True  # in the client's device tree when it boots
+
+
+@dataclass(frozen=True)
+class StorageRow:
+    """A storage adapter of a server."""
+
+    server: str
+    slot: int
+    window: int
 
 
 @dataclass(frozen=True)
@@ -143,6 +159,7 @@ class MachineFile:
     partitions: tuple[PartitionRow, ...]
     adapters: tuple[AdapterRow, ...]
     maps: tuple[MapRow, ...]
+    storage: tuple[StorageRow, ...] = ()
 
     def definition(self) -> MachineDefinition:
         """The console's part, for the hypervisor."""
@@ -165,6 +182,7 @@ class MachineFile:
                 )
                 for row in self.adapters
             ),
+            storage=tuple(StorageDefinition(row.server, row.slot, row.window) for row in self.storage),
         )
 
     def partition(self, name: str) -> PartitionRow:
@@ -238,6 +256,7 @@ class _Reader:
         sizes = self._partitions()
         adapters = self._adapters(set(sizes))
         servers = {row.server for row in adapters}
+        storage = self._storage(adapters)
         return MachineFile(
             path=self.path,
             name=name,
@@ -248,6 +267,7 @@ class _Reader:
             partitions=tuple(self._partition(name, *sizes[name], name in servers) for name in sizes),
             adapters=adapters,
             maps=self._maps(adapters, set(sizes)),
+            storage=storage,
         )
 
     def _partitions(self) -> dict[str, tuple[int, int]]:
@@ -279,6 +299,14 @@ class _Reader:
         if options.get("fetch", FETCHES[0]) not in FETCHES:
             wrong = f"fetch {options['fetch']!r} is not one of {', '.join(FETCHES)}"
             raise self.refuse(wrong, "partition", name, "fetch")
+        if options.get("data", DATAS[0]) not in DATAS:
+            wrong = f"data {options['data']!r} is not one of {', '.join(DATAS)}"
+            raise self.refuse(wrong, "partition", name, "data")
+        if options.get("data") == "redirect" and not any(
+            row.get("server") == name for row in self.content.get("storage", [])
+        ):
+            wrong = f'data = "redirect" needs a storage adapter; add [[storage]] server={name!r}'
+            raise self.refuse(wrong, "partition", name, "data")
         if not 0 <= options.get("gathering", 0) <= LONGEST_GATHERING:
             wrong = f"gathering {options['gathering']} is not in 0 to {LONGEST_GATHERING} microseconds"
             raise self.refuse(wrong, "partition", name, "gathering")
@@ -351,6 +379,29 @@ class _Reader:
         if not boot and not self.content["partition"][client].get("guest", False):
             raise self.refuse(f"boot is for guests, and {client} is none", "adapter", index, "boot")
         return AdapterRow(client, table["slot"], server, server_slot, window, node, where, boot)
+
+    def _storage(self, adapters: tuple[AdapterRow, ...]) -> tuple[StorageRow, ...]:
+        tables = [self._table("storage", "storage", index) for index in range(len(self.content.get("storage", [])))]
+        servers = {row.server for row in adapters}
+        used = {(owner, slot) for row in adapters for owner, slot in _ends(row)}
+        found: list[StorageRow] = []
+        for index, table in enumerate(tables):
+            server, slot = table["server"], table["slot"]
+            guests = {name for name, row in self.content["partition"].items() if row.get("guest", False)}
+            if server not in servers - guests:
+                wrong = f"{server!r} is no server of ours; a storage adapter is for one"
+                raise self.refuse(wrong, "storage", index, "server")
+            if any(row.server == server for row in found):
+                raise self.refuse(f"{server} has a storage adapter already", "storage", index, "server")
+            if not FIRST_SLOT <= slot <= LAST_SLOT:
+                raise self.refuse(f"slot {slot} is not in {FIRST_SLOT} to {LAST_SLOT}", "storage", index, "slot")
+            if (server, slot) in used:
+                raise self.refuse(f"slot {slot} of {server} is taken; use a free one", "storage", index, "slot")
+            window = self._size(
+                table.get("window", "256MiB"), SMALLEST_WINDOW, LARGEST_WINDOW, "storage", index, "window"
+            )
+            found.append(StorageRow(server, slot, window))
+        return tuple(found)
 
     def _maps(self, adapters: tuple[AdapterRow, ...], partitions: set[str]) -> tuple[MapRow, ...]:
         rows: list[MapRow] = []
@@ -439,6 +490,10 @@ class _Reader:
             bounds = f"{smallest // MIB} MiB to {largest // GIB} GiB"
             raise self.refuse(f"{place[-1]} {text!r} is {wrong}; allowed are {bounds}", *place)
         return size
+
+
+def _ends(row: AdapterRow) -> tuple[tuple[str, int], tuple[str, int]]:
+    return (row.client, row.slot), (row.server, row.server_slot)
 
 
 def _is_numbered(table: Any) -> bool:

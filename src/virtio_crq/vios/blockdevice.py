@@ -4,6 +4,7 @@
 from dataclasses import replace
 
 from virtio_crq.dataplane.blockservice import BlockService
+from virtio_crq.dataplane.redirected import RedirectedBlockService
 from virtio_crq.dataplane.store import Store
 from virtio_crq.errors import DriverFault
 from virtio_crq.message.device import QueueResume, QueueSetup
@@ -20,6 +21,8 @@ SIZE_MAX = 1 << 16
 SEG_MAX = 126
 PHYSICAL_BLOCK_EXPONENT = 3  # 4 KiB, the page of most file systems under an image
 OPTIMAL_SECTORS = 256  # 128 KiB, what one H_COPY_RDMA moves on the platforms we know
+COPY, REDIRECT = "copy", "redirect"  # how data moves
+SERVICES: dict[str, type[BlockService]] = {COPY: BlockService, REDIRECT: RedirectedBlockService}
 WRITE_BACK, WRITE_THROUGH = "write-back", "write-through"
 OFFERED = feature_set(block.SIZE_MAX, block.SEG_MAX, block.BLK_SIZE, block.TOPOLOGY, block.FLUSH, block.CONFIG_WCE)
 
@@ -27,7 +30,7 @@ OFFERED = feature_set(block.SIZE_MAX, block.SEG_MAX, block.BLK_SIZE, block.TOPOL
 class BlockDevice(RingDevice):
     """A disk. Its write cache is the host's page cache: on (write-back) unless the driver turns it off.
 
-    `name` is CLIENT/TARGET; `record` outlives this server.
+    `name` is CLIENT/TARGET; `record` outlives this server. `data` names how data moves.
     """
 
     device_id = DeviceId.BLOCK
@@ -42,12 +45,13 @@ class BlockDevice(RingDevice):
         readonly: bool = False,
         queues: int = 1,
         record: CacheRecord | None = None,
+        data: str = COPY,
     ) -> None:
         sectors = store.capacity // SECTOR_SIZE
         # GET_ID (§5.2.6): what guests show as the disk's serial number, and what clients call the disk.
         serial = name.rpartition("/")[2].encode()[: block.ID_BYTES]
         services = [
-            BlockService(store, sectors, serial, readonly, False, seg_max=SEG_MAX, size_max=SIZE_MAX)
+            SERVICES[data](store, sectors, serial, readonly, False, seg_max=SEG_MAX, size_max=SIZE_MAX)
             for _ in range(queues)
         ]
         features = OFFERED | (feature_set(block.RO) if readonly else 0)
@@ -69,6 +73,14 @@ class BlockDevice(RingDevice):
             writeback=1,
             num_queues=queues,
         )
+
+    def counters(self) -> dict[str, int]:
+        found = super().counters()
+        for service in self._disks:
+            if isinstance(service, RedirectedBlockService):
+                found["redirected"] = found.get("redirected", 0) + service.redirected
+                found["copied"] = found.get("copied", 0) + service.copied
+        return found
 
     @property
     def write_cache(self) -> str:

@@ -21,7 +21,7 @@ from virtio_crq.vios.backing import (
     parse_size,
     refuse_shared_images,
 )
-from virtio_crq.vios.blockdevice import BlockDevice
+from virtio_crq.vios.blockdevice import COPY, BlockDevice
 from virtio_crq.vios.cacherecord import CacheRecord
 from virtio_crq.vios.consolebacking import open_terminals, parse_ports
 from virtio_crq.vios.consoledevice import ConsoleDevice
@@ -43,6 +43,7 @@ class Settings:
     workers: int = 0
     polling: int | None = 50
     fetch: str = "batched"
+    data: str = COPY  # how the data of files moves
     record: Path | None = None  # where to remember which drivers turned their write cache off
     ports: Path | None = None  # where to remember which ports of consoles drivers opened
     maps: Path | None = None  # where to remember what was mapped at run time
@@ -156,7 +157,9 @@ class Server:
         except UsageError as error:
             raise entry.refuse(str(error)) from error
         self._backings.append(backing)
-        device = BlockDevice(name, backing.identity(name), backing.store, readonly=entry.readonly, record=self._record)
+        data = self._settings.data if backing.descriptor is not None else COPY  # only a file can be lent
+        identity = backing.identity(name)
+        device = BlockDevice(name, identity, backing.store, readonly=entry.readonly, record=self._record, data=data)
         return Target(entry, device, backing)
 
     def _make_console(self, entry: MapEntry, name: str) -> ConsoleDevice:

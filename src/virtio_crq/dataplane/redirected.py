@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`data=redirect`: requests for whole pages move between file and the driver's memory below the seam, by no copy.
+
+A batch's transfers are asked for together, before anything of it takes own RAM. The platform makes the driver's pages
+reachable for a storage adapter, transfers what needs no waiting, and makes them unreachable again before it answers; so
+a request completes after its pages are out of reach. What did not move as a whole is done as if nothing had been
+tried, by copies: sub-page segments, pages that cannot be redirected, files that would have to be waited for.
+"""
+
+from array import array
+from errno import EOPNOTSUPP
+
+from virtio_crq.dataplane.blockservice import BlockService
+from virtio_crq.dataplane.limits import SEGMENTS
+from virtio_crq.dataplane.store import Store
+from virtio_crq.virtio import block
+
+IN = block.T_IN
+OUT = block.T_OUT
+OK = block.S_OK
+HEADER = block.REQUEST_HEADER_SIZE
+WHOLE = 4096  # what is redirected is whole pages
+MOST = 512  # transfers staged at once, SEAM_TRANSFERS
+
+
+class RedirectedBlockService(BlockService):
+    """`redirected` requests moved their data that way; `copied` ones could not."""
+
+    def __init__(
+        self,
+        store: Store,
+        sectors: int,
+        identity: bytes,
+        read_only: bool = False,
+        writethrough: bool = False,
+        seg_max: int = 0,
+        size_max: int = 0,
+    ) -> None:
+        super().__init__(store, sectors, identity, read_only, writethrough, seg_max, size_max)
+        self.redirected = 0
+        self.copied = 0
+        self.file = -1
+        self.reads_now = self.writes_now = 1
+        self.staged = 0
+        self.begins = array("H", bytes(2 * len(self.batch)))
+        self.ends = array("H", bytes(2 * len(self.batch)))
+
+    def prepare(self, size: int) -> None:
+        super().prepare(size)
+        self.file = self.store.lend(self.port)
+
+    def bypass(self, count: int) -> int:
+        self.staged = 0
+        for index in range(count):
+            self.begins[index] = self.staged
+            if self.totals[self.batch[index]]:
+                self._stage_request(self.batch[index])
+            self.ends[index] = self.staged
+        if self.staged:
+            self.port.transfer()
+        for index in range(count):
+            head = self.batch[index]
+            if self.ends[index] != self.begins[index] and self._moved_whole(index, head):
+                self.redirected += 1
+                self.moved[head] = self.totals[head]
+                self.weight += self.totals[head]
+                self.totals[head] = 0
+                self._finish(head, OK)
+            elif self.totals[head]:
+                self.copied += 1
+        return 0
+
+    def _stage_request(self, head: int) -> int:
+        """Stage a transfer for each of its data segments, unless it has to go by copies."""
+        first = head * SEGMENTS
+        last = first + self.ring.chains.segments[head]
+        outward = 0 if self.kinds[head] == IN else 1
+        if self.file < 0 or self.totals[head] > self.share:
+            return 0
+        if outward:
+            # What is stable before it completes waits for the medium, and a transfer does not wait.
+            if self.writethrough or not self.writes_now:
+                return 0
+            if self.ring.chains.lengths[first] != HEADER:
+                return 0
+            last = first + self.ring.chains.readables[head]
+            first += 1
+        else:
+            if not self.reads_now:
+                return 0
+            last -= 1
+            if self.ring.chains.lengths[last] != 1:
+                return 0
+            first += self.ring.chains.readables[head]
+        if self.staged + last - first > MOST or not self._pages(first, last):
+            return 0
+        position = self.positions[head]
+        for index in range(first, last):
+            length = self.ring.chains.lengths[index]
+            self.port.stage_transfer(self.file, self.ring.chains.addresses[index], length, position, outward)
+            position += length
+            self.staged += 1
+        return 1
+
+    def _pages(self, first: int, last: int) -> int:
+        for index in range(first, last):
+            length = self.ring.chains.lengths[index]
+            if self.ring.chains.addresses[index] % WHOLE or length % WHOLE or length == 0:
+                return 0
+        return 1
+
+    def _moved_whole(self, index: int, head: int) -> int:
+        whole = 0
+        for transfer in range(self.begins[index], self.ends[index]):
+            moved = self.port.moved(transfer)
+            if moved == -EOPNOTSUPP:  # this file system always waits
+                if self.kinds[head] == IN:
+                    self.reads_now = 0
+                else:
+                    self.writes_now = 0
+            if moved < 0:
+                return 0
+            whole += moved
+        return 1 if whole == self.totals[head] else 0
