@@ -49,19 +49,15 @@ class Result:
         return row
 
 
-CHECKS: list[Check] = []
-
-
 def check(
     name: str, shows: str, boot: Boot = Boot.ROOT, *, ends_guest: bool = False
-) -> Callable[[Callable[[Scene], str]], Callable[[Scene], str]]:
-    """Enter a function into the table; `table` says the order."""
+) -> Callable[[Callable[[Scene], str]], Check]:
+    """Make a row of a function; `table` has them all, in order."""
 
-    def enter(run: Callable[[Scene], str]) -> Callable[[Scene], str]:
-        CHECKS.append(Check(name, shows, boot, run, ends_guest))
-        return run
+    def row(run: Callable[[Scene], str]) -> Check:
+        return Check(name, shows, boot, run, ends_guest)
 
-    return enter
+    return row
 
 
 def chosen(table: tuple[Check, ...], names: list[str]) -> tuple[Check, ...]:

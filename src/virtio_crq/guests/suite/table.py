@@ -2,30 +2,26 @@
 """The whole suite, in the order in which it runs."""
 
 from virtio_crq.guests.suite import changes, consoles, disks, endurance, identity, memory
-from virtio_crq.guests.suite.check import CHECKS, Check
+from virtio_crq.guests.suite.check import Check
 
-__all__ = ["TABLE"]
-
-_SOURCES = (changes, consoles, disks, endurance, identity, memory)  # importing them fills the table
 # With root on a disk first, then from memory; what ends its guest ends each.
-ORDER = (
-    "boot",
-    "devices",
-    "filesystem",
-    "entropy",
-    "processors",
-    "console",
-    "resize",
-    "narrow",
-    "hotplug",
-    "dlpar",
-    "beside",
-    "kills",
-    "suspended",
-    "shutdown",
-    "identical",
-    "reload",
-    "hostile",
-    "away",
+TABLE: tuple[Check, ...] = (
+    identity.boot,
+    identity.devices,
+    disks.filesystem,
+    disks.entropy,
+    disks.processors,
+    consoles.console,
+    disks.resize,
+    disks.narrow,
+    changes.hotplug,
+    changes.dlpar,
+    changes.beside,
+    endurance.kills,
+    endurance.suspended,
+    endurance.shutdown,
+    identity.identical,
+    memory.reload,
+    memory.hostile,
+    endurance.away,
 )
-TABLE: tuple[Check, ...] = tuple(sorted(CHECKS, key=lambda row: ORDER.index(row.name)))
