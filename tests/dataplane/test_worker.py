@@ -11,7 +11,7 @@ from rig import ARENA, Rig
 
 from virtio_crq.dataplane.link import Link
 from virtio_crq.dataplane.worker import Worker
-from virtio_crq.platform.channel import LOST, STALLED
+from virtio_crq.platform.channel import CREDIT, LOST, STALLED
 
 
 @pytest.fixture
@@ -159,3 +159,64 @@ def test_an_error_of_our_own_ends_one_connection_and_the_worker_goes_on(worker: 
     assert worker.failures == 1
     assert worker.call(lambda: list(worker.links)) == [sound.link]
     worker.remove(sound.link)
+
+
+def test_an_interrupt_that_wakes_for_every_entry_is_turned_on_once() -> None:
+    """At depth 1 a pair of calls for each request would cost more than the interrupt that they spare."""
+    rig = Rig()
+    disk = Disk(rig)
+    worker = Worker("test", polling=0)
+    worker.add(rig.link)
+    rig.link.turn()
+    for number in range(5):
+        os.eventfd_write(rig.platform.event, 1)
+        worker._sleep()
+        disk.submit(IN, 0, length=512, tag=number)
+        disk.announce()
+        rig.link.turn()
+        rig.channel.coming.append((CREDIT, 0, 0, 0, 1))
+        assert [tag for tag, status, _ in disk.collect() if status == 0] == [number]
+    assert worker.sleeps == 5
+    assert rig.platform.signals == [1]
+    worker.stop()
+
+
+def test_what_is_found_while_awake_turns_the_interrupt_off() -> None:
+    rig = Rig()
+    disk = Disk(rig)
+    worker = Worker("test")
+    worker.add(rig.link)
+    rig.link.turn()
+    rig.link.armed = 1
+    rig.link.woken = 1
+    for number, signals in enumerate(([], [0], [0])):
+        disk.submit(IN, 0, length=512, tag=number)
+        disk.announce()
+        rig.link.turn()
+        rig.channel.coming.append((CREDIT, 0, 0, 0, 1))
+        assert rig.platform.signals == signals
+    worker.stop()
+
+
+def test_a_quiet_link_sleeps_alone_while_another_works_and_its_interrupt_brings_it_back() -> None:
+    busy, quiet = Rig(), Rig()
+    disk = Disk(busy)
+    worker = Worker("test")
+    for rig in (busy, quiet):
+        worker.add(rig.link)
+        rig.link.turn()
+    for _round in range(10):
+        disk.submit(IN, 0, length=512)
+        disk.announce()
+        busy.link.turn()
+        disk.collect()
+        busy.channel.coming.append((CREDIT, 0, 0, 0, 1))
+        worker._tend()
+    quiet.link.turn()  # what came before it was armed is looked for once more
+    worker._tend()
+    assert worker.awake == [busy.link]
+    assert (quiet.platform.signals, busy.platform.signals) == ([1], [])
+    os.eventfd_write(quiet.platform.event, 1)
+    worker._tend()
+    assert worker.awake == [busy.link, quiet.link]
+    worker.stop()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from virtio_crq.crq import channel, framing
+from virtio_crq.crq import framing, words
 from virtio_crq.message import codec
 from virtio_crq.message.layout import Body, Fixed, Tail
 from virtio_crq.papr.entry import Header, InitializationCode, TransportEvent
@@ -156,6 +156,6 @@ def test_a_number_is_the_codecs(printed: dict[str, int], name: str) -> None:
 def test_the_words_of_announcements_are_the_channels() -> None:
     text = (SOURCE / "ring.h").read_text()
     for name in ("AVAIL", "USED", "CREDIT"):
-        value = getattr(channel, f"{name}_WORD")
+        value = getattr(words, f"{name}_WORD")
         assert f"#define VCRQ_{name}_WORD" in text
         assert f"{value:#010x}U" in text

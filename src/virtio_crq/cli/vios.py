@@ -42,7 +42,9 @@ def run(
     file: Annotated[Path, typer.Option("--file", help="The machine file.")],
     machine: MachineOption = None,
     workers: Annotated[int, typer.Option(help="Worker threads; 0: one per core.")] = 0,
-    polling: Annotated[int, typer.Option(help="Microseconds to look for work before sleeping; -1: never sleep.")] = 50,
+    polling: Annotated[
+        int, typer.Option(help="Microseconds to look for work before sleeping, at most; -1: never sleep.")
+    ] = 32,
     fetch: Annotated[str, typer.Option(help="How rings are fetched: naive or batched.")] = "batched",
     gathering: Annotated[
         int, typer.Option(min=0, help="Microseconds that a busy driver is told later, so that it is told of more.")

@@ -9,16 +9,13 @@ An announcement that is right in every field is decoded in place and allocates n
 one with a bad field included, is CONTROL: the control plane parses it again with `framing` and refuses it by name.
 """
 
+from virtio_crq.crq.words import AVAIL_WORD, CREDIT_WORD, USED_WORD
 from virtio_crq.platform.channel import AVAIL, CONTROL, CREDIT, LOST, NOTHING, USED, Channel
 from virtio_crq.platform.port import Port
 
 CLOSED = 2  # H_Closed: what an announcement is answered when there is no session to send it in
 DROPPED = -12  # H_Dropped: the partner has no room
-
-# Bytes 0 to 3 of the three announcements: valid command, flags, message id, inline payload of 8 bytes.
-AVAIL_WORD = 0x80004108
-USED_WORD = 0x80004208
-CREDIT_WORD = 0x8002C008
+LOW32 = 0xFFFFFFFF
 
 
 class CrqChannel(Channel):
@@ -37,7 +34,13 @@ class CrqChannel(Channel):
         self.session = 0
 
     def poll(self) -> int:
-        """Take the next entry out of the ring, if there is one."""
+        return self.take()
+
+    def waits(self) -> int:
+        return self.port.acquire8(self.ring + self.cursor)
+
+    def take(self) -> int:
+        """The next entry, out of the ring, if there is one."""
         at = self.ring + self.cursor
         if self.port.acquire8(at) == 0:
             return NOTHING
@@ -55,7 +58,7 @@ class CrqChannel(Channel):
             return LOST
         if self.session == 0 or (self.high >> 8) & 0xFF != self.session & 0xFF or self.high & 0xFE != 0:
             return CONTROL
-        position = swap32(self.low & 0xFFFFFFFF)
+        position = swap32(self.low & LOW32)
         if first == CREDIT_WORD:
             if position + 1 != self.outgoing or self.high & 1 == 0:
                 return CONTROL
@@ -68,6 +71,9 @@ class CrqChannel(Channel):
         return CREDIT if first == CREDIT_WORD else self.incoming
 
     def announce(self, kind: int, device: int, queue: int, position: int, credit: int) -> int:
+        return self.tell(kind, device, queue, position, credit)
+
+    def tell(self, kind: int, device: int, queue: int, position: int, credit: int) -> int:
         """One H_SEND_CRQ. CREDIT returns the partner's right to announce; its `position` is not used."""
         if self.session == 0:
             return CLOSED
@@ -78,7 +84,7 @@ class CrqChannel(Channel):
         else:
             first = AVAIL_WORD if kind == AVAIL else USED_WORD
         high = first << 32 | (device & 0xFF) << 24 | (device & 0xFF00) << 8 | (self.session & 0xFF) << 8 | (credit & 1)
-        low = swap32(queue) << 32 | swap32(position & 0xFFFFFFFF)
+        low = swap32(queue) << 32 | swap32(position & LOW32)
         code = self.port.send(high, low)
         if code == DROPPED:
             self.stalled = 1

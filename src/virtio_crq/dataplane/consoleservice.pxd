@@ -15,6 +15,7 @@ cdef class ConsoleService(Service):
     cdef int64_t room
     @cython.locals(moved=int64_t)
     cpdef int64_t turn(self) except -1
+    cdef int64_t step(self) except -1 nogil
     @cython.locals(count=uint64_t, head=int64_t)
     cdef int64_t _gather(self) except -1
     cdef int64_t first(self) except -1

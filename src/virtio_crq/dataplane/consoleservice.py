@@ -9,6 +9,8 @@ server was given to put out is used without being put out: it may have been seen
 from array import array
 from collections.abc import Callable
 
+import cython
+
 from virtio_crq.dataplane.faults import refuse
 from virtio_crq.dataplane.service import Service
 from virtio_crq.dataplane.streamstore import StreamStore
@@ -40,6 +42,10 @@ class ConsoleService(Service):
 
     def begin(self) -> None:
         """A new ring: nothing of the last one counts."""
+
+    def step(self) -> int:
+        with cython.gil:
+            return self.turn()
 
     def turn(self) -> int:
         moved = self._gather()

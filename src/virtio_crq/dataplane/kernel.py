@@ -21,6 +21,10 @@ def wait(fd: int, nanoseconds: int) -> int:
         return kernel_wait(fd, nanoseconds)
 
 
+def now() -> int:
+    return kernel_now()
+
+
 def zero(port: object, offset: int, length: int) -> int:
     return kernel_zero(port.handle, offset, length)
 

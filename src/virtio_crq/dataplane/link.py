@@ -4,6 +4,8 @@
 import time
 from collections.abc import Callable
 
+import cython
+
 from virtio_crq.dataplane.orphans import Orphans
 from virtio_crq.dataplane.ringterms import RingResume, RingTerms
 from virtio_crq.dataplane.service import Service
@@ -11,10 +13,25 @@ from virtio_crq.dataplane.staging import Staging
 from virtio_crq.dataplane.store import Store
 from virtio_crq.dataplane.strategies import STRATEGIES
 from virtio_crq.errors import DriverFault
-from virtio_crq.platform.channel import AVAIL, CONTROL, CREDIT, LOST, NOTHING, STALLED, USED, Channel
+from virtio_crq.platform.channel import (
+    AVAIL,
+    CONTROL,
+    CREDIT,
+    LOST,
+    NOTHING,
+    STALLED,
+    USED,
+    Channel,
+    entry_waits,
+    take_from,
+    tell_through,
+)
 from virtio_crq.platform.partition import Arena
 from virtio_crq.platform.port import Port
 
+IDLE = 0
+WORKED = 1
+BY_TURN = 2
 ENTRIES = 64  # heard in one turn, so that a flood of entries does not keep queues from being served
 TURNS = 4  # mini-batches of one queue in one turn
 REAPS = 32  # completions of one store landed in one turn
@@ -56,6 +73,13 @@ class Link:
         self.services: list[Service] = []
         self.stores: list[Store] = []
         self.last: Service | None = None
+        self.next: Link | None = None  # of those that a worker sweeps
+        self.taken = NOTHING  # an entry that is out of the ring and not judged yet
+        self.restless = 1
+        self.due_turn = 0
+        self.within = 0
+        self.heard = 0
+        self.woken = 0
         self.unsaid = 0
         self.rewired = 1  # other descriptors may have to be slept on than before
         self.armed = 0
@@ -124,17 +148,114 @@ class Link:
 
     # --- one turn ---
 
+    def sweep(self) -> int:
+        """A short turn of this link and of those behind it, without the interpreter's lock.
+
+        IDLE: nothing waits anywhere. WORKED: something was done. BY_TURN: those that are `due_turn` need a whole turn.
+        """
+        found = self.quick()
+        if self.next is not None:
+            rest = self.next.sweep()
+            if rest > found:
+                found = rest
+        return found
+
+    def quick(self) -> int:
+        """Hear and serve the queue that spoke last, as long as nothing else goes on here.
+
+        A DriverFault leaves `within` set: whoever catches it has `fault` judge it.
+        """
+        if self.restless or self.due:
+            self.due_turn = 1
+            return BY_TURN
+        if not entry_waits(self.channel):
+            return IDLE
+        self.taken = take_from(self.channel)
+        if self.taken == NOTHING:
+            return IDLE
+        self.heard += 1
+        self._unarm()
+        if self.last is None:
+            self.due_turn = 1
+            return BY_TURN
+        self.within = 1
+        found = self._quick(self.last)
+        self.within = 0
+        if found == BY_TURN:
+            self.due_turn = 1
+        return found
+
+    def _quick(self, service: Service) -> int:
+        entries = 0
+        while self.taken != NOTHING and entries < ENTRIES:
+            if not self._spoke(service):
+                return BY_TURN
+            entries += 1
+            service.ready = 1
+            self._told(service)
+            self.taken = take_from(self.channel)
+        if self.taken != NOTHING:
+            return BY_TURN
+        if service.store.orphans:
+            return BY_TURN
+        self._serve(service)
+        if service.ready or service.store.pending or self.due or self.channel.stalled:
+            return BY_TURN
+        return WORKED
+
+    def _spoke(self, service: Service) -> int:
+        """Whether the entry that was taken is an announcement of this queue's driver."""
+        if self.taken != AVAIL and self.taken != CREDIT:
+            return 0
+        return 1 if self.channel.device == service.device and self.channel.queue == service.queue else 0
+
+    def _told(self, service: Service) -> int:
+        if self.channel.credit:
+            service.ring.hear_credit()
+        if self.taken == AVAIL:
+            service.ring.hear_avail(self.channel.position)
+        return 0
+
+    def _unarm(self) -> int:
+        """What comes while nobody sleeps is found by looking: an interrupt for it would only cost its sender.
+
+        What a sleeper was woken for leaves the interrupt on: as long as entries are few, it is never touched.
+        """
+        if self.armed and not self.woken:
+            self.port.signal(0)
+            self.armed = 0
+        self.woken = 0
+        return 0
+
+    def fault(self, fault: DriverFault) -> bool:
+        """Whether a short turn of this link raised it; its queue is then served no more."""
+        if not self.within:
+            return False
+        self.within = 0
+        self.taken = NOTHING
+        self.restless = 1
+        if self.last is not None:
+            self._stop(self.last, fault)
+        return True
+
     def turn(self) -> int:
         """Hear what came, reap what the stores finished, serve what is ready; 0 when there was nothing to do."""
         moved = 0
         entries = 0
+        self.due_turn = 0
         while entries < ENTRIES:
-            kind = self.channel.poll()
-            if kind == NOTHING:
+            if self.taken == NOTHING:
+                self.taken = self.channel.poll()
+            if self.taken == NOTHING:
                 break
+            kind = self.taken
+            self.taken = NOTHING
+            if entries == 0:
+                self._unarm()
             entries += 1
             self._hear(kind)
         moved = entries
+        self.heard += entries
         self.unsaid = 0
         for store in self.stores:
             if store.pending:
@@ -143,7 +264,7 @@ class Link:
             self._expire()
         for service in self.services:
             if service.ready and not service.store.orphans:
-                moved += self._serve(service)
+                moved += self._served(service)
         for store in self.stores:
             if store.unsent:
                 store.submit()
@@ -151,7 +272,18 @@ class Link:
         if self.channel.stalled:
             self.channel.stalled = 0
             self._control(STALLED, b"")
+        self.restless = self._rests()
         return moved
+
+    def _rests(self) -> int:
+        """1 while something is under way of which no entry will tell: it takes whole turns."""
+        for store in self.stores:
+            if store.pending:
+                return 1
+        for service in self.services:
+            if service.ready:
+                return 1
+        return 1 if self.unsaid else 0
 
     def _control(self, kind: int, entry: bytes) -> None:
         self.on_control(kind, entry)
@@ -170,14 +302,14 @@ class Link:
         if kind == USED:
             self.refuse("message-direction")  # only devices tell of used entries
             return 0
+        self.taken = kind
         try:
-            if self.channel.credit:
-                service.ring.hear_credit()
-            if kind == AVAIL:
-                service.ring.hear_avail(self.channel.position)
+            self._told(service)
         except DriverFault as fault:
+            self.taken = NOTHING
             self._stop(service, fault)
             return 0
+        self.taken = NOTHING
         service.ready = 1
         return 0
 
@@ -194,46 +326,52 @@ class Link:
         self.close_queue(service.device, service.queue)
         self.on_fault(service.device, service.queue, fault.rule, fault.detail)
 
-    def _serve(self, service: Service) -> int:
-        ring = service.ring
-        moved = 0
-        turns = 0
-        service.weight = 0
+    def _served(self, service: Service) -> int:
         try:
-            while turns < TURNS:
-                now = service.turn()
-                moved += now
-                turns += 1
-                self._tell(service)
-                if now == 0 or service.weight >= service.share or not (ring.waiting or ring.fetched != ring.announced):
-                    break
+            with cython.nogil:
+                moved = self._serve(service)
         except DriverFault as fault:
             self._stop(service, fault)
             return 1
-        if ring.waiting or ring.fetched != ring.announced or ring.replayed != ring.replays or service.parked_count:
+        return moved
+
+    def _serve(self, service: Service) -> int:
+        moved = 0
+        turns = 0
+        service.weight = 0
+        while turns < TURNS:
+            now = service.step()
+            moved += now
+            turns += 1
+            self._tell(service)
+            if now == 0 or service.weight >= service.share or not self._more(service):
+                break
+        if self._more(service) or service.ring.replayed != service.ring.replays or service.parked_count:
             return moved
         service.ready = 0
         if service.until == 0:
             self._give_back(service)
         return moved
 
+    def _more(self, service: Service) -> int:
+        return 1 if service.ring.waiting or service.ring.fetched != service.ring.announced else 0
+
     def _tell(self, service: Service) -> int:
         """Announce what is used, if the driver wants it and the right to is here; its credit goes along."""
-        ring = service.ring
-        if not ring.notice or not ring.used_credit:
+        if not service.ring.notice or not service.ring.used_credit:
             return 0
         if self.gathering and self._waits(service):
             return 0
-        held = ring.owes_credit()
-        if self.channel.announce(USED, service.device, service.queue, ring.published, held) != 0:
+        held = service.ring.owes_credit()
+        if tell_through(self.channel, USED, service.device, service.queue, service.ring.published, held) != 0:
             service.ready = 1
             self.unsaid = 1
             return 0
         service.telling()
-        ring.notice = 0
-        ring.used_credit = 0
+        service.ring.notice = 0
+        service.ring.used_credit = 0
         if held:
-            ring.avail_held = 0
+            service.ring.avail_held = 0
         return 0
 
     def _waits(self, service: Service) -> int:
@@ -264,17 +402,16 @@ class Link:
 
     def _give_back(self, service: Service) -> int:
         """Return the AVAIL credit by itself: nothing is about to be announced that could carry it."""
-        ring = service.ring
-        if not ring.owes_credit():
-            if ring.notice and ring.used_credit:
+        if not service.ring.owes_credit():
+            if service.ring.notice and service.ring.used_credit:
                 service.ready = 1
                 self.unsaid = 1
             return 0
-        if self.channel.announce(CREDIT, service.device, service.queue, 0, 1) != 0:
+        if tell_through(self.channel, CREDIT, service.device, service.queue, 0, 1) != 0:
             service.ready = 1
             self.unsaid = 1
             return 0
-        ring.avail_held = 0
+        service.ring.avail_held = 0
         return 0
 
     def _reap(self, store: Store) -> int:

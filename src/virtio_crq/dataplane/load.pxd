@@ -4,7 +4,7 @@ from libc.stdint cimport int64_t, uint64_t
 
 from virtio_crq.dataplane.blockdriver cimport BlockDriver
 from virtio_crq.dataplane.front cimport Front
-from virtio_crq.platform.channel cimport Channel
+from virtio_crq.platform.channel cimport Channel, entry_waits
 from virtio_crq.platform.port cimport Port, give_way, pause
 
 cdef extern from *:
@@ -21,7 +21,7 @@ cdef extern from *:
     """
     uint64_t load_now() noexcept nogil
 
-cdef uint64_t BUCKETS, LOOKS, SECTOR_BYTES, WIDE
+cdef uint64_t BUCKETS, FLOW, LOOKS, SECTOR_BYTES, WIDE
 
 @cython.final
 cdef class LoadGenerator:
@@ -44,6 +44,8 @@ cdef class LoadGenerator:
 
     @cython.locals(kind=int64_t, idle=uint64_t)
     cpdef int64_t turn(self, uint64_t spins) except -2
+    @cython.locals(looks=uint64_t)
+    cdef int64_t _look_on(self, uint64_t spins) except -2 nogil
     @cython.locals(kind=int64_t)
     cdef int64_t _listen(self) except -2
     @cython.locals(slot=int64_t, now=uint64_t)

@@ -12,7 +12,7 @@ import cython
 
 from virtio_crq.dataplane.blockdriver import BlockDriver
 from virtio_crq.dataplane.front import Front
-from virtio_crq.platform.channel import CREDIT, NOTHING, USED, Channel
+from virtio_crq.platform.channel import CREDIT, NOTHING, USED, Channel, entry_waits
 
 if not cython.compiled:
     from virtio_crq.platform.port import give_way, pause
@@ -20,7 +20,8 @@ if not cython.compiled:
     load_now = time.monotonic_ns
 
 SECTOR_BYTES = 512
-LOOKS = 64  # in vain, before the processor is offered to somebody else
+FLOW = 128  # looks in vain, a few microseconds, while which work may still flow
+LOOKS = 32  # and from then on, before the processor is offered to whoever it waits for
 BUCKETS = 2048
 FAR = 1 << 62
 WIDE = (1 << 64) - 1
@@ -108,7 +109,6 @@ class LoadGenerator:
         FINISHED (0): all done. CONTROL or LOST: hand `channel.entry()` to the endpoint. -1: after `spins` looks
         nothing had come; sleep or call again.
         """
-        idle = 0
         while True:
             with cython.nogil:
                 self._serve()
@@ -119,15 +119,21 @@ class LoadGenerator:
             if kind > 0:
                 return kind
             if kind < 0:
-                idle = 0
                 continue
-            idle += 1
+            with cython.nogil:
+                idle = self._look_on(spins)
             if idle >= spins:
                 return -1
-            with cython.nogil:
-                if idle % LOOKS == 0:
-                    give_way()
-                pause()
+
+    def _look_on(self, spins: int) -> int:
+        """Up to so many looks, until one of them finds something: an entry, or a request that has ended."""
+        looks = 0
+        while looks < spins and not entry_waits(self.channel) and not self.front.rearm():
+            pause()
+            looks += 1
+            if looks > FLOW and looks % LOOKS == 0:
+                give_way()
+        return looks
 
     def _listen(self) -> int:
         """Take entries: 0 when none waited, -1 after some for this queue, or the kind that the caller must see."""

@@ -35,8 +35,8 @@ cdef class DeviceRing:
     cdef readonly uint64_t replayed
     cdef readonly uint64_t replays
     @cython.locals(moved=uint64_t)
-    cpdef int64_t hear_avail(self, uint64_t position) except -1
-    cpdef int64_t hear_credit(self) except -1
+    cdef int64_t hear_avail(self, uint64_t position) except -1 nogil
+    cdef int64_t hear_credit(self) except -1 nogil
     cpdef int64_t take_over(self) except -1
     cdef int64_t owes_credit(self) noexcept nogil
     cdef int64_t bring(self, uint64_t remote, uint64_t at, uint64_t length) except -1 nogil

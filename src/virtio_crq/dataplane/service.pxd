@@ -39,11 +39,12 @@ cdef class Service:
     cdef uint64_t[::1] spent
     cdef uint32_t[::1] spent_length
     cdef uint64_t spent_count
-    @cython.locals(moved=int64_t)
     cpdef int64_t turn(self) except -1
+    @cython.locals(moved=int64_t)
+    cdef int64_t step(self) except -1 nogil
     @cython.locals(ring=DeviceRing, outstanding=uint64_t)
     cdef int64_t gathers(self) except -1
-    cdef int64_t telling(self) except -1
+    cdef int64_t telling(self) except -1 nogil
     cpdef int64_t settle(self) except -1
     @cython.locals(count=uint64_t, head=int64_t, moved=int64_t)
     cdef int64_t _turn(self) except -1 nogil

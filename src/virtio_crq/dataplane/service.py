@@ -75,8 +75,14 @@ class Service:
     def turn(self) -> int:
         """Serve one mini-batch; the number of requests that moved."""
         with cython.nogil:
-            moved = self._turn()
-        self.store.submit()
+            return self.step()
+
+    def step(self) -> int:
+        """`turn` without the interpreter's lock, which only what the store has to be given needs."""
+        moved = self._turn()
+        if self.store.pending:
+            with cython.gil:
+                self.store.submit()
         return moved
 
     def gathers(self) -> int:

@@ -2,15 +2,25 @@
 cimport cython
 from libc.stdint cimport int64_t, uint64_t
 
+from virtio_crq.dataplane.kernel cimport now
 from virtio_crq.dataplane.link cimport Link
+from virtio_crq.dataplane.patience cimport Patience
 from virtio_crq.platform.port cimport give_way, pause
 
-cdef uint64_t SPINS
+cdef uint64_t PAUSES, FLOW, LOOKS, CLOCKED
+cdef int64_t FOR_EVER, ROUND
+cdef int64_t IDLE, WORKED, BY_TURN, ROUND_OVER
 
 cdef class Worker:
     cdef readonly str name
     cdef readonly object polling
+    cdef readonly object processor
+    cdef readonly Patience patience
     cdef readonly list links
+    cdef readonly list awake
+    cdef Link first
+    cdef uint64_t called
+    cdef int64_t since
     cdef readonly uint64_t sleeps
     cdef readonly uint64_t failures
     cdef object on_end
@@ -22,5 +32,12 @@ cdef class Worker:
     cdef object _thread
     cdef object _epoll
     cdef dict _awaited
-    @cython.locals(moved=int64_t, link=Link, _=uint64_t)
+    cdef dict _calm
+    @cython.locals(moved=int64_t, link=Link)
     cpdef int64_t serve(self) except -1
+    @cython.locals(_=uint64_t)
+    cdef int64_t _watch(self) except -1
+    @cython.locals(limit=int64_t, found=int64_t, link=Link)
+    cdef int64_t _look(self) except -1
+    @cython.locals(looks=uint64_t, found=int64_t, begun=int64_t, clock=int64_t)
+    cdef int64_t _look_on(self, Link first, int64_t limit) except -1 nogil

@@ -10,3 +10,10 @@ cdef class Channel:
     cpdef int64_t poll(self) except -2
     cpdef int64_t announce(self, uint64_t kind, uint64_t device, uint64_t queue, uint64_t position, uint64_t credit) except? -99
     cpdef bytes entry(self)
+    cdef int64_t waits(self) except -2 nogil
+    cdef int64_t take(self) except -2 nogil
+    cdef int64_t tell(self, uint64_t kind, uint64_t device, uint64_t queue, uint64_t position, uint64_t credit) except? -99 nogil
+
+cpdef int64_t entry_waits(Channel channel) except -2 nogil
+cpdef int64_t take_from(Channel channel) except -2 nogil
+cpdef int64_t tell_through(Channel channel, uint64_t kind, uint64_t device, uint64_t queue, uint64_t position, uint64_t credit) except? -99 nogil

@@ -5,6 +5,8 @@ An announcement says how far a ring has come. The bus that carries it (CRQ, loop
 plane polls and announces and never learns how entries look.
 """
 
+import cython
+
 NOTHING = 0  # no entry waits
 AVAIL = 1  # the driver made ring entries before `position` available on `queue` of `device`
 USED = 2  # the device has used ring entries before `position`
@@ -16,6 +18,9 @@ STALLED = 6  # never polled: what an owner of a channel is told whose `stalled` 
 
 class Channel:
     """Poll and announce. One thread's object, like the port under it.
+
+    `waits`, `take` and `tell` are the same for whoever does not hold the interpreter's lock, by the functions below: a
+    compiled bus provides them, for any other they go through `poll` and `announce`.
 
     After `poll()` returned AVAIL, USED or CREDIT: `device`, `queue`, `position` (16 bits) and `credit` (1 when the
     entry returns the partner's right to announce on this queue) describe the entry.
@@ -42,3 +47,30 @@ class Channel:
     def entry(self) -> bytes:
         """The raw entry of the last CONTROL or LOST."""
         return b""
+
+    def waits(self) -> int:
+        """0 when `poll` would certainly find nothing."""
+        return 1
+
+    def take(self) -> int:
+        with cython.gil:
+            return self.poll()
+
+    def tell(self, kind: int, device: int, queue: int, position: int, credit: int) -> int:
+        with cython.gil:
+            return self.announce(kind, device, queue, position, credit)
+
+
+def entry_waits(channel: Channel) -> int:
+    """0 when `poll` would certainly find nothing. Without the interpreter's lock, like what follows."""
+    return channel.waits()
+
+
+def take_from(channel: Channel) -> int:
+    """As `poll`."""
+    return channel.take()
+
+
+def tell_through(channel: Channel, kind: int, device: int, queue: int, position: int, credit: int) -> int:
+    """As `announce`."""
+    return channel.tell(kind, device, queue, position, credit)

@@ -37,11 +37,11 @@ from virtio_crq.vios.watch import Watch
 
 @dataclass(frozen=True)
 class Settings:
-    """How to serve. `polling` is microseconds of looking before a worker sleeps; None: it never sleeps."""
+    """How to serve. `polling` is microseconds of looking before a worker sleeps, at most; None: it never sleeps."""
 
     base: Path = Path()
     workers: int = 0
-    polling: int | None = 50
+    polling: int | None = 32
     fetch: str = "batched"
     data: str = COPY  # how the data of files moves
     record: Path | None = None  # where to remember which drivers turned their write cache off
