@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from virtio_crq.guests.agent import Agent
-from virtio_crq.guests.cache import Lab
+from virtio_crq.guests.cache import BUSYBOX, Lab
 from virtio_crq.guests.guest import Guest, GuestPlan
 from virtio_crq.guests.initramfs import make_initramfs
 from virtio_crq.guests.modules import ModuleTree
@@ -60,7 +60,7 @@ def plan_of(
     """A kernel of the lab with these of its own modules, nothing of ours but the agent, at a shell."""
     lab = Lab.open()
     parts = lab.kernel(kernel)
-    image = make_initramfs(ModuleTree(parts.modules), lab.userland() / "usr/bin/busybox", names=modules)
+    image = make_initramfs(ModuleTree(parts.modules), lab.userland() / BUSYBOX, names=modules)
     initrd = image.write(directory / f"initrd-{kernel}-{len(modules)}")
     return GuestPlan(parts.vmlinux, initrd, "panic=-1", vcpus, firmware, tuple(extra))
 

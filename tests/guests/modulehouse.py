@@ -12,11 +12,11 @@ from guestlab import Running, booted, fit_qemu
 
 from virtio_crq.cli.processes import ProcessTable
 from virtio_crq.cli.roles import HYPERVISOR, roles
-from virtio_crq.guests.cache import Lab
+from virtio_crq.guests.cache import BUSYBOX, Lab
+from virtio_crq.guests.complaints import TROUBLE
 from virtio_crq.guests.guest import GuestPlan
 from virtio_crq.guests.initramfs import STANDARD, make_initramfs
 from virtio_crq.guests.modules import ModuleTree
-from virtio_crq.guests.suite.scene import TROUBLE
 from virtio_crq.hypervisor.machinefile import read_machine_file
 from virtio_crq.hypervisor.statedirectory import make_state_directory
 
@@ -49,7 +49,7 @@ class ModuleHouse:
         """With our transport, at a shell; it has to have nothing to complain of at its end."""
         lab = Lab.open()
         parts = lab.kernel(kernel)
-        busybox = lab.userland() / "usr/bin/busybox"
+        busybox = lab.userland() / BUSYBOX
         image = make_initramfs(ModuleTree(parts.modules), busybox, transport=parts.transport, names=STANDARD)
         initrd = image.write(self.work / f"initrd-{kernel}")
         plan = GuestPlan(parts.vmlinux, initrd, f"panic=-1 {words}", vcpus)

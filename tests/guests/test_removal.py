@@ -8,7 +8,7 @@ import pytest
 from guestlab import Running, booted, fit_qemu, machine_of
 from test_guest import INIT, INIT_COMPLETE, Server
 
-from virtio_crq.guests.cache import Lab
+from virtio_crq.guests.cache import BUSYBOX, Lab
 from virtio_crq.guests.guest import GuestPlan
 from virtio_crq.guests.initramfs import make_initramfs
 from virtio_crq.guests.modules import ModuleTree
@@ -43,7 +43,7 @@ def directory() -> Iterator[Path]:
 def guest(directory: Path, tmp_path: Path) -> Iterator[Running]:
     lab = Lab.open()
     parts = lab.kernel("6.1")
-    image = make_initramfs(ModuleTree(parts.modules), lab.userland() / "usr/bin/busybox", transport=parts.transport)
+    image = make_initramfs(ModuleTree(parts.modules), lab.userland() / BUSYBOX, transport=parts.transport)
     initrd = image.write(tmp_path / "initrd")
     plan = GuestPlan(parts.vmlinux, initrd, "panic=-1 oops=panic slub_debug=FZPU", 2)
     with booted(directory, "web1", plan, fit_qemu()) as running:

@@ -9,10 +9,10 @@ from typer.testing import CliRunner
 
 from virtio_crq.cli.application import app
 from virtio_crq.errors import UsageError, VirtioCrqError
+from virtio_crq.guests.complaints import TROUBLE
 from virtio_crq.guests.suite import changes, consoles, disks, endurance, identity, memory
 from virtio_crq.guests.suite.check import Boot, Check, CheckFailed, Result, chosen
 from virtio_crq.guests.suite.run import play
-from virtio_crq.guests.suite.scene import TROUBLE
 from virtio_crq.guests.suite.table import TABLE
 
 MODULES = (changes, consoles, disks, endurance, identity, memory)

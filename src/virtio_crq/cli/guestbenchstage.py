@@ -11,13 +11,13 @@ from typing import Any
 
 from virtio_crq.bench.image import Image
 from virtio_crq.bench.row import Counts, per_request
-from virtio_crq.cli.guestplan import BUSYBOX, CONSOLE, find_qemu
+from virtio_crq.cli.guestplan import find_qemu
 from virtio_crq.cli.ownmachine import machine_up
 from virtio_crq.cli.version import dataplane
 from virtio_crq.errors import VirtioCrqError
 from virtio_crq.guests.agent import Agent
-from virtio_crq.guests.cache import Lab
-from virtio_crq.guests.guest import Guest, GuestPlan
+from virtio_crq.guests.cache import BUSYBOX, Lab
+from virtio_crq.guests.guest import CONSOLE, Guest, GuestPlan
 from virtio_crq.guests.initramfs import STANDARD, Initramfs, make_initramfs
 from virtio_crq.guests.modules import ModuleTree
 from virtio_crq.guests.programfiles import program_archive

@@ -13,8 +13,9 @@ from virtio_crq.conformance.hostile.server import HostileServer
 from virtio_crq.conformance.hostile.table import TABLE
 from virtio_crq.conformance.hostile.trial import Trial, TrialFailed
 from virtio_crq.guests.agent import AgentFailed
+from virtio_crq.guests.complaints import TROUBLE
 from virtio_crq.guests.suite.check import CheckFailed
-from virtio_crq.guests.suite.scene import NAMES, TROUBLE, Scene, naming
+from virtio_crq.guests.suite.scene import NAMES, Scene, naming
 from virtio_crq.hypervisor.attachment import attach
 from virtio_crq.hypervisor.definition import unit_address
 

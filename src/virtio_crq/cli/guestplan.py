@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from virtio_crq.errors import UsageError
-from virtio_crq.guests.cache import KERNELS, Lab
-from virtio_crq.guests.guest import GuestPlan
+from virtio_crq.guests.cache import BUSYBOX, KERNELS, Lab
+from virtio_crq.guests.guest import CONSOLE, GuestPlan
 from virtio_crq.guests.initramfs import STANDARD, Initramfs, make_initramfs
 from virtio_crq.guests.modules import ModuleTree
 from virtio_crq.guests.qemu import Qemu, check_firmware
@@ -15,8 +15,6 @@ from virtio_crq.hypervisor.machinefile import MachineFile, PartitionRow
 from virtio_crq.vios.backing import FILE, parse_backing
 from virtio_crq.vios.mapping import BLOCK
 
-CONSOLE = "console=hvc0"  # the guest's first virtual terminal
-BUSYBOX = "usr/bin/busybox"
 DLPAR = "rpadlpar_io"  # takes adapters that are added at run time
 
 

@@ -16,13 +16,13 @@ from virtio_crq.cli.guestbench import bench
 from virtio_crq.cli.guesthouse import GuestHouse
 from virtio_crq.cli.guestimage import image
 from virtio_crq.cli.guestpair import pair
-from virtio_crq.cli.guestplan import BUSYBOX, DLPAR, find_qemu
+from virtio_crq.cli.guestplan import DLPAR, find_qemu
 from virtio_crq.cli.guestslot import slot
 from virtio_crq.cli.guestwitness import witness
 from virtio_crq.cli.interruption import terminated_as_interrupted, undisturbed
 from virtio_crq.cli.reportfile import check_report_file, write_report_file
 from virtio_crq.errors import UsageError
-from virtio_crq.guests.cache import KERNELS, Lab
+from virtio_crq.guests.cache import BUSYBOX, KERNELS, Lab
 from virtio_crq.guests.initramfs import STANDARD, make_initramfs
 from virtio_crq.guests.modules import ModuleTree
 from virtio_crq.guests.qemu import Qemu, check_firmware

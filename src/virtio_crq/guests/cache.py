@@ -23,6 +23,7 @@ from virtio_crq.errors import UsageError
 
 KERNELS = ("6.1", "6.12", "7.2")
 MANIFEST = "manifest.json"
+BUSYBOX = "usr/bin/busybox"  # in the tree of programs, static
 CROSS = "powerpc64le-linux-gnu-"
 
 

@@ -23,6 +23,7 @@ from virtio_crq.guests.terminal import Terminal
 from virtio_crq.guests.treeservice import TreeService
 from virtio_crq.platform.partition import UnitAddress
 
+CONSOLE = "console=hvc0"  # the guest's first virtual terminal, on its kernel's command line
 PANIC_LINES = 200  # back to where a kernel says that it panics, with all that it prints of itself afterwards
 ATTACH_SECONDS = 40.0  # the hypervisor may still be cleaning up after the partition's last process
 

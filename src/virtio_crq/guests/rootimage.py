@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from virtio_crq.errors import UsageError
+from virtio_crq.guests.cache import BUSYBOX
 from virtio_crq.guests.ext4image import make_ext4
 from virtio_crq.guests.initramfs import guest_file, guest_script
 
@@ -32,8 +33,8 @@ def make_root_image(userland: Path, image: Path, *, size: int = SIZE, extra: Map
 
     `extra` are more files, by their path, executable.
     """
-    if not (userland / "usr/bin/busybox").is_file() and not (userland / "bin/busybox").is_file():
-        raise UsageError(f"{userland}: no usr/bin/busybox in it; run ./lab again")
+    if not (userland / BUSYBOX).is_file() and not (userland / "bin/busybox").is_file():
+        raise UsageError(f"{userland}: no {BUSYBOX} in it; run ./lab again")
     with tempfile.TemporaryDirectory(prefix=".root-", dir=image.parent) as work:
         tree = Path(work) / "tree"
         for name in (*_FOLDERS, *(f"usr/{name}" for name in _MERGED)):

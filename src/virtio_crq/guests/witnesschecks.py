@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from virtio_crq.errors import VirtioCrqError
+from virtio_crq.guests.complaints import STOCK_TROUBLE
 from virtio_crq.guests.witnesses import Pair
 
 FIO = "fio --filename=/dev/sda --bs=4k --ioengine=libaio --iodepth=16 --direct=1 --name"
@@ -18,9 +19,7 @@ LOAD = "--size=64m --time_based --runtime=600"
 ONE_READ = "dd if=/dev/sda of=/dev/null bs=4k count=1 iflag=direct"
 BORNE = "Error from Enable Prepare for Suspend: -2"  # a platform without H_VIOCTL; the driver goes on
 SECONDS = 120.0  # for a load that takes one or two: other work may be on the machine
-COMPLAINTS = re.compile(
-    r"BUG:|WARNING: (CPU|\S+:\d+)|Oops|Call Trace|lockup|blocked for more than|[Tt][Cc][Ee].* failed"
-)
+COMPLAINTS = re.compile(STOCK_TROUBLE)
 
 
 class Disagreement(VirtioCrqError):

@@ -13,8 +13,8 @@ from typing import Any, Self
 
 from virtio_crq.errors import VirtioCrqError
 from virtio_crq.guests.agent import Agent
-from virtio_crq.guests.cache import Lab
-from virtio_crq.guests.guest import Ending, Guest, GuestPlan
+from virtio_crq.guests.cache import BUSYBOX, Lab
+from virtio_crq.guests.guest import CONSOLE, Ending, Guest, GuestPlan
 from virtio_crq.guests.initramfs import make_initramfs
 from virtio_crq.guests.modules import Module, ModuleTree
 from virtio_crq.guests.programfiles import program_archive
@@ -42,7 +42,6 @@ server_slot = 2
 window = "256MiB"
 node = "vscsi"
 """
-CONSOLE = "console=hvc0"
 SERVER_MODULES = ("target_core_file", "ibmvscsis")
 BASE_MODULES = ("sd_mod", "ext4")  # of the client; its driver comes when the server is settled
 CLIENT_MODULE = "ibmvscsi"
@@ -71,7 +70,7 @@ def make_parts(lab: Lab, kernel: str, work: Path) -> Parts:
     """Two initramfs archives in `work`, from the lab's kernel of that name."""
     chosen = lab.kernel(kernel)
     tree, userland = ModuleTree(chosen.modules), lab.userland()
-    busybox = userland / "usr/bin/busybox"
+    busybox = userland / BUSYBOX
     offer = {f"{PLACE}/offer": script(Target(UNIT).prepare())}
     server = make_initramfs(tree, busybox, names=SERVER_MODULES, extra=offer)
     there = {module.name for module in tree.in_order(BASE_MODULES)}

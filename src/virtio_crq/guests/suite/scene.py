@@ -11,14 +11,14 @@ from typing import Any, Protocol
 from virtio_crq.errors import VirtioCrqError
 from virtio_crq.guests.agent import Agent
 from virtio_crq.guests.cache import KernelParts
-from virtio_crq.guests.guest import Guest, GuestPlan
+from virtio_crq.guests.complaints import TROUBLE
+from virtio_crq.guests.guest import CONSOLE, Guest, GuestPlan
 from virtio_crq.guests.initramfs import Initramfs
 
 GUEST = "guest"
 SERVER, SPARE, THIRD = "vios1", "vios2", "vios3"  # root, data, consoles; the adapter that is added; the narrow one
 BOOT_SECONDS = 60.0
 LISTEN_SECONDS = 5.0
-TROUBLE = r"Oops|BUG:|cut here|Kernel panic|soft lockup|hard LOCKUP|detected stall|blocked for more than"
 
 
 class Neighbour(Protocol):
@@ -97,7 +97,7 @@ class Scene:
             self._boot(root)
 
     def _boot(self, root: bool) -> None:
-        words = "console=hvc0 panic=-1" + (" root=LABEL=guest-root" if root else "")
+        words = f"{CONSOLE} panic=-1" + (" root=LABEL=guest-root" if root else "")
         plan = GuestPlan(self.kernel.vmlinux, self.initrd, words, self.vcpus, self.firmware)
         begun = time.monotonic()
         self.guest = self.house.boot(plan)
