@@ -3,6 +3,7 @@
 
 import struct
 
+from packedguest import PackedGuest
 from rig import WRITE, Guest, Rig
 
 from virtio_crq.dataplane.blockservice import BlockService
@@ -16,28 +17,36 @@ FIRST = 0x20000
 
 
 class Disk:
-    """One queue of one block device; `results` collects (tag, status, data) as requests complete."""
+    """One queue of one block device; `results` collects (tag, status, data) as requests complete.
+
+    `fetch` is a strategy's name, that of a packed ring with `packed-` before it.
+    """
 
     def __init__(
         self, rig: Rig, *, fetch: str = "batched", size: int = 16, store: Store | None = None, sectors: int = 2048,
-        event_idx: bool = False, indirect: bool = True, device: int = 0, base: int = 0,
+        event_idx: bool = False, indirect: bool = True, device: int = 0, base: int = 0, in_order: bool = False,
         service: type[BlockService] = BlockService, **options: object,
     ) -> None:  # fmt: skip
         self.rig = rig
         self.device = device
-        self.fetch = fetch
+        self.fetch = fetch.removeprefix("packed-")
         self.store = store if store is not None else RamStore(sectors * 512)
         self.service = service(self.store, sectors, b"serial-7", **options)  # type: ignore[arg-type]
-        self.ring = Guest(rig.platform, size, base, event_idx)
+        packed = fetch != self.fetch
+        self.ring = (
+            PackedGuest(rig.platform, size, base, event_idx, in_order) if packed
+            else Guest(rig.platform, size, base, event_idx)
+        )  # fmt: skip
         self.base = base
         self.indirect = indirect
+        self.in_order = in_order
         self.open()
         self.slots = list(range(64))
         self.flying: dict[int, tuple[object, int, int]] = {}
         self.results: list[tuple[object, int, bytes]] = []
 
     def open(self, resume: tuple[int, int, list[int]] | None = None) -> None:
-        terms = self.ring.terms(indirect=self.indirect, fetch=self.fetch)
+        terms = self.ring.terms(indirect=self.indirect, fetch=self.fetch, in_order=self.in_order)
         stopped = None if resume is None else RingResume(resume[0], resume[1], tuple(resume[2]))
         self.rig.link.open_queue(self.device, 0, self.service, terms, stopped)
 

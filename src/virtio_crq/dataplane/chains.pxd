@@ -13,6 +13,7 @@ cdef uint64_t WHOLE
 cdef class Chains:
     cdef Port port
     cdef readonly uint64_t size
+    cdef readonly uint64_t in_flight
     cdef uint8_t[::1] busy
     cdef uint32_t[::1] segments
     cdef uint32_t[::1] readables

@@ -21,6 +21,7 @@ class Chains:
     def __init__(self, port: Port, size: int) -> None:
         self.port = port
         self.size = size
+        self.in_flight = 0
         self.busy = array("B", bytes(size))
         self.segments = array("I", bytes(4 * size))
         self.readables = array("I", bytes(4 * size))
@@ -36,6 +37,7 @@ class Chains:
         if self.busy[head]:
             refuse("head-in-flight", head, position)
         self.busy[head] = 1
+        self.in_flight += 1
         self.segments[head] = 0
         self.readables[head] = 0
         self.readable[head] = 0
@@ -44,6 +46,7 @@ class Chains:
 
     def release(self, head: int) -> int:
         self.busy[head] = 0
+        self.in_flight -= 1
         return 0
 
     def segment(self, head: int, address: int, length: int, flags: int) -> int:

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 cimport cython
-from libc.stdint cimport int64_t, uint16_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint64_t
 
 from virtio_crq.dataplane.chains cimport Chains
 from virtio_crq.dataplane.faults cimport refuse
@@ -17,6 +17,7 @@ cdef class DeviceRing:
     cdef readonly Chains chains
     cdef readonly uint64_t size
     cdef readonly uint64_t event_idx
+    cdef readonly uint64_t in_order
     cdef readonly uint64_t max_copy
     cdef readonly uint64_t footprint
     cdef readonly uint64_t area
@@ -31,6 +32,12 @@ cdef class DeviceRing:
     cdef readonly uint64_t event_due
     cdef uint16_t[::1] order
     cdef readonly uint64_t order_head
+    cdef uint16_t[::1] line
+    cdef uint8_t[::1] ended
+    cdef uint64_t[::1] amounts
+    cdef readonly uint64_t line_head
+    cdef readonly uint64_t lined
+    cdef readonly uint64_t span
     cdef readonly uint64_t waiting
     cdef readonly uint64_t replayed
     cdef readonly uint64_t replays
@@ -54,5 +61,7 @@ cdef class DeviceRing:
     cdef int64_t pull(self, uint64_t head, uint64_t skip, uint64_t length, uint64_t at) except -1 nogil
     @cython.locals(first=uint64_t, last=uint64_t)
     cdef int64_t push(self, uint64_t head, uint64_t skip, uint64_t length, uint64_t at) except -1 nogil
+    @cython.locals(first=uint64_t)
     cdef int64_t complete(self, uint64_t head, uint64_t written) except -1 nogil
+    cdef int64_t use(self, uint64_t head, uint64_t written) except -1 nogil
     cdef int64_t publish(self) except -1 nogil

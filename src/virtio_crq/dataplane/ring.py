@@ -6,7 +6,8 @@ data, status and completions go out. A layout subclasses `DeviceRing` and a fetc
 `naive` and `batched`. What services use is here, so that they never know which ring they have.
 
 Positions are 16-bit and free-running throughout; `announced` is what the driver said, `fetched` what was taken,
-`completed` what is used in own RAM, `published` what the driver can see, `signalled` what it was told of.
+`completed` what is used in own RAM, `published` what the driver can see, `signalled` what it was told of. A request
+moves them by `span`: 1, unless the layout counts otherwise.
 """
 
 from array import array
@@ -35,11 +36,17 @@ class DeviceRing:
         self.staging = staging
         self.size = terms.size
         self.event_idx = 1 if terms.event_idx else 0
+        self.in_order = 1 if terms.in_order else 0
         self.max_copy = max_copy
         self.footprint = length
         self.area = area
         self.chains = Chains(port, terms.size)
         self.order = array("H", bytes(2 * terms.size))
+        self.line = array("H", bytes(2 * terms.size))
+        self.ended = array("B", bytes(terms.size))
+        self.amounts = array("Q", bytes(8 * terms.size))
+        self.line_head = self.lined = 0
+        self.span = 1
         self.order_head = self.waiting = self.replayed = self.replays = 0
         self.announced = self.fetched = self.completed = self.published = self.signalled = 0
         self.used_credit = 1
@@ -131,6 +138,9 @@ class DeviceRing:
         """The chain at this head is whole and waits to be served."""
         self.order[(self.order_head + self.waiting) & (self.size - 1)] = head
         self.waiting += 1
+        if self.in_order:
+            self.line[(self.line_head + self.lined) & (self.size - 1)] = head
+            self.lined += 1
         return 0
 
     def take(self) -> int:
@@ -177,7 +187,23 @@ class DeviceRing:
     # --- completing ---
 
     def complete(self, head: int, written: int) -> int:
-        """The request is done: what says so is made in own RAM, and shown by `publish`."""
+        """The request is done. With IN_ORDER it is used when all that came before it is (virtio 1.4 §2.7.9, §2.8.8)."""
+        if not self.in_order:
+            return self.use(head, written)
+        self.ended[head] = 1
+        self.amounts[head] = written
+        while self.lined:
+            first = self.line[self.line_head]
+            if not self.ended[first]:
+                break
+            self.ended[first] = 0
+            self.line_head = (self.line_head + 1) & (self.size - 1)
+            self.lined -= 1
+            self.use(first, self.amounts[first])
+        return 0
+
+    def use(self, head: int, written: int) -> int:
+        """Make what says that a request is used in own RAM, and release its chain; `publish` shows it."""
         return 0
 
     def publish(self) -> int:

@@ -97,7 +97,7 @@ class Service:
             self.peak = outstanding
             if outstanding > self.crowd:
                 self.crowd = outstanding
-        return 1 if self.crowd >= CROWD and 2 * ((ring.published - self.told) & MASK) <= self.crowd else 0
+        return 1 if self.crowd >= CROWD * ring.span and 2 * ((ring.published - self.told) & MASK) <= self.crowd else 0
 
     def telling(self) -> int:
         """The driver is told of all that is published."""
@@ -192,7 +192,8 @@ class Service:
     @property
     def in_flight(self) -> int:
         """Requests that were fetched and not completed. Reads only: any thread may ask."""
-        return (self.ring.fetched - self.ring.completed) & 0xFFFF if self.bound else 0
+        ring = self.ring
+        return ring.chains.in_flight + ring.replays - ring.replayed if self.bound else 0
 
     def close(self) -> None:
         """Leave the ring: serve no more, and hold nothing. What is in the store is nobody's from now on."""

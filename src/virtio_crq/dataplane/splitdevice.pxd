@@ -29,7 +29,7 @@ cdef class SplitRing(DeviceRing):
     cdef int64_t _bring_table(self, uint64_t lane) except -1 nogil
     @cython.locals(lane=uint64_t)
     cdef int64_t _enqueue(self, uint64_t count) except -1 nogil
-    cdef int64_t complete(self, uint64_t head, uint64_t written) except -1 nogil
+    cdef int64_t use(self, uint64_t head, uint64_t written) except -1 nogil
     @cython.locals(count=uint64_t, start=uint64_t, first=uint64_t)
     cdef int64_t _publish_elements(self) except -1 nogil
     @cython.locals(moved=uint64_t)

@@ -128,7 +128,7 @@ class SplitRing(DeviceRing):
 
     # --- completing ---
 
-    def complete(self, head: int, written: int) -> int:
+    def use(self, head: int, written: int) -> int:
         self.port.store64(self.elements + 8 * (self.completed & (self.size - 1)), written << 32 | head)
         self.completed = (self.completed + 1) & MASK
         self.chains.release(head)

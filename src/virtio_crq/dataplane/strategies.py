@@ -5,6 +5,8 @@ from typing import Protocol
 
 from virtio_crq.dataplane.batched import BatchedRing
 from virtio_crq.dataplane.naive import NaiveRing
+from virtio_crq.dataplane.packedbatched import PackedBatchedRing
+from virtio_crq.dataplane.packednaive import PackedNaiveRing
 from virtio_crq.dataplane.ring import DeviceRing
 from virtio_crq.dataplane.ringterms import RingTerms
 from virtio_crq.dataplane.staging import Staging
@@ -18,6 +20,8 @@ class Strategy(Protocol):
 
 
 STRATEGIES: dict[tuple[str, str], Strategy] = {
+    ("packed", "batched"): PackedBatchedRing,
+    ("packed", "naive"): PackedNaiveRing,
     ("split", "batched"): BatchedRing,
     ("split", "naive"): NaiveRing,
 }

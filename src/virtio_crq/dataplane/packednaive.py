@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`fetch=naive` of a packed ring: flags, then the descriptor, one after the other, as for shared memory."""
+
+from virtio_crq.dataplane.packeddevice import PackedRing
+from virtio_crq.virtio import packedring
+
+NEXT = packedring.DESC_F_NEXT
+
+
+class PackedNaiveRing(PackedRing):
+    """Looks at a chain's first flags before the rest of it, and still stops at the announced position."""
+
+    def fetch(self) -> int:
+        if self.fetched == self.announced:
+            return 0
+        while True:
+            position = self.brought
+            slot = position & (self.size - 1)
+            at = self.snapshot + 16 * slot
+            if position == self.fetched:
+                self.bring(self.descriptors + 16 * slot + 14, at + 14, 2)
+                self.flush()
+                self.check_mark(position, self.port.load16(at + 14))
+                self.bring(self.descriptors + 16 * slot, at, 14)
+            else:
+                self.bring(self.descriptors + 16 * slot, at, 16)
+            self.flush()
+            self.brought = (position + 1) & 0xFFFF
+            if self.brought == self.announced or not self.port.load16(at + 14) & NEXT:
+                break
+        if self.next_chain(0):
+            self.flush()
+            self.go_through(0)
+        self.enqueue(self.heads[0])
+        return 1
