@@ -8,7 +8,7 @@ from types import ModuleType
 from typing import NamedTuple
 from unittest.mock import patch
 
-from virtio_crq.dataplane import directfront, driverring, front
+from virtio_crq.dataplane import directfront, driverring, front, packeddriverring
 from virtio_crq.dataplane import splitdriverring as compiled
 from virtio_crq.platform.channel import Channel
 from virtio_crq.platform.hosted import host
@@ -34,16 +34,21 @@ def interpreted(of: ModuleType, *below: ModuleType) -> ModuleType:
 
 
 class Speed(NamedTuple):
-    """A driver's ring and its front, both as one speed has them."""
+    """A driver's ring in either layout and its front, as one speed has them."""
 
     ring: ModuleType
     front: ModuleType
+    packed: ModuleType
 
 
 PLAIN = interpreted(driverring)
 SPEEDS = {
-    "compiled": Speed(compiled, directfront),
-    "interpreted": Speed(interpreted(compiled, PLAIN), interpreted(directfront, interpreted(front, PLAIN))),
+    "compiled": Speed(compiled, directfront, packeddriverring),
+    "interpreted": Speed(
+        interpreted(compiled, PLAIN),
+        interpreted(directfront, interpreted(front, PLAIN)),
+        interpreted(packeddriverring, PLAIN),
+    ),
 }
 
 

@@ -9,6 +9,7 @@ from runningmachine import COMMAND, RunningMachine
 from verifiedload import VerifiedLoad, load_on
 
 from virtio_crq.cli.clientpartition import client_partition
+from virtio_crq.client.device import Options
 
 BLOCKS = 1024
 KILLS = 20
@@ -76,8 +77,27 @@ def test_kills_lose_nothing_although_copies_are_torn_and_out_of_order(tmp_path: 
     survives(prepared(tmp_path, "weak_copies = 7", f'fetch = "{fetch}"'), WEAK_KILLS, 100)
 
 
-def survives(machine: RunningMachine, kills: int, between: int) -> None:
-    with machine, load_on(machine.state, "web1", "root", BLOCKS) as load:
+PACKED = {
+    "naive": ('fetch = "naive"', Options(ring="packed")),
+    "batched": ("", Options(ring="packed")),
+    "indirect": ("", Options(ring="packed", indirect=True, event_idx=False)),
+    "in-order": ("", Options(ring="packed", in_order=True)),
+}
+
+
+@pytest.mark.timeout(90)
+@pytest.mark.clause("CRQ-D-124", "CRQ-D-129", "CRQ-D-130", "CRQ-F-52")
+@pytest.mark.parametrize("way", PACKED)
+@pytest.mark.parametrize("weak", [False, True], ids=["", "weak copies"])
+def test_kills_lose_nothing_on_a_packed_ring(tmp_path: Path, way: str, weak: bool) -> None:
+    server, options = PACKED[way]
+    machine = prepared(tmp_path, "weak_copies = 7" if weak else "", server + '\nring = "packed"')
+    survives(machine, WEAK_KILLS, 100 if weak else 300, options)
+
+
+def survives(machine: RunningMachine, kills: int, between: int, options: Options | None = None) -> None:
+    with machine, load_on(machine.state, "web1", "root", BLOCKS, options=options) as load:
+        assert load.disk.ring_layout == (options or Options()).ring
         load.run(between)
         for _kill in range(kills):
             restart_under(load, machine)

@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -105,9 +105,11 @@ class VerifiedLoad:
 
 
 @contextmanager
-def load_on(state: Path, client: str, disk: str, blocks: int, depth: int = 16) -> Iterator[VerifiedLoad]:
+def load_on(
+    state: Path, client: str, disk: str, blocks: int, depth: int = 16, options: Options | None = None
+) -> Iterator[VerifiedLoad]:
     """A client partition in this process, and a load on one of its disks."""
-    with client_partition(state, client, Options(depth=depth)) as partition:
+    with client_partition(state, client, replace(options or Options(), depth=depth)) as partition:
         yield VerifiedLoad(partition, partition.disk(disk), blocks, depth)
 
 

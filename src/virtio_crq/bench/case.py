@@ -43,6 +43,8 @@ RUNGS = (
     Rung("naive", ring="split", fetch="naive", map="per-request", data="copy"),
     Rung("batched", ring="split", fetch="batched", map="per-request", data="copy"),
     Rung("redirect", ring="split", fetch="batched", map="per-request", data="redirect"),
+    Rung("packed-naive", ring="packed", fetch="naive", map="per-request", data="copy"),
+    Rung("packed", ring="packed", fetch="batched", map="per-request", data="copy"),
     Rung("batched-pool", ring="split", fetch="batched", map="pool", data="copy"),
 )
 

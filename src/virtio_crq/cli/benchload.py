@@ -29,12 +29,15 @@ WAIT_SECONDS = 10.0  # a server that says nothing for so long is gone
 Order = dict[str, Any]
 
 
-def main(state: str, partition: str, depth: str, transfer: str, mapping: str) -> None:
+def main(state: str, partition: str, depth: str, transfer: str, mapping: str, ring: str) -> None:
     """Serve orders until stdin ends."""
-    options = Options(depth=int(depth), transfer=int(transfer), map=mapping)
+    options = Options(depth=int(depth), transfer=int(transfer), map=mapping, ring=ring)
     try:
         with client_partition(Path(state), partition, options) as client:
-            buffers = _buffers(client.disks()[0])
+            disk = client.disks()[0]
+            if disk.ring_layout != ring:
+                raise VirtioCrqError(f"a {ring} ring is to be measured, but the server offers only {disk.ring_layout}")
+            buffers = _buffers(disk)
             print(json.dumps({"ready": True}), flush=True)
             for line in sys.stdin:
                 print(json.dumps(asdict(run(client, buffers, json.loads(line)))), flush=True)
@@ -74,7 +77,7 @@ def run(client: Client, buffers: int, order: Order) -> Load:
         batch=generator.completed / max(1, generator.batches),
         bounces=generator.bounced,
         bounce_bytes=generator.bounced * order["size"],
-        ran={"map": generator.driver.mapping.name},
+        ran={"map": generator.driver.mapping.name, "ring": disk.ring_layout},
     )
 
 

@@ -30,6 +30,7 @@ name = "{name}"
 memory = "256M"
 fetch = "{fetch}"
 data = "{data}"
+ring = "{ring}"
 polling = {polling}
 workers = 1
 [partition.{client}]
@@ -69,6 +70,7 @@ class Bench:
             client=CLIENT,
             fetch=setting.rung.fetch,
             data=setting.rung.data,
+            ring=setting.rung.ring,
             polling=NEVER_SLEEP if setting.notify == "polling" else SLEEP_AT_ONCE,
             backing=backing,
         )
@@ -79,7 +81,7 @@ class Bench:
             for role in roles(parse_machine_file(text, path), directory):
                 processes.start(role)
             limits = str(slots(self.cases)), str(transfer(self.cases))
-            load = ClientProcess("benchload", str(directory), CLIENT, *limits, setting.rung.map)
+            load = ClientProcess("benchload", str(directory), CLIENT, *limits, setting.rung.map, setting.rung.ring)
             load.answer()  # that its disk is up
             yield RunningStage(directory, load, processes.running()[SERVER].pid, setting.notify)
         finally:

@@ -5,7 +5,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from virtio_crq.hypervisor.machinefile import MachineFile, PartitionRow
+from virtio_crq.hypervisor.machinefile import SERVER_KEYS, MachineFile, PartitionRow
 from virtio_crq.hypervisor.statedirectory import ATTACH_SOCKET
 from virtio_crq.vios.control import socket_path
 
@@ -43,6 +43,5 @@ def roles(machine: MachineFile, state_directory: Path) -> list[Role]:
 
 def _options(row: PartitionRow) -> list[str]:
     """What the machine file says about how a server works."""
-    said = {"workers": row.workers, "polling": row.polling, "fetch": row.fetch, "gathering": row.gathering}
-    said["data"] = row.data
+    said = {name: getattr(row, name) for name in SERVER_KEYS}
     return [f"--{name}={value}" for name, value in said.items() if value is not None]

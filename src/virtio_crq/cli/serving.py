@@ -37,6 +37,7 @@ def open_server(
     fetch: str,
     gathering: int = 0,
     data: str = COPY,
+    ring: str = "split",
 ) -> Iterator[tuple[Server, int]]:
     """The server partition `name`, attached and ready to serve what the machine file maps.
 
@@ -55,6 +56,7 @@ def open_server(
                 polling=polling,
                 fetch=fetch,
                 data=data,
+                ring=ring,
                 record=state / f"vios-{name}.write-through",
                 ports=state / f"vios-{name}.open-ports",
                 maps=state / f"vios-{name}.mappings",

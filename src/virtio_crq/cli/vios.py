@@ -21,7 +21,7 @@ from virtio_crq.cli.viosmap import map_target, resize, unmap
 from virtio_crq.cli.viosserver import sockets
 from virtio_crq.errors import PartnerLost, UsageError
 from virtio_crq.hypervisor.conversation import ask as ask_hypervisor
-from virtio_crq.hypervisor.machinefile import DATAS, FETCHES, read_machine_file
+from virtio_crq.hypervisor.machinefile import DATAS, FETCHES, RINGS, read_machine_file
 from virtio_crq.vios.control import ask, socket_path
 from virtio_crq.vios.lsmap import render
 from virtio_crq.vios.rates import rates, render_rates, wires
@@ -46,6 +46,7 @@ def run(
         int, typer.Option(help="Microseconds to look for work before sleeping, at most; -1: never sleep.")
     ] = 32,
     fetch: Annotated[str, typer.Option(help="How rings are fetched: naive or batched.")] = "batched",
+    ring: Annotated[str, typer.Option(help="split, or packed: drivers may choose a packed ring.")] = "split",
     gathering: Annotated[
         int, typer.Option(min=0, help="Microseconds that a busy driver is told later, so that it is told of more.")
     ] = 0,
@@ -54,17 +55,16 @@ def run(
     """Run the server partition NAME of a machine whose hypervisor is up, until a signal ends it."""
     from virtio_crq.cli.serving import open_server
 
-    if fetch not in FETCHES:
-        raise UsageError(f"fetch {fetch!r} is not one of {', '.join(FETCHES)}")
-    if data not in DATAS:
-        raise UsageError(f"data {data!r} is not one of {', '.join(DATAS)}")
+    for key, value, known in (("fetch", fetch, FETCHES), ("ring", ring, RINGS), ("data", data, DATAS)):
+        if value not in known:
+            raise UsageError(f"{key} {value!r} is not one of {', '.join(known)}")
     asleep = None if polling < 0 else polling
     # Standard error is the server's log file.
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.INFO)
     content = read_machine_file(file)
     state = select(machine or content.name)
     try:
-        with open_server(state, content, name, workers, asleep, fetch, gathering, data) as opened:
+        with open_server(state, content, name, workers, asleep, fetch, gathering, data, ring) as opened:
             server, lifeline = opened
 
             async def serve() -> None:

@@ -10,9 +10,10 @@ from virtio_crq.dataplane.directfront import DirectFront
 from virtio_crq.dataplane.driverring import DriverRing
 from virtio_crq.dataplane.front import Front
 from virtio_crq.dataplane.mapping import SlotMapping
+from virtio_crq.dataplane.packeddriverring import PackedDriverRing
 from virtio_crq.dataplane.perrequest import PerRequest
 from virtio_crq.dataplane.pool import Pool
-from virtio_crq.dataplane.splitdriverring import SplitDriverRing, footprint
+from virtio_crq.dataplane.splitdriverring import SplitDriverRing
 from virtio_crq.errors import DeviceFault, PartnerLost, PlatformError, UsageError, VirtioCrqError
 from virtio_crq.message import conversations
 from virtio_crq.message.conversations import DeviceDescription
@@ -21,11 +22,13 @@ from virtio_crq.message.frontend import Conversation
 from virtio_crq.platform.channel import USED, Channel
 from virtio_crq.platform.port import Port
 from virtio_crq.virtio import features as bits
+from virtio_crq.virtio.ringareas import placed
 from virtio_crq.virtio.splitring import DescriptorIndex, QueueSize, RingPosition
 
 RING_ACCESS = 3  # the device reads descriptors and available ring, and writes the used ring
 BUSY_TRIES = 1000
 REQUEST_QUEUE = 0
+RINGS = ("split", "packed")
 MAPPINGS: dict[str, type[SlotMapping]] = {kind.name: kind for kind in (PerRequest, Pool)}
 
 
@@ -37,9 +40,13 @@ class Options:
     transfer: int = 128 * 1024  # data bytes per request, at most
     indirect: bool = False  # off: a table per request costs the server one more copy
     event_idx: bool = True
+    ring: str = "split"  # "packed" where it is offered
+    in_order: bool = False  # with a packed ring: one used descriptor may end many requests
     map: str = PerRequest.name  # how request slots become reachable: see MAPPINGS
 
     def __post_init__(self) -> None:
+        if self.ring not in RINGS:
+            raise UsageError(f"ring {self.ring!r} is not one of {', '.join(RINGS)}")
         if self.map not in MAPPINGS:
             raise UsageError(f"map {self.map!r} is not one of {', '.join(MAPPINGS)}")
 
@@ -93,6 +100,9 @@ class Device:
         wanted = self.wanted | bits.MANDATORY | bits.feature_set(bits.RING_RESET)
         wanted |= bits.feature_set(bits.INDIRECT_DESC) if options.indirect else 0
         wanted |= bits.feature_set(bits.EVENT_IDX) if options.event_idx else 0
+        if options.ring == "packed" and bits.has(self.description.features, bits.RING_PACKED):
+            wanted |= bits.feature_set(bits.RING_PACKED)
+            wanted |= bits.feature_set(bits.IN_ORDER) if options.in_order else 0
         self.features = yield from conversations.negotiate(self.number, wanted)
         yield from self.configure()
 
@@ -113,12 +123,25 @@ class Device:
         if index >= len(offered):
             raise DeviceFault("queue-missing", f"device {self.number} offers no queue {index}")
         size = 1 << (min(offered[index], 4 * self.site.options.depth).bit_length() - 1)
-        available, used, length = footprint(size)
+        driver_area, device_area, length = placed(size, self.ring_layout == "packed")
         area = self.mapped(length, f"a queue of device {self.number}")
+        ring = self._make_ring(area.offset, size, index)
+        setup = QueueSetup(QueueSize(size), area.bus, area.bus + driver_area, area.bus + device_area)
+        return DirectFront(ring), setup
+
+    @property
+    def ring_layout(self) -> str:
+        """What was negotiated, whatever was asked for."""
+        return "packed" if bits.has(self.features, bits.RING_PACKED) else "split"
+
+    def _make_ring(self, offset: int, size: int, index: int) -> DriverRing:
+        port = self.site.port
         indirect = bits.has(self.features, bits.INDIRECT_DESC)
         event_idx = bits.has(self.features, bits.EVENT_IDX)
-        ring = SplitDriverRing(self.site.port, area.offset, size, indirect, event_idx, self.number, index)
-        return DirectFront(ring), QueueSetup(QueueSize(size), area.bus, area.bus + available, area.bus + used)
+        if self.ring_layout == "split":
+            return SplitDriverRing(port, offset, size, indirect, event_idx, self.number, index)
+        in_order = bits.has(self.features, bits.IN_ORDER)
+        return PackedDriverRing(port, offset, size, indirect, event_idx, self.number, index, in_order)
 
     def mapped(self, length: int, purpose: str) -> Area:
         """Memory that the device may read and write from now on."""

@@ -28,4 +28,4 @@ class DirectFront(Front):
         self.owed = 0
         self.ring.halt()
         self.told = self.ring.last_used
-        return int(self.announced), int(self.ring.last_used), self.ring.heads_before(self.known)
+        return int(self.announced), int(self.ring.last_used), self.ring.listed(self.known)

@@ -6,7 +6,7 @@ from virtio_crq.platform.port cimport Port
 
 # Constants that code without the interpreter's lock reads; Python code has them under the same names interpreted only.
 cdef int64_t FULL, EMPTY
-cdef uint64_t USED_ID, USED_LENGTH, USED_INDEX, USED_POSITION, USED_AHEAD
+cdef uint64_t USED_ID, USED_LENGTH, USED_INDEX, USED_POSITION, USED_AHEAD, USED_CLAIMED
 
 cdef class DriverRing:
     cdef readonly Port port

@@ -8,9 +8,9 @@ reach: free list, chain lengths and the requests in flight live in this object, 
 A request travels: `segment()` for each buffer, readable ones first; `submit(token)`; `publish()` once a batch; later
 `collect()` returns the token. Nothing here knows how the device is told of it: that is the front's (`front`), below.
 
-A layout subclasses this (`splitdriverring`). `published` and `last_used` are positions as that layout announces them,
-which others compare and hand on and never reckon with. Methods called without the interpreter's lock are `cdef` here,
-and `cpdef` in the final class, where Python finds them.
+A layout subclasses this (`splitdriverring`, `packeddriverring`). `published` and `last_used` are positions as it
+announces them, which others compare and hand on and never reckon with. Methods called without the interpreter's lock
+are `cdef` here, and `cpdef` in the final class, where Python finds them.
 """
 
 from array import array
@@ -26,12 +26,14 @@ USED_LENGTH = 1
 USED_INDEX = 2
 USED_POSITION = 3
 USED_AHEAD = 4
+USED_CLAIMED = 5
 RULES = (
     ("used-unknown", "used entry names head {0}, which is not in flight (queue size {1})"),
     ("used-length", "used entry says {0} bytes were written, but the request has room for {1}"),
     ("used-ahead", "used index moved by {0}, but {1} requests are in flight"),
     ("used-ahead", "announced position moved by {0}, but at most {1} requests could have been used"),
     ("used-ahead", "position {0} was announced while the used index stood at {1}"),
+    ("used-ahead", "{0} descriptors were announced as used, but the one at position {1} is not"),
 )
 
 
@@ -157,6 +159,10 @@ class DriverRing:
     def heads_before(self, issue: int) -> list[int]:
         """Those of them that are among the first `issue` requests ever submitted."""
         return [head for head in self.heads() if self._issue(head) < issue]
+
+    def listed(self, issue: int) -> list[int]:
+        """Of the first `issue` requests, those in flight that the ring itself will not show to a returning device."""
+        return self.heads_before(issue)
 
     def _issue(self, head: int) -> int:
         return int(self.issues[head])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The device side of a packed virtqueue (virtio 1.4 §2.8): chains from a snapshot of the ring, used descriptors, wishes.
+"""The device side of a packed virtqueue (virtio 1.4 §2.8): chains from a snapshot, used descriptors, wishes.
 
 Positions count descriptors. The snapshot has a place for each slot: what was fetched stands there until the device
 passes it, and used descriptors are made in it. Between two of them lie descriptors of chains that they pass over; these

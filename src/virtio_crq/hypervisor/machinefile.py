@@ -36,8 +36,9 @@ SMALLEST_WINDOW, LARGEST_WINDOW = 1 * MIB, 4 * GIB  # a ring and the message are
 FIRST_SLOT, LAST_SLOT = 2, 4095  # slots 0 and 1 belong to the virtual terminals
 FETCHES = ("batched", "naive")
 DATAS = ("copy", "redirect")
+RINGS = ("split", "packed")  # packed: a driver may choose
 LONGEST_GATHERING = 10_000  # microseconds; a driver would rather be interrupted
-_SERVER_KEYS = ("workers", "polling", "fetch", "gathering", "data")
+SERVER_KEYS = ("workers", "polling", "fetch", "ring", "gathering", "data")
 _GUEST_KEYS = ("vcpus", "kernel", "initrd", "command_line")
 SMALLEST_GUEST = GUEST_BLOCK = 256 * MIB  # pseries firmware hands memory out in blocks of this
 LARGEST_VCPUS = 16
@@ -55,6 +56,7 @@ _KEYS: dict[str, dict[str, type]] = {
         "workers": int,
         "polling": int,
         "fetch": str,
+        "ring": str,
         "gathering": int,
         "data": str,
         "guest": bool,
@@ -102,6 +104,7 @@ class PartitionRow:
     workers: int | None = None  # how a server works; None is the server's own default
     polling: int | None = None
     fetch: str | None = None
+    ring: str | None = None
     gathering: int | None = None
     data: str | None = None
     guest: bool = False  # a real kernel runs here
@@ -292,16 +295,13 @@ class _Reader:
 
     def _partition(self, name: str, number: int, memory: int, server: bool) -> PartitionRow:
         table = self.content["partition"][name]
-        options = {key: table[key] for key in _SERVER_KEYS if key in table}
+        options = {key: table[key] for key in SERVER_KEYS if key in table}
         if options and not server:
             key = next(iter(options))
             raise self.refuse(f"{key} is for servers, but {name} is no adapter's server", "partition", name, key)
-        if options.get("fetch", FETCHES[0]) not in FETCHES:
-            wrong = f"fetch {options['fetch']!r} is not one of {', '.join(FETCHES)}"
-            raise self.refuse(wrong, "partition", name, "fetch")
-        if options.get("data", DATAS[0]) not in DATAS:
-            wrong = f"data {options['data']!r} is not one of {', '.join(DATAS)}"
-            raise self.refuse(wrong, "partition", name, "data")
+        for key, known in (("fetch", FETCHES), ("ring", RINGS), ("data", DATAS)):
+            if options.get(key, known[0]) not in known:
+                raise self.refuse(f"{key} {options[key]!r} is not one of {', '.join(known)}", "partition", name, key)
         if options.get("data") == "redirect" and not any(
             row.get("server") == name for row in self.content.get("storage", [])
         ):
@@ -320,7 +320,7 @@ class _Reader:
                 key = next(iter(said))
                 raise self.refuse(f"{key} is for guests; say guest = true, or leave it out", "partition", name, key)
             return {}
-        for key in _SERVER_KEYS:
+        for key in SERVER_KEYS:
             if key in table:
                 raise self.refuse(f"{key} is for our I/O server, but {name} is a guest", "partition", name, key)
         if memory % GUEST_BLOCK:

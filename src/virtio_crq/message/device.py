@@ -22,6 +22,8 @@ class QueueSetup:
 class QueueResume:
     """How far a queue had come, checked against itself: distance(avail, used) == len(heads), heads distinct, < size.
 
+    A packed queue has no heads: its ring shows what is in flight, from `used_position` on.
+
     The device serves `heads` first and in this order, then goes on at `avail_position`; it writes its next used entry
     at `used_position`.
     """

@@ -28,15 +28,16 @@ def check_device(asked: ResumeDevice, model: DeviceModel) -> Features:
     return features
 
 
-def check_positions(asked: ResumeVqueue) -> QueueResume:
-    """Positions and in-flight list as something that can be served (CRQ-D-84)."""
+def check_positions(asked: ResumeVqueue, packed: bool) -> QueueResume:
+    """Positions and in-flight list as something that can be served (CRQ-D-84); a packed ring needs no list (D-129)."""
     count = distance(asked.avail_position, asked.used_position)
-    if count != len(asked.heads) or count > asked.size:
+    listed = 0 if packed else count
+    if listed != len(asked.heads) or count > asked.size:
         raise DriverFault(
             "resume-positions",
             f"avail {asked.avail_position}, used {asked.used_position}, {len(asked.heads)} heads, size {asked.size}",
         )
-    if len(set(asked.heads)) != count or any(head >= asked.size for head in asked.heads):
+    if len(set(asked.heads)) != listed or any(head >= asked.size for head in asked.heads):
         raise DriverFault("resume-positions", f"heads repeat or are not below {asked.size}")
     return QueueResume(
         RingPosition(asked.avail_position),

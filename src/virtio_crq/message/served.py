@@ -14,18 +14,18 @@ from virtio_crq.message.device import DeviceModel, QueueSetup
 from virtio_crq.message.layout import Body
 from virtio_crq.message.resume import OUTCOMES, check_device, check_positions
 from virtio_crq.message.status import Event, State, StatusMachine
-from virtio_crq.virtio.features import FEATURE_BLOCKS, MANDATORY, RING_RESET, Features, from_blocks, has, to_blocks
-from virtio_crq.virtio.splitring import (
-    AVAIL_ALIGNMENT,
-    DESCRIPTOR_ALIGNMENT,
-    USED_ALIGNMENT,
-    QueueIndex,
-    QueueSize,
-    avail_size,
-    descriptor_table_size,
-    used_size,
-    valid_size,
+from virtio_crq.virtio.features import (
+    FEATURE_BLOCKS,
+    MANDATORY,
+    RING_PACKED,
+    RING_RESET,
+    Features,
+    from_blocks,
+    has,
+    to_blocks,
 )
+from virtio_crq.virtio.ringareas import ring_areas
+from virtio_crq.virtio.splitring import QueueIndex, QueueSize, valid_size
 
 
 class ServedDevice:
@@ -189,11 +189,9 @@ class ServedDevice:
         size, limit = request.size, self.max_queue_size(request.index)
         if not valid_size(size) or size > limit:
             raise DriverFault("queue-size", f"{size}, at most {limit}")
-        areas = (
-            (request.descriptors, descriptor_table_size(size), DESCRIPTOR_ALIGNMENT),
-            (request.driver_area, avail_size(size), AVAIL_ALIGNMENT),
-            (request.device_area, used_size(size), USED_ALIGNMENT),
-        )
+        places = (request.descriptors, request.driver_area, request.device_area)
+        parts = ring_areas(size, has(self.features, RING_PACKED))
+        areas = [(place, *part) for place, part in zip(places, parts, strict=True)]
         for address, _, alignment in areas:
             if address % alignment:
                 raise DriverFault("queue-alignment", f"{address:#x} is not aligned to {alignment}")
@@ -226,7 +224,7 @@ class ServedDevice:
             try:
                 self._check_index(request.index)
                 setup = self._checked_setup(request)
-                resume = check_positions(request)
+                resume = check_positions(request, has(self.features, RING_PACKED))
                 self.model.enable_queue(QueueIndex(request.index), setup, resume)
             except DriverFault as fault:
                 if fault.rule in OUTCOMES:

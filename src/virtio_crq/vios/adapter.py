@@ -87,10 +87,13 @@ class Target:
 class Adapter:
     """One connection and its targets, by device number."""
 
-    def __init__(self, place: AdapterPlace, targets: Mapping[int, Target], connect: Connect, fetch: str) -> None:
+    def __init__(
+        self, place: AdapterPlace, targets: Mapping[int, Target], connect: Connect, fetch: str, ring: str = "split"
+    ) -> None:
         self.place = place
         self.by_number = dict(targets)
         self._fetch = fetch
+        self._ring = ring
         self.opened = 0
         self.lost = 0
         self.cut_off = 0  # copies that were refused because the client had gone
@@ -137,7 +140,7 @@ class Adapter:
         return work() if self._worker is None else self._worker.call(work)
 
     def _bind(self, number: int, target: Target) -> None:
-        target.device.bind(number, self._link, self._connection.window, self._on_fault, self._fetch)
+        target.device.bind(number, self._link, self._connection.window, self._on_fault, self._fetch, self._ring)
         target.device.on_config = partial(self._config_changed, number)
 
     def _add(self, target: Target) -> int:

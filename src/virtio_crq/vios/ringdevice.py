@@ -12,18 +12,22 @@ from virtio_crq.vios.lsmap import QueueView
 from virtio_crq.virtio.features import (
     ACCESS_PLATFORM,
     EVENT_IDX,
+    IN_ORDER,
     INDIRECT_DESC,
+    RING_PACKED,
     RING_RESET,
     VERSION_1,
     Features,
     feature_set,
     has,
 )
-from virtio_crq.virtio.splitring import QueueIndex, avail_size, descriptor_table_size, used_size
+from virtio_crq.virtio.ringareas import ring_areas
+from virtio_crq.virtio.splitring import QueueIndex
 
 OnFault = Callable[[int, int, str, str], None]  # device, queue, rule, detail
 VENDOR = 0x1014  # IBM's PCI vendor id; virtio 1.4 §4.2.2 leaves it to the transport to say what a vendor id means
 TRANSPORT_FEATURES = feature_set(VERSION_1, ACCESS_PLATFORM, INDIRECT_DESC, EVENT_IDX, RING_RESET)
+PACKED_FEATURES = feature_set(RING_PACKED, IN_ORDER)
 
 
 class QueueHost(Protocol):
@@ -62,8 +66,21 @@ class RingDevice:
         self._enabled: dict[QueueIndex, tuple[QueueSetup, QueueResume | None]] = {}
         self._open: set[QueueIndex] = set()
 
-    def bind(self, number: int, host: QueueHost, window: int, on_fault: OnFault, fetch: str = "batched") -> None:
-        """From now on this is device `number` of that connection; the driver's window has `window` bytes."""
+    def bind(
+        self,
+        number: int,
+        host: QueueHost,
+        window: int,
+        on_fault: OnFault,
+        fetch: str = "batched",
+        ring: str = "split",
+    ) -> None:
+        """From now on this is device `number` of that connection; the driver's window has `window` bytes.
+
+        A driver may choose a packed ring where `ring` says so, and to have requests used in order.
+        """
+        if ring == "packed":
+            self.features = Features(self.features | PACKED_FEATURES)
         self._number, self._host, self._window, self._on_fault, self.fetch = number, host, window, on_fault, fetch
 
     def driver_features(self, features: Features) -> None:
@@ -126,12 +143,9 @@ class RingDevice:
         }
 
     def _check_window(self, setup: QueueSetup) -> None:
-        areas = (
-            (setup.descriptors, descriptor_table_size(setup.size)),
-            (setup.driver_area, avail_size(setup.size)),
-            (setup.device_area, used_size(setup.size)),
-        )
-        for address, length in areas:
+        places = (setup.descriptors, setup.driver_area, setup.device_area)
+        parts = ring_areas(setup.size, has(self.negotiated, RING_PACKED))
+        for address, (length, _) in zip(places, parts, strict=True):
             if address + length > self._window:
                 raise DriverFault("queue-address", f"{length} bytes at {address:#x}, window of {self._window:#x}")
 
@@ -148,6 +162,8 @@ class RingDevice:
             setup.device_area,
             event_idx=has(self.negotiated, EVENT_IDX),
             indirect=has(self.negotiated, INDIRECT_DESC),
+            in_order=has(self.negotiated, IN_ORDER),
+            ring="packed" if has(self.negotiated, RING_PACKED) else "split",
             fetch=self.fetch,
         )
         stopped = None if resume is None else RingResume(resume.avail_position, resume.used_position, resume.heads)

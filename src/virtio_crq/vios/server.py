@@ -44,6 +44,7 @@ class Settings:
     polling: int | None = 32
     fetch: str = "batched"
     data: str = COPY  # how the data of files moves
+    ring: str = "split"  # "packed": a driver may choose a packed ring
     record: Path | None = None  # where to remember which drivers turned their write cache off
     ports: Path | None = None  # where to remember which ports of consoles drivers opened
     maps: Path | None = None  # where to remember what was mapped at run time
@@ -76,7 +77,9 @@ class Server:
         try:
             targets = self._make_targets(rows)
             for place, connect in adapters:
-                self.adapters.append(Adapter(place, targets.get(place.client, {}), connect, settings.fetch))
+                self.adapters.append(
+                    Adapter(place, targets.get(place.client, {}), connect, settings.fetch, settings.ring)
+                )
         except BaseException:
             self.close()
             raise
