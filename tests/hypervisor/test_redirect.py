@@ -3,9 +3,12 @@
 
 import errno
 import os
+import re
 import signal
 import tempfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -14,8 +17,10 @@ from twopartitions import BOTH, DATA, MEBIBYTE, PAGE, READ, RING, WRITE, End, Tw
 from virtio_crq.errors import UsageError
 from virtio_crq.hypervisor import binding, binding_stops
 from virtio_crq.hypervisor.definition import StorageDefinition
+from virtio_crq.hypervisor.view import trace_view
 from virtio_crq.papr.hypercalls import Hypercall
 from virtio_crq.papr.profiles import EXTREMES, profile_named
+from virtio_crq.platform import partition as seam
 from virtio_crq.platform.partition import UnitAddress
 from virtio_crq.platform.port import give_way
 
@@ -419,6 +424,57 @@ def test_transfers_stand_in_the_trace_beside_the_calls(scene: Redirecting) -> No
     scene.s.port.transfer()
     rows = [(row.opcode, row.code) for row in scene.pair.machine.read_trace()]
     assert rows == [(Hypercall.H_PUT_RTCE, 0), (1, PAGE), (Hypercall.H_REMOVE_RTCE, 0)]
+    shown = trace_view(scene.pair.machine, 0)[1]
+    assert (shown["call"], shown["code"]) == ("transfer from file to memory", "4096 bytes")
+    assert shown["inputs"] == {"ioba": 0, "length": PAGE, "position": 3 * PAGE}
+
+
+def take_back_as_guest(scene: Redirecting, alarm: float, limit: float) -> int:
+    call, liobn = Hypercall.H_PUT_TCE, scene.c.liobns[0]
+    return scene.pair.client.call_as_guest(call, liobn, DATA, 0, alarm=alarm, limit=limit)
+
+
+def test_a_guest_waits_for_a_transfer_and_its_server_is_named_when_it_stays_stopped(stoppable: Redirecting) -> None:
+    pid, how = child(stoppable, "s", "transfer_published", signal.SIGSTOP, redirect_once)
+    assert how == signal.SIGSTOP
+    machine = stoppable.pair.machine
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(take_back_as_guest, stoppable, 0, 60)
+        while machine.obstructors() != ["s"]:
+            give_way()
+        assert not waiting.done()
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        assert machine.reap("s")
+        assert waiting.result(60) == 0
+    assert machine.obstructors() == []
+
+
+def test_a_guest_that_is_held_off_waits_for_the_clone_to_be_removed() -> None:
+    scene = Redirecting("lopar-minimum")
+    try:
+        assert scene.clone(DATA, 0) == 0
+        assert take_back_as_guest(scene, 0, 0.01) == RESOURCE
+        with ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(take_back_as_guest, scene, 0, 60)
+            while scene.pair.machine.obstructors() != ["s"]:
+                give_way()
+            assert scene.remove(DATA, 0) == 0
+            assert waiting.result(60) == 0
+    finally:
+        scene.close()
+
+
+def test_no_pointer_crosses_the_seam() -> None:
+    """What a caller says of a transfer, and what it is told, are numbers; the one memory of a port is its own."""
+    header = re.sub(r"/\*.*?\*/", "", (Path(seam.__file__).parent / "seam.h").read_text(), flags=re.DOTALL)
+    transfer = re.search(r"struct seam_transfer \{(.*?)\n\};", header, re.DOTALL)
+    port = re.search(r"struct seam_port \{(.*?)\n\};", header, re.DOTALL)
+    assert transfer is not None
+    assert port is not None
+    assert {field.split()[0] for field in transfer[1].split(";")[:-1]} == {"uint64_t", "uint32_t", "int64_t"}
+    data = [field.strip() for field in port[1].split(";") if "*" in field and "(*" not in field]
+    assert data == ["void *context", "uint8_t *memory"]
 
 
 def test_a_machine_refuses_what_cannot_be_a_storage_adapter() -> None:

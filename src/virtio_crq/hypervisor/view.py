@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a machine shows of itself, as plain values that travel as JSON."""
 
+import os
 from typing import Any
 
-from virtio_crq.hypervisor.machine import Machine
+from virtio_crq.hypervisor.machine import Machine, TraceEntry
 from virtio_crq.hypervisor.occupancy import Occupancy
 from virtio_crq.papr.hypercalls import SIGNATURES, Hypercall, call_name
 from virtio_crq.papr.returncodes import code_name
 
 TRACE_AT_ONCE = 2000
+TRANSFER = 1  # in a trace of the engine (state.h), where calls have their opcode: a storage adapter's transfer
 
 
 def machine_view(machine: Machine, occupancy: Occupancy) -> dict[str, Any]:
@@ -55,13 +57,28 @@ def trace_view(machine: Machine, after: int) -> list[dict[str, Any]]:
             "time_ns": entry.time_ns,
             "partition": names.get(entry.partition, str(entry.partition)),
             "unit_address": int(entry.unit_address),
-            "call": call_name(entry.opcode),
-            "inputs": _named(entry.opcode, "inputs", entry.inputs),
-            "code": code_name(entry.code),
-            "outputs": _named(entry.opcode, "outputs", entry.outputs),
+            **(_transfer(entry) if entry.opcode == TRANSFER else _call(entry)),
         }
         for entry in entries
     ]
+
+
+def _call(entry: TraceEntry) -> dict[str, Any]:
+    return {
+        "call": call_name(entry.opcode),
+        "inputs": _named(entry.opcode, "inputs", entry.inputs),
+        "code": code_name(entry.code),
+        "outputs": _named(entry.opcode, "outputs", entry.outputs),
+    }
+
+
+def _transfer(entry: TraceEntry) -> dict[str, Any]:
+    """No call, but what the calls around it are for."""
+    ioba, length, position, writes, *_ = entry.inputs
+    direction = "from memory to file" if writes else "from file to memory"
+    answer = f"{entry.code} bytes" if entry.code >= 0 else os.strerror(-entry.code)
+    inputs = {"ioba": ioba, "length": length, "position": position}
+    return {"call": f"transfer {direction}", "inputs": inputs, "code": answer, "outputs": {}}
 
 
 def _named(opcode: int, direction: str, values: tuple[int, ...]) -> dict[str, int]:

@@ -108,6 +108,12 @@ struct hv_revocation {
 	hv_attempt *again;
 	void *what;
 };
+/* H_Busy, or H_Resource while a clone of the partner's has to be removed. */
+static inline int hv_in_the_way(int64_t code)
+{
+	return code == H_BUSY || code == H_RESOURCE;
+}
+
 int64_t hv_be_patient(struct hv_caller *caller, const struct hv_revocation *revocation, const struct hv_patience *patience);
 uint64_t hv_now(void);
 

@@ -198,7 +198,7 @@ int64_t hv_call_patiently(struct hv_caller *caller, uint64_t opcode, uint64_t re
 		return H_HARDWARE;
 	memcpy(in, registers, sizeof in);
 	code = hv_dispatch(caller, registers, &result);
-	if (code == H_BUSY && patience && hv_is_tce_call(result.call)) {
+	if (hv_in_the_way(code) && patience && hv_is_tce_call(result.call)) {
 		struct hv_again again = { in, registers, &result };
 		uint64_t count = result.call == CALL_H_PUT_TCE ? 1 : in[3];
 		struct hv_revocation revocation = { result.adapter, in[1], count * TCE_PAGE, hv_once_more, &again };

@@ -40,8 +40,12 @@ static void hv_tell(struct hv_alarm *alarm, int told)
 static void hv_look(struct hv_caller *caller, const struct hv_revocation *revocation, struct hv_alarm *alarm, uint64_t now,
 		    uint64_t alarm_ns)
 {
-	if (!hv_range_in_partners_use(caller->state, revocation->adapter, revocation->ioba, revocation->length) &&
-	    !hv_clones_in_use(caller->state, revocation->adapter, revocation->ioba / TCE_PAGE, revocation->length / TCE_PAGE)) {
+	struct hv_header *state = caller->state;
+	const struct hv_adapter *adapter = revocation->adapter;
+	uint64_t page = revocation->ioba / TCE_PAGE, count = revocation->length / TCE_PAGE;
+
+	if (!hv_range_in_partners_use(state, adapter, revocation->ioba, revocation->length) &&
+	    !hv_clones_in_use(state, adapter, page, count) && !hv_clones_hold(state, adapter, page, count)) {
 		alarm->since = now;
 		hv_tell(alarm, 0);
 	} else if (now - alarm->since >= alarm_ns) {
@@ -66,9 +70,9 @@ int64_t hv_be_patient(struct hv_caller *caller, const struct hv_revocation *revo
 		}
 		code = revocation->again(caller, revocation->what);
 		now = hv_now();
-		if (code == H_BUSY)
+		if (hv_in_the_way(code))
 			hv_look(caller, revocation, &alarm, now, patience->alarm_ns);
-	} while (code == H_BUSY && now - begun < patience->limit_ns);
+	} while (hv_in_the_way(code) && now - begun < patience->limit_ns);
 	hv_tell(&alarm, 0);
 	return code;
 }
