@@ -433,7 +433,7 @@ def ring_revoked(it: Intruder) -> None:
 # --- resume with lies ---
 
 
-def _resume(it: Intruder, **changes: object) -> codec.DeviceResumed:
+def resume_device(it: Intruder, **changes: object) -> codec.DeviceResumed:
     blocks = to_blocks(MANDATORY)
     fields: dict[str, object] = {
         "device_id": int(DeviceId.BLOCK),
@@ -446,7 +446,7 @@ def _resume(it: Intruder, **changes: object) -> codec.DeviceResumed:
     return answer
 
 
-def _resume_queue(it: Intruder, **changes: object) -> codec.VqueueResumed:
+def resume_queue(it: Intruder, **changes: object) -> codec.VqueueResumed:
     good = it.queue()
     fields: dict[str, object] = {
         "index": 0,
@@ -466,30 +466,30 @@ def _resume_queue(it: Intruder, **changes: object) -> codec.VqueueResumed:
 
 @act("resume-state", "CRQ-D-82", stage=RUNNING, ends=STOPPED)
 def resume_a_running_device(it: Intruder) -> None:
-    assert _resume(it).outcome
+    assert resume_device(it).outcome
 
 
 @act("resume-identity", "CRQ-D-82", ends=STOPPED)
 def resume_another_disk(it: Intruder) -> None:
-    assert _resume(it, identity=b"not this disk at").outcome
+    assert resume_device(it, identity=b"not this disk at").outcome
 
 
 @act("resume-features", "CRQ-D-82", ends=STOPPED)
 def resume_with_foreign_features(it: Intruder) -> None:
-    assert _resume(it, features=to_blocks(MANDATORY | 1 << 99)).outcome
+    assert resume_device(it, features=to_blocks(MANDATORY | 1 << 99)).outcome
 
 
 @act("resume-queue", "CRQ-D-83", ends=STOPPED)
 def resume_a_queue_elsewhere(it: Intruder) -> None:
-    assert not _resume(it).outcome
-    assert _resume_queue(it, descriptors=1 << 40).outcome
+    assert not resume_device(it).outcome
+    assert resume_queue(it, descriptors=1 << 40).outcome
 
 
 def _positions_row(name: str, **changes: object) -> None:
     @act("resume-positions", "CRQ-D-84", ends=STOPPED, name=name)
     def lie(it: Intruder) -> None:
-        assert not _resume(it).outcome
-        assert _resume_queue(it, **changes).outcome
+        assert not resume_device(it).outcome
+        assert resume_queue(it, **changes).outcome
 
 
 _positions_row("count", avail_position=3, num_heads=1, heads=(0,))

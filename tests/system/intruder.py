@@ -22,7 +22,7 @@ from virtio_crq.platform.channel import CREDIT as CREDIT_KIND
 from virtio_crq.platform.channel import USED as USED_KIND
 from virtio_crq.platform.partition import Arena, BusAddress, Partition
 from virtio_crq.virtio import status
-from virtio_crq.virtio.features import MANDATORY, RING_RESET, feature_set, to_blocks
+from virtio_crq.virtio.features import MANDATORY, RING_PACKED, RING_RESET, feature_set, has, to_blocks
 
 PAGE = 4096
 QUEUE_SIZE = 16
@@ -69,6 +69,7 @@ class Intruder:
         self.end.on_announced = self._announced
         self.port = self.end.port
         self.memory, self.base = self.end.arena.offset, int(self.end.arena.bus)
+        self.packed = False
         self.position = 0
         self.sequence = 0
         self.owed = 0
@@ -234,6 +235,7 @@ class Intruder:
     def bring_up(self, device: int = 0, features: int = MANDATORY | feature_set(RING_RESET), queue: int = 0) -> None:
         """Up to DRIVER_OK with empty rings."""
         self.port.write(self.memory + TABLE, bytes(3 * PAGE))
+        self.packed = has(features, RING_PACKED)
         self.position = self.owed = 0
         self.may_announce = True
         self.negotiate(device, features)
@@ -278,6 +280,18 @@ class Intruder:
     def used(self) -> int:
         return int(self.port.acquire16(self.memory + USED + 2))
 
+    def lay(self, *chain: Descriptor, name: int = 0, twist: int = 0) -> None:
+        """A chain into a packed ring, marked available but for what the last one's flags are twisted by."""
+        for index, descriptor in enumerate(chain):
+            place = self.memory + TABLE + 16 * (self.position % QUEUE_SIZE)
+            mark = 1 << 7 if self.position // QUEUE_SIZE % 2 == 0 else 1 << 15
+            self.port.store64(place, descriptor.address)
+            self.port.store32(place + 8, descriptor.length)
+            self.port.store16(place + 12, name)
+            flags = descriptor.flags | mark
+            self.port.release16(place + 14, flags ^ twist if index + 1 == len(chain) else flags)
+            self.position = self.position + 1 & 0xFFFF
+
     def read_request(self, sector: int = 0, length: int = 512, at: int = 0) -> None:
         """A correct read of `length` bytes as a chain of three descriptors from table entry `at` on."""
         header = self.memory + HEADERS + 32 * at
@@ -295,12 +309,26 @@ class Intruder:
     def serve_reads(self, count: int) -> None:
         """Well-behaved reads, one after the other, to show (or to have) a working device."""
         for _ in range(count):
+            if self.packed:
+                self._serve_packed_read()
+                continue
             before = self.used()
             self.read_request()
             self.make_available(0)
             self.announce()
             self.until(lambda before=before: self.used() != before, "completion")  # type: ignore[misc]
             self.until(lambda: self.may_announce, "credit")
+
+    def _serve_packed_read(self) -> None:
+        self.read_request(at=QUEUE_SIZE)  # its descriptors go where no ring is; the header is what counts
+        bus = self.base + HEADERS + 32 * QUEUE_SIZE
+        chain = Descriptor(bus, 16, 1), Descriptor(self.base + DATA, 512, 3), Descriptor(bus + 16, 1, 2)
+        place = self.memory + TABLE + 16 * (self.position % QUEUE_SIZE) + 14
+        mark = 0x8080 if self.position // QUEUE_SIZE % 2 == 0 else 0
+        self.lay(*chain)
+        self.announce()
+        self.until(lambda: self.port.acquire16(place) & 0x8080 == mark, "completion")
+        self.until(lambda: self.may_announce, "credit")
 
     def transmit(self, device: int, queue: int) -> None:
         """A well-behaved piece of console output."""
