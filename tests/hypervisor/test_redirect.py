@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Redirected transfers: what moves, what does not, and that a page that was taken back is touched no more."""
 
+import contextlib
 import errno
 import os
 import re
@@ -46,6 +47,7 @@ class Redirecting:
         self.file.flush()
         os.fsync(self.file.fileno())
         self.number = -1
+        self.children: list[int] = []
 
     def lend(self, size: int = 2 * MEBIBYTE) -> None:
         assert self.s.port.storage(STORAGE, 0, size) == 0
@@ -62,6 +64,11 @@ class Redirecting:
         return self.pair.server.transfer(self.s.unit, STORAGE, place, length, self.file.fileno(), writes)
 
     def close(self) -> None:
+        for pid in self.children:  # a test that failed may have left one stopped
+            with contextlib.suppress(ChildProcessError):
+                if os.waitpid(pid, os.WNOHANG) == (0, 0):
+                    os.kill(pid, signal.SIGKILL)
+                    os.waitpid(pid, 0)
         self.file.close()
         self.pair.close()
 
@@ -304,6 +311,7 @@ def child(
             life(scene)
         finally:
             os._exit(0)
+    scene.children.append(pid)
     _, status = os.waitpid(pid, os.WUNTRACED)
     return pid, os.WSTOPSIG(status) if os.WIFSTOPPED(status) else os.WTERMSIG(status)
 
