@@ -16,6 +16,7 @@ from virtio_crq.loopback.cable import CLIENT, READ, SERVER, WRITE, Cable, reach
 from virtio_crq.loopback.endpoint import LoopbackEndpoint
 from virtio_crq.message.backend import BackEnd
 from virtio_crq.message.device import QueueResume, QueueSetup
+from virtio_crq.message.session import PUSH
 from virtio_crq.platform.channel import AVAIL, CREDIT, USED
 from virtio_crq.platform.partition import Arena, BusAddress
 from virtio_crq.virtio import block, splitring
@@ -26,6 +27,9 @@ from virtio_crq.virtio.splitring import QueueIndex
 
 SERVER_MEMORY = 1 << 16
 FEATURES = Features(bits.MANDATORY | bits.feature_set(bits.EVENT_IDX, bits.INDIRECT_DESC, bits.RING_RESET))
+
+
+Place = int | bytearray  # of a buffer: an I/O address, or bytes that stand in a record
 
 
 @dataclass
@@ -54,6 +58,8 @@ class Model:
     may_tell: bool = True
     told: int = 0
     todo: list[int] = field(default_factory=list)
+    records: dict[int, list[tuple[Place, int, bool]]] = field(default_factory=dict)
+    replays: list[int] = field(default_factory=list)
 
     @property
     def config_size(self) -> int:
@@ -71,6 +77,13 @@ class Model:
         self.fetched = self.seen = resume.avail_position if resume else 0
         self.used = self.told = resume.used_position if resume else 0
         self.todo = [int(head) for head in resume.heads] if resume else []
+        self.records = {}
+        self.replays = []
+        if setup.mark:
+            self.replays, self.todo = self.todo, []
+            self.fetched = 0
+            assert self.seen == len(self.replays)
+            assert self.used == 0
         self.owed, self.may_tell = 0, True
 
     def driver_ok(self) -> None:
@@ -86,12 +99,17 @@ class Model:
 
     # The ring, as the standard tells it.
 
-    def look(self, bus: int, length: int) -> bytes:
+    def look(self, bus: Place, length: int) -> bytes:
+        if not isinstance(bus, int):
+            return bytes(bus)
         pieces = reach(self.cable.ends[CLIENT], bus, length, READ)
         assert pieces is not None, f"device {self.number} may not read {length} bytes at {bus:#x}"
         return b"".join(bytes(piece) for piece in pieces)
 
-    def put(self, bus: int, data: bytes) -> None:
+    def put(self, bus: Place, data: bytes) -> None:
+        if not isinstance(bus, int):
+            bus[:] = data
+            return
         pieces = reach(self.cable.ends[CLIENT], bus, len(data), WRITE)
         assert pieces is not None, f"device {self.number} may not write {len(data)} bytes at {bus:#x}"
         for piece in pieces:
@@ -106,16 +124,16 @@ class Model:
     def serve(self) -> None:
         if not self.running or self.setup is None:
             return
-        size = self.setup.size
         while self.fetched != self.seen:
-            at = self.setup.driver_area + splitring.AVAIL_RING + 2 * (self.fetched % size)
-            self.todo.append(int.from_bytes(self.look(at, 2), "little"))
+            self.todo.append(self.take_record() if self.setup.mark else self.take_entry())
             self.fetched = splitring.advance(self.fetched, 1)
-        wish = self.setup.device_area + splitring.avail_event_offset(size)
-        self.put(wish, self.fetched.to_bytes(2, "little"))
+        if not self.setup.mark:
+            wish = self.setup.device_area + splitring.avail_event_offset(self.setup.size)
+            self.put(wish, self.fetched.to_bytes(2, "little"))
         while self.todo and not self.hold:
             head = self.todo.pop(0)
-            self.finish(head, self.perform(self.chain(self.setup.descriptors, head)))
+            pushed = self.records.pop(head, None)
+            self.finish(head, self.perform(pushed or self.chain(self.setup.descriptors, head)), pushed)
         if self.used != self.told and self.may_tell:
             credit, self.owed = self.owed, 0
             self.told, self.may_tell = self.used, False
@@ -124,8 +142,31 @@ class Model:
             self.owed = 0
             self.channel.announce(CREDIT, self.number, 0, 0, 1)
 
-    def chain(self, table: int, index: int) -> list[tuple[int, int, bool]]:
-        found: list[tuple[int, int, bool]] = []
+    def take_entry(self) -> int:
+        assert self.setup is not None
+        at = self.setup.driver_area + splitring.AVAIL_RING + 2 * (self.fetched % self.setup.size)
+        return int.from_bytes(self.look(at, 2), "little")
+
+    def take_record(self) -> int:
+        """The record at the next position, its chain kept in `records`; the head."""
+        assert self.setup is not None
+        text = self.look(self.setup.descriptors + 32 * (self.fetched % self.setup.size), 32)
+        marker, flags, head, device, queue, mark = struct.unpack_from("<BBHHBB", text)
+        assert (marker, device, queue, mark) == (0x80, self.number, 0, self.setup.mark)
+        address, length = int.from_bytes(text[8:13], "little"), int.from_bytes(text[13:16], "little")
+        inlined = bytearray(text[16 : 16 + (flags & 0x1F)])
+        chain: list[tuple[Place, int, bool]] = [(inlined, len(inlined), False)] if inlined else []
+        if flags & 0x80:
+            chain += self.chain(address, 0)
+        elif length:
+            chain.append((address, length, bool(flags & 0x40)))
+        self.records[head] = [*chain, (bytearray(1), 1, True)] if flags & 0x20 else chain
+        if self.replays:
+            assert head == self.replays.pop(0), "the records of a resumed queue are those of the list"
+        return head
+
+    def chain(self, table: int, index: int) -> list[tuple[Place, int, bool]]:
+        found: list[tuple[Place, int, bool]] = []
         while True:
             bus, length, flags, follower = struct.unpack("<QIHH", self.look(table + 16 * index, 16))
             if flags & splitring.DESC_F_INDIRECT:
@@ -135,17 +176,30 @@ class Model:
                 return found
             index = follower
 
-    def finish(self, head: int, length: int) -> None:
+    def finish(self, head: int, length: int, pushed: list[tuple[Place, int, bool]] | None = None) -> None:
         assert self.setup is not None
         if self.twist is not None:
             head, length = self.twist(head, length)
+        if pushed is not None:
+            self.answer(head, length, pushed)
+            return
         at = self.setup.device_area + splitring.USED_RING + 8 * (self.used % self.setup.size)
         self.put(at, struct.pack("<II", head, length))
         self.used = splitring.advance(self.used, 1)
         self.put(self.setup.device_area + splitring.USED_INDEX, self.used.to_bytes(2, "little"))
         self.served += 1
 
-    def perform(self, chain: list[tuple[int, int, bool]]) -> int:
+    def answer(self, head: int, length: int, pushed: list[tuple[Place, int, bool]]) -> None:
+        """A completion; the last byte goes in it where it was to."""
+        assert self.setup is not None
+        last = pushed[-1][0]
+        flags, tail = (0, 0) if isinstance(last, int) or not pushed[-1][2] else (0x20, last[0])
+        text = struct.pack("<BBHHBBIB3x", 0x80, flags, head & 0xFFFF, self.number, 0, self.setup.mark, length, tail)
+        self.put(self.setup.device_area + 16 * (self.used % self.setup.size), text)
+        self.used = splitring.advance(self.used, 1)
+        self.served += 1
+
+    def perform(self, chain: list[tuple[Place, int, bool]]) -> int:
         raise NotImplementedError
 
 
@@ -160,7 +214,7 @@ class BlockModel(Model):
     def __post_init__(self) -> None:
         self.config = self.config or BlockConfig(len(self.content) // 512, size_max=1 << 20, seg_max=16).encode()
 
-    def perform(self, chain: list[tuple[int, int, bool]]) -> int:
+    def perform(self, chain: list[tuple[Place, int, bool]]) -> int:
         assert chain[0][1:] == (16, False)
         assert chain[-1][1:] == (1, True)
         kind, _reserved, sector = struct.unpack("<IIQ", self.look(chain[0][0], 16))
@@ -185,7 +239,7 @@ class EntropyModel(Model):
     most: int = 7
     state: int = 0
 
-    def perform(self, chain: list[tuple[int, int, bool]]) -> int:
+    def perform(self, chain: list[tuple[Place, int, bool]]) -> int:
         ((bus, length, _writable),) = chain
         length = min(length, self.most)
         self.put(bus, bytes((self.state + index) & 0xFF for index in range(length)))
@@ -194,9 +248,10 @@ class EntropyModel(Model):
 
 
 class SlowServer:
-    """Runs until `kill` (gone without a word to its devices) or the end of the `with`."""
+    """Runs until `kill` (gone without a word to its devices) or the end of the `with`; with `push` it wants records."""
 
-    def __init__(self, cable: Cable, *models: Model) -> None:
+    def __init__(self, cable: Cable, *models: Model, push: bool = False) -> None:
+        self.features = PUSH if push else 0
         self.models = {model.number: model for model in models}
         arena = Arena(0, SERVER_MEMORY, BusAddress(0))
         self.back_end: BackEnd
@@ -210,7 +265,7 @@ class SlowServer:
         self._thread = threading.Thread(target=self._run)
 
     def _make(self, bus: Any) -> BackEnd:
-        self.back_end = BackEnd(bus, dict(self.models))
+        self.back_end = BackEnd(bus, dict(self.models), features=self.features)
         return self.back_end
 
     def _announced(self, kind: int, device: int, _queue: int, position: int, credit: int) -> None:

@@ -13,9 +13,9 @@ from virtio_crq.loopback.cable import CLIENT
 from virtio_crq.platform.channel import CREDIT, USED
 
 
-@pytest.fixture
-def machine() -> Iterator[Machine]:
-    made = Machine()
+@pytest.fixture(params=[False, True])
+def machine(request: pytest.FixtureRequest) -> Iterator[Machine]:
+    made = Machine(push=request.param)
     yield made
     made.client.close()
     made.cable.close()
@@ -62,6 +62,7 @@ def test_buffers_in_flight_stay_what_they_were_until_the_next_session(machine: M
 
 
 @pytest.mark.clause("CRQ-F-25", "CRQ-F-21")
+@pytest.mark.parametrize("machine", [False], indirect=True)  # a pushed queue has nothing that is read unannounced
 def test_a_device_that_breaks_while_its_server_is_away_is_reset_here(machine: Machine) -> None:
     """The last thing the dying server wrote is a lie: nobody is there to be asked for a reset, and none is needed."""
     model = machine.block()

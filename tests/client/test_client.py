@@ -36,7 +36,8 @@ PATIENCE = 20.0
 class Machine:
     """A cable, the client at one end, and whatever servers a test puts at the other."""
 
-    def __init__(self, options: Options | None = None, memory: int = MEMORY) -> None:
+    def __init__(self, options: Options | None = None, memory: int = MEMORY, push: bool = False) -> None:
+        self.push = push
         self.cable = Cable(bytearray(memory), bytearray(1 << 16))
         self.memory = memory
         self.client = Client([self._connect], options or Options(depth=8, transfer=16384))
@@ -48,7 +49,7 @@ class Machine:
         return BlockModel(self.cable, number, **more)
 
     def server(self, *models: Model) -> SlowServer:
-        return SlowServer(self.cable, *models)
+        return SlowServer(self.cable, *models, push=self.push)
 
     def shown(self) -> dict[int, tuple[int, int]]:
         """The pages of its memory that the client lets the server reach."""
@@ -68,9 +69,13 @@ class Machine:
         raise AssertionError("it did not come about")
 
 
-@pytest.fixture(params=["per-request", "pool"])
+WAYS = [("per-request", False), ("pool", False), ("per-request", True), ("pool", True)]  # map, push
+
+
+@pytest.fixture(params=WAYS)
 def machine(request: pytest.FixtureRequest) -> Iterator[Machine]:
-    made = Machine(Options(depth=8, transfer=16384, map=request.param))
+    mapping, push = request.param
+    made = Machine(Options(depth=8, transfer=16384, map=mapping), push=push)
     yield made
     made.client.close()
     made.cable.close()
@@ -81,10 +86,12 @@ def ended(machine: Machine, transfer: Transfer[bytes]) -> bytes:
     return transfer.result()
 
 
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("indirect", [False, True])
 @pytest.mark.parametrize("event_idx", [False, True])
-def test_what_was_written_is_read_back_in_any_size(indirect: bool, event_idx: bool) -> None:
-    machine = Machine(Options(depth=4, transfer=8192, indirect=indirect, event_idx=event_idx))
+def test_what_was_written_is_read_back_in_any_size(way: tuple[str, bool], indirect: bool, event_idx: bool) -> None:
+    mapping, push = way
+    machine = Machine(Options(depth=4, transfer=8192, indirect=indirect, event_idx=event_idx, map=mapping), push=push)
     model = machine.block()
     with machine.server(model), machine.client as client:
         disk = client.disk("root")

@@ -71,10 +71,16 @@ def test_every_rule_of_the_front_end_is_provoked() -> None:
 # What no server can provoke from outside, with where it is tested instead.
 ELSEWHERE = {
     "CRQ-F-45": "of consoles, whose messages travel in a ring (tests/client)",
+    "CRQ-F-65": "of completions, which no client is sent that did not agree to PUSH (tests/dataplane)",
+    "CRQ-F-66": "the same",
+    "CRQ-F-69": "of two servers that agree to different things (tests/client)",
     "CRQ-F-35": "a device type that may not be repeated (tests/message)",
 }
 RULES_ELSEWHERE = {
     "resume-type": "of CRQ-F-35",
+    "completion-form": "of CRQ-F-65",
+    "completion-tail": "of CRQ-F-65",
+    "resume-push": "of CRQ-F-69",
     "console-control": "of CRQ-F-45",
     "ping-answer": "no front-end in use asks by PING (tests/message)",
     "config-generation": "the user-space client reads its configuration in one message (tests/message)",

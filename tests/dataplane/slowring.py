@@ -42,11 +42,12 @@ class Speed(NamedTuple):
 
 
 PLAIN = interpreted(driverring)
+PLAIN_FRONT = interpreted(front, PLAIN)
 SPEEDS = {
     "compiled": Speed(compiled, directfront, packeddriverring),
     "interpreted": Speed(
         interpreted(compiled, PLAIN),
-        interpreted(directfront, interpreted(front, PLAIN)),
+        interpreted(directfront, PLAIN_FRONT),
         interpreted(packeddriverring, PLAIN),
     ),
 }

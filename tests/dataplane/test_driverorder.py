@@ -7,7 +7,7 @@ import pytest
 from slowring import MEMORY, SPEEDS, Pair, Wire
 
 Step = tuple[str, int, int]
-ORDERED = ("store8", "store16", "store32", "store64", "load16", "load32", "acquire16", "release16", "fence")
+ORDERED = ("store8", "store16", "store32", "store64", "load16", "load32", "load64", "acquire16", "release16", "fence")
 
 
 class Recorder:

@@ -235,7 +235,7 @@ def test_what_is_in_flight_is_told_in_order_and_completes_after_the_return(modul
     pair.device.fetch(5)
     pair.device.use(heads[2], 1)
     assert pair.ring.collect() == 2
-    assert pair.front.suspend() == (5, 1, [heads[0], heads[1], heads[3], heads[4]])
+    assert pair.front.standing(0) == (5, 1, [heads[0], heads[1], heads[3], heads[4]])
     late = pair.submit(9, (0, 1, 1))
     pair.publish()
     assert pair.wire.sent == [(AVAIL, 5, 0)]

@@ -195,9 +195,9 @@ def test_a_ring_that_was_overwritten_is_laid_out_again_for_the_next_device(speed
     assert pair.ring.collect() == 2
     assert pair.ring.collect() == 4
     pair.memory[: 16 * 16] = b"\xff" * 256  # whatever a lost server wrote
-    assert pair.front.suspend() == (10, 5, [])
+    assert pair.front.standing(0) == (10, 5, [])
     late = pair.submit(5, (500, 1, 1))
-    assert pair.front.suspend() == (10, 5, []), "asked again when the server is back"
+    assert pair.front.standing(0) == (10, 5, []), "asked again when the server is back"
     again = SlowPackedDevice(pair.memory, 16)
     again.fetched = again.position = 5
     again.fetch(10)
@@ -270,7 +270,7 @@ def history(speed: Any, seed: int, indirect: bool, event_idx: bool, in_order: bo
                 del flying[done]
             scribbled = draw.randrange(8) * 16
             pair.memory[scribbled : scribbled + 16] = draw.randbytes(16)
-            available, used, heads = front.suspend()
+            available, used, heads = front.standing(0)
             pair.device = device = SlowPackedDevice(pair.memory, 8)
             device.wish(0)
             device.fetched = device.position = used

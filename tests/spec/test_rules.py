@@ -8,7 +8,7 @@ from pathlib import Path
 
 from virtio_crq.conformance.checkout import SPECIFICATION, find_checkout
 from virtio_crq.conformance.clauses import read_clauses
-from virtio_crq.dataplane import blockdriver, driverring, faults, front
+from virtio_crq.dataplane import blockdriver, driverring, faults, front, pushfront
 from virtio_crq.message.refusal import RULES
 
 CHECKOUT = find_checkout(Path(__file__).parent)
@@ -42,7 +42,11 @@ def given(tree: ast.AST) -> Iterator[str]:
 def names_in_code() -> set[str]:
     found = {name for part in PARTS for path in (SOURCES / part).rglob("*.py") for name in given(parsed(path))}
     found |= {rule.name for rule in RULES} | set(faults.RULES)
-    return found | {name for name, _ in (*driverring.RULES, *front.RULES)} | {name for name, _ in blockdriver.RULES}
+    return (
+        found
+        | {name for name, _ in (*driverring.RULES, *front.RULES, *pushfront.RULES)}
+        | {name for name, _ in blockdriver.RULES}
+    )
 
 
 def parsed(path: Path) -> ast.AST:

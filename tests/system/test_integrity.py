@@ -53,6 +53,8 @@ WAYS = {
     "naive": ("", 'fetch = "naive"'),
     "weak-copies": ("weak_copies = 7", ""),
     "weak-copies-naive": ("weak_copies = 7", 'fetch = "naive"'),
+    "push": ("", 'fetch = "push"'),
+    "weak-copies-push": ("weak_copies = 7", 'fetch = "push"'),
 }
 # Three loads side by side, each on its own stretch: small and alone, mixed and deep, large. Each writes, then reads
 # back what it wrote and checks the crc32c of every block.
@@ -169,7 +171,7 @@ def test_fio_reads_back_what_it_wrote_and_the_image_holds_the_same(tmp_path: Pat
 
 
 @pytest.mark.timeout(90)
-@pytest.mark.parametrize("way", ["batched", "weak-copies-naive"])
+@pytest.mark.parametrize("way", ["batched", "weak-copies-naive", "weak-copies-push"])
 def test_nbdcopy_both_ways_and_qemu_img_say_identical(tmp_path: Path, way: str) -> None:
     source, back = tmp_path / "source.img", tmp_path / "back.img"
     source.write_bytes(noise(SIZE))

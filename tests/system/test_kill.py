@@ -72,9 +72,19 @@ def test_twenty_kills_lose_nothing_and_delay_nobody(machine: RunningMachine) -> 
 
 @pytest.mark.timeout(60)
 @pytest.mark.clause("CRQ-D-37", "CRQ-D-85", "CRQ-D-88")
-@pytest.mark.parametrize("fetch", ["naive", "batched"])
-def test_kills_lose_nothing_although_copies_are_torn_and_out_of_order(tmp_path: Path, fetch: str) -> None:
-    survives(prepared(tmp_path, "weak_copies = 7", f'fetch = "{fetch}"'), WEAK_KILLS, 100)
+@pytest.mark.parametrize(
+    ("fetch", "mapping"),
+    [("naive", "per-request"), ("batched", "per-request"), ("push", "per-request"), ("push", "pool")],
+)
+def test_kills_lose_nothing_although_copies_are_torn_and_out_of_order(tmp_path: Path, fetch: str, mapping: str) -> None:
+    survives(prepared(tmp_path, "weak_copies = 7", f'fetch = "{fetch}"'), WEAK_KILLS, 100, Options(map=mapping))
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.clause("CRQ-D-149", "CRQ-D-151", "CRQ-F-68")
+@pytest.mark.parametrize("mapping", ["per-request", "pool"])
+def test_kills_lose_no_request_that_was_pushed(tmp_path: Path, mapping: str) -> None:
+    survives(prepared(tmp_path, "", 'fetch = "push"'), KILLS // 2, 300, Options(map=mapping))
 
 
 PACKED = {

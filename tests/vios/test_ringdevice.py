@@ -77,7 +77,7 @@ def test_the_negotiated_features_reach_the_data_plane(device: RingDevice, host: 
     device.driver_ok()
     device.enable_queue(FIRST, SETUP, None)
     service, terms, resume = host.open[0]
-    assert terms == RingTerms(8, 0x1000, 0x2000, 0x3000, event_idx=True, indirect=False, fetch="batched")
+    assert terms == RingTerms(8, 0x1000, 0x2000, 0x3000, event_idx=True, indirect=False, fetch="batched", device=3)
     assert resume is None
     assert service is device.services[0]
 

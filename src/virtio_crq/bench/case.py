@@ -46,6 +46,8 @@ RUNGS = (
     Rung("packed-naive", ring="packed", fetch="naive", map="per-request", data="copy"),
     Rung("packed", ring="packed", fetch="batched", map="per-request", data="copy"),
     Rung("batched-pool", ring="split", fetch="batched", map="pool", data="copy"),
+    Rung("push", ring="split", fetch="push", map="per-request", data="copy"),
+    Rung("push-pool", ring="split", fetch="push", map="pool", data="copy"),
 )
 
 BACKINGS = ("file", "null")

@@ -77,7 +77,8 @@ def run(client: Client, buffers: int, order: Order) -> Load:
         batch=generator.completed / max(1, generator.batches),
         bounces=generator.bounced,
         bounce_bytes=generator.bounced * order["size"],
-        ran={"map": generator.driver.mapping.name, "ring": disk.ring_layout},
+        ran={"map": generator.driver.mapping.name, "ring": disk.ring_layout}
+        | ({"fetch": "push"} if disk.pushed else {}),
     )
 
 

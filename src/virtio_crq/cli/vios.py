@@ -45,7 +45,7 @@ def run(
     polling: Annotated[
         int, typer.Option(help="Microseconds to look for work before sleeping, at most; -1: never sleep.")
     ] = 32,
-    fetch: Annotated[str, typer.Option(help="How rings are fetched: naive or batched.")] = "batched",
+    fetch: Annotated[str, typer.Option(help="How requests come: naive, batched or push.")] = "batched",
     ring: Annotated[str, typer.Option(help="split, or packed: drivers may choose a packed ring.")] = "split",
     gathering: Annotated[
         int, typer.Option(min=0, help="Microseconds that a busy driver is told later, so that it is told of more.")

@@ -21,8 +21,10 @@ from virtio_crq.errors import DeviceFault, PartnerLost, VirtioCrqError
 from virtio_crq.message import conversations
 from virtio_crq.message.bus import Bus, Terms
 from virtio_crq.message.frontend import Conversation, FrontEnd, Outcome
+from virtio_crq.message.session import PUSH
 from virtio_crq.platform.channel import CREDIT, USED
 from virtio_crq.platform.endpoint import Endpoint
+from virtio_crq.virtio import records
 from virtio_crq.virtio import status as device_status
 from virtio_crq.virtio.deviceid import DeviceId
 
@@ -52,11 +54,13 @@ class Connection:
         self._returned: set[int] = set()  # devices that this session took over or started
         self._rereading: dict[int, bool] = {}  # devices whose configuration is being read; whether it changed since
         self._site: Site | None = None
+        self._mark = 0
         self._front_end: FrontEnd
         self._bus: Bus
         self.endpoint = connect(self._make_front_end)
         self.endpoint.on_lost = self._lost
         self.endpoint.on_announced = self._announced
+        self._front_end.offers = self._offered()
 
     def _make_front_end(self, bus: Bus) -> FrontEnd:
         self._bus = bus
@@ -68,6 +72,13 @@ class Connection:
             failed=self._failed,
         )
         return self._front_end
+
+    def _offered(self) -> int:
+        """The transport features of the next HELLO: what the devices there are were set up with, if there are any."""
+        if self.devices:
+            return PUSH if self._mark else 0
+        arena = self.endpoint.arena
+        return PUSH if arena.bus + arena.size <= 1 << records.ADDRESS_BITS else 0
 
     @property
     def busy(self) -> bool:
@@ -114,7 +125,8 @@ class Connection:
             self.refusals[fault.rule] += 1
             self._bus.reset(fault.rule)
 
-    def _ready(self, _terms: Terms) -> None:
+    def _ready(self, terms: Terms) -> None:
+        self._mark = terms.session & 0xFF if terms.features & PUSH else 0
         self.state = State.STARTING
         self.failure = None
         self.unusable = {}
@@ -128,6 +140,7 @@ class Connection:
         if self.state is not State.AWAY:
             self.losses += 1
         self.state = State.AWAY
+        self._front_end.offers = self._offered()
         for device in self.devices.values():
             before = device.broken
             device.suspend()
@@ -145,6 +158,7 @@ class Connection:
         if self._site is None or not self.devices:  # nothing was brought up yet: all memory is free again
             memory = Memory(self.endpoint.arena)
             self._site = Site(self.endpoint.port, self.endpoint.channel, memory, self.options)
+        self._site.mark = self._mark
         self._site.devices = max(1, len(fresh))
         for number in numbers:
             yield from self._start_device(number)
@@ -172,6 +186,9 @@ class Connection:
         try:
             if device is not None:
                 if device.broken is None:
+                    if device.pushed != bool(self._mark):
+                        how = "does not take" if device.pushed else "only takes"
+                        raise DeviceFault("resume-push", f"the server {how} pushed requests, unlike before (CRQ-F-69)")
                     yield from device.resume()
             else:
                 device = self._driver_for((yield from conversations.describe(number)))

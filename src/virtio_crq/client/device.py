@@ -3,9 +3,10 @@
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from virtio_crq.client.memory import Area, Memory, whole_pages
+from virtio_crq.dataplane import windowfront
 from virtio_crq.dataplane.directfront import DirectFront
 from virtio_crq.dataplane.driverring import DriverRing
 from virtio_crq.dataplane.front import Front
@@ -14,6 +15,7 @@ from virtio_crq.dataplane.packeddriverring import PackedDriverRing
 from virtio_crq.dataplane.perrequest import PerRequest
 from virtio_crq.dataplane.pool import Pool
 from virtio_crq.dataplane.splitdriverring import SplitDriverRing
+from virtio_crq.dataplane.windowfront import WindowFront
 from virtio_crq.errors import DeviceFault, PartnerLost, PlatformError, UsageError, VirtioCrqError
 from virtio_crq.message import conversations
 from virtio_crq.message.conversations import DeviceDescription
@@ -64,6 +66,7 @@ class Site:
     memory: Memory
     options: Options = field(default_factory=Options)
     devices: int = 1
+    mark: int = 0  # the low byte of the session's number where its queues are pushed
 
 
 class Device:
@@ -83,6 +86,7 @@ class Device:
         self.broken: VirtioCrqError | None = None
         self.front: Front | None = None  # of the first queue
         self.queues: dict[int, tuple[Front, QueueSetup]] = {}
+        self.pushed = bool(site.mark)
         self._letting_go = False
         self.gone = False  # the server has it no more: another may come in its place
 
@@ -100,7 +104,7 @@ class Device:
         wanted = self.wanted | bits.MANDATORY | bits.feature_set(bits.RING_RESET)
         wanted |= bits.feature_set(bits.INDIRECT_DESC) if options.indirect else 0
         wanted |= bits.feature_set(bits.EVENT_IDX) if options.event_idx else 0
-        if options.ring == "packed" and bits.has(self.description.features, bits.RING_PACKED):
+        if options.ring == "packed" and not self.pushed and bits.has(self.description.features, bits.RING_PACKED):
             wanted |= bits.feature_set(bits.RING_PACKED)
             wanted |= bits.feature_set(bits.IN_ORDER) if options.in_order else 0
         self.features = yield from conversations.negotiate(self.number, wanted)
@@ -124,7 +128,11 @@ class Device:
             raise DeviceFault("queue-missing", f"device {self.number} offers no queue {index}")
         size = 1 << (min(offered[index], 4 * self.site.options.depth).bit_length() - 1)
         driver_area, device_area, length = placed(size, self.ring_layout == "packed")
-        area = self.mapped(length, f"a queue of device {self.number}")
+        purpose = f"a queue of device {self.number}"
+        if self.pushed:
+            # A ring that the transport reads itself is nobody else's business: it is not mapped.
+            return self._pushed(self.site.memory.take(length, length, purpose).offset, size, index)
+        area = self.mapped(length, purpose)
         ring = self._make_ring(area.offset, size, index)
         setup = QueueSetup(QueueSize(size), area.bus, area.bus + driver_area, area.bus + device_area)
         return DirectFront(ring), setup
@@ -143,6 +151,16 @@ class Device:
         in_order = bits.has(self.features, bits.IN_ORDER)
         return PackedDriverRing(port, offset, size, indirect, event_idx, self.number, index, in_order)
 
+    def _pushed(self, offset: int, size: int, index: int) -> tuple[Front, QueueSetup]:
+        """Below a ring at `offset`, records of its requests in memory that the device reaches."""
+        indirect = bits.has(self.features, bits.INDIRECT_DESC)
+        event_idx = bits.has(self.features, bits.EVENT_IDX)
+        ring = SplitDriverRing(self.site.port, offset, size, indirect, event_idx, self.number, index)
+        completions, _lists, length = windowfront.footprint(size)
+        area = self.mapped(length, f"the records of a queue of device {self.number}")
+        front = WindowFront(ring, area.offset, area.bus, self.site.mark)
+        return front, QueueSetup(QueueSize(size), area.bus, 0, area.bus + completions, self.site.mark)
+
     def mapped(self, length: int, purpose: str) -> Area:
         """Memory that the device may read and write from now on."""
         area = self.site.memory.take(length, length, purpose)
@@ -155,6 +173,8 @@ class Device:
         area = self.site.memory.take(*kind.footprint(count, head, data), purpose)
         mapping = kind(self.site.port, count, head, data, area.offset, area.bus)
         _patiently(mapping.begin, purpose)
+        if self.front is not None and kind.bounces:
+            self.front.translate(mapping)
         return mapping
 
     def announced(self, kind: int, queue: int, position: int, credit: int) -> None:
@@ -176,6 +196,8 @@ class Device:
         fronts = [front for front, _ in self.queues.values()]
         try:
             while True:
+                for front in fronts:
+                    front.deliver()
                 self.reap()
                 self.fill()
                 for front in fronts:
@@ -196,6 +218,8 @@ class Device:
         if not self.queues or self.broken is not None:
             return
         try:
+            for front, _ in self.queues.values():
+                front.deliver()
             self.reap()
             for front, _ in self.queues.values():
                 front.suspend()
@@ -218,9 +242,12 @@ class Device:
         """How far each queue had come."""
         found = {}
         for index, (front, setup) in self.queues.items():
-            position, used, heads = front.suspend()
+            position, used, heads = front.standing(self.site.mark)
             in_flight = tuple(DescriptorIndex(head) for head in heads)
-            found[index] = setup, QueueResume(RingPosition(position), RingPosition(used), in_flight)
+            found[index] = (
+                replace(setup, mark=self.site.mark),
+                QueueResume(RingPosition(position), RingPosition(used), in_flight),
+            )
         return found
 
     def config_changed(self) -> Conversation[None]:

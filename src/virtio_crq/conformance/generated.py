@@ -13,6 +13,7 @@ from virtio_crq.errors import UsageError
 from virtio_crq.message import codec, session, status
 from virtio_crq.message.layout import Body, Fixed, Tail
 from virtio_crq.message.refusal import OTHER_RULE, RULES
+from virtio_crq.virtio import records
 
 S = TypeVar("S", bound=Enum)
 E = TypeVar("E", bound=Enum)
@@ -71,12 +72,24 @@ def rules() -> str:
     return "\n".join([*lines, f"| any other | {OTHER_RULE} | of the bus or the device type | |", ""])
 
 
+def record(fields: tuple[tuple[int, int, str, str], ...]) -> str:
+    """One row per field of a record."""
+    lines = ["| byte | field | content |", "|---|---|---|"]
+    lines += [
+        f"| {first}{'' if first == last else f'-{last}'} | {name} | {content} |"
+        for first, last, name, content in fields
+    ]
+    return "\n".join([*lines, ""])
+
+
 PARTS: dict[str, Callable[[], str]] = {
     "device-status": lambda: diagram(status.TRANSITIONS, status.State.RESET),
     "session-device": lambda: diagram(session.BACK_TRANSITIONS, session.BackState.CLOSED),
     "session-front-end": lambda: diagram(session.FRONT_TRANSITIONS, session.FrontState.CLOSED),
     "messages": messages,
     "rules": rules,
+    "request-record": lambda: record(records.REQUEST_FIELDS),
+    "completion-record": lambda: record(records.COMPLETION_FIELDS),
 }
 
 

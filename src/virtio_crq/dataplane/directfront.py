@@ -21,11 +21,21 @@ class DirectFront(Front):
     def confirm(self, position: int) -> int:
         return self.ring.confirm(self.told, position)
 
-    def suspend(self) -> tuple[int, int, list[int]]:
+    def deliver(self) -> int:
+        return 0
+
+    def sent(self) -> int:
+        self.known = self.ring.shown
+        return 0
+
+    def suspend(self) -> None:
         self.publish()
         self.pending = 0
         self.credit = 0
         self.owed = 0
         self.ring.halt()
         self.told = self.ring.last_used
+
+    def standing(self, mark: int) -> tuple[int, int, list[int]]:
+        self.suspend()
         return int(self.announced), int(self.ring.last_used), self.ring.listed(self.known)

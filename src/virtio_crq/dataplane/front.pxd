@@ -21,12 +21,14 @@ cdef class Front:
 
     cdef int64_t publish(self) except -2 nogil
     cdef int64_t rearm(self) except -2 nogil
+    cdef int64_t deliver(self) except -2 nogil
     @cython.locals(code=int64_t)
     cpdef int64_t announce(self, Channel channel) except? -99
     @cython.locals(code=int64_t)
     cpdef int64_t settle(self, Channel channel) except? -99
     cpdef int64_t used_told(self, uint64_t position, uint64_t credit) except -2
     cdef int64_t confirm(self, uint64_t position) except -2
-    cdef int64_t take(self, uint64_t position) except -2
+    cdef int64_t sent(self) except -2
+    cdef int64_t regained(self) except -2
     cpdef int64_t credit_returned(self) except -2
     cdef int64_t _refuse(self, uint64_t rule, uint64_t first, uint64_t second) except -2 with gil

@@ -3,14 +3,16 @@
 
 A driver fills and empties its ring and never knows which front is below. A front `publish`es what the driver submitted
 and spends the queue's one credit on an announcement (`announce`, `settle`); it takes the device's announcements
-(`used_told`, `credit_returned`), and stands still and goes on with the device (`suspend`, `resume`).
+(`used_told`, `credit_returned`) and shows the driver what came of them (`deliver`); it stands still and goes on with
+the device (`suspend`, `standing`, `resume`).
 
 What an announcement counts, and what stands in the client's window for the device to take, is a front's own affair:
-`DirectFront` lets the device read the ring itself. Only what talks to a channel or ends in Python needs the
-interpreter's lock; `publish` and `rearm` do not.
+`DirectFront` lets the device read the ring itself, a `PushFront` reads it and sends records. Only what talks to a
+channel or ends in Python needs the interpreter's lock; `publish`, `rearm` and `deliver` do not.
 """
 
 from virtio_crq.dataplane.driverring import DriverRing
+from virtio_crq.dataplane.mapping import SlotMapping
 from virtio_crq.errors import DeviceFault
 from virtio_crq.platform.channel import AVAIL, CREDIT, Channel
 
@@ -38,6 +40,9 @@ class Front:
         self.pending = 0
         self.unasked = 0
 
+    def translate(self, mapping: SlotMapping) -> None:
+        """The driver's buffers are in slots that stay mapped: a front may look at what they hold."""
+
     def publish(self) -> int:
         """Show the device all submitted requests; 1 when `announce` has something to send now."""
         raise NotImplementedError
@@ -53,12 +58,16 @@ class Front:
         code = channel.announce(AVAIL, self.ring.device, self.ring.queue, self.position, self.owed)
         if code == 0:
             self.announced = self.position
-            self.known = self.ring.shown
+            self.sent()
             self.pending = 0
             self.unasked = 0
             self.credit = 0
             self.owed = 0
         return code
+
+    def sent(self) -> int:
+        """Everything up to `position` was announced."""
+        return 0
 
     def settle(self, channel: Channel) -> int:
         """After a drain: announce what is due, or else return the device's credit if it will need it."""
@@ -76,7 +85,6 @@ class Front:
         self.confirm(position)
         if self.owed:
             return self._refuse(CREDIT_OVERRUN, position, self.told)
-        self.take(position)
         self.told = position
         self.owed = 1
         return self.credit_returned() if credit else 0
@@ -85,29 +93,38 @@ class Front:
         """The device says it completed all up to `position`: DeviceFault unless that can be true."""
         raise NotImplementedError
 
-    def take(self, position: int) -> int:
-        """Have the driver find what was completed up to `position`, where the device did not do that itself."""
-        return 0
-
     def credit_returned(self) -> int:
         """The right to announce came back. What was published meanwhile is due: the device does not look by itself."""
         if self.credit:
             return self._refuse(CREDIT_UNOWED, self.announced, self.position)
         self.credit = 1
+        self.regained()
         if self.position != self.announced:
             self.pending = 1
         return self.pending
 
-    def suspend(self) -> tuple[int, int, list[int]]:
-        """The device is gone: (available position, used position, heads in flight) for its return.
+    def regained(self) -> int:
+        """The device has read all that was announced."""
+        return 0
 
-        Call it after the last `collect()`: what the device had completed is not asked for again. What was not announced
-        yet is not in flight: the device has never seen it, and hears of it by an announcement (CRQ-F-44).
+    def deliver(self) -> int:
+        """Have the driver's ring show what the device completed, where the device cannot; how many there were."""
+        return 0
+
+    def suspend(self) -> None:
+        """The device is gone. Call it after the last `collect()`: what it had completed is not asked for again."""
+        raise NotImplementedError
+
+    def standing(self, mark: int) -> tuple[int, int, list[int]]:
+        """For a device that returns: available position, used position and the heads in flight, in order.
+
+        What was not announced is not in flight: the device has never seen it, and hears of it by an announcement
+        (CRQ-F-44). `mark` is the low byte of the new session's number.
         """
         raise NotImplementedError
 
     def resume(self) -> None:
-        """The device is back and took over what `suspend` told; requests made meanwhile are due."""
+        """The device is back and took over what `standing` told; requests made meanwhile are due."""
         self.credit = 1
         self.pending = 1 if self.position != self.announced else 0
         self.unasked = 1

@@ -151,6 +151,7 @@ class LoadGenerator:
     def _serve(self) -> int:
         now = load_now()
         self.ended = now
+        self.front.deliver()
         slot = self.driver.reap()
         if slot >= 0:
             self.batches += 1

@@ -9,6 +9,8 @@ class RingTerms:
     """One queue as the driver placed and negotiated it; addresses are the partner's I/O addresses.
 
     `ring` is the layout in the driver's memory, `fetch` how it is brought in: `strategies` has a class for each pair.
+    `device`, `queue` and `mark`, the session's low byte, stand in every record of a pushed queue, whose requests are at
+    `descriptors` and whose completions go to `device_area`.
     """
 
     size: int
@@ -20,6 +22,9 @@ class RingTerms:
     in_order: bool = False
     ring: str = "split"
     fetch: str = "batched"
+    device: int = 0
+    queue: int = 0
+    mark: int = 0
 
 
 @dataclass(frozen=True)

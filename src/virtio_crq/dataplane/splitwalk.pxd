@@ -43,5 +43,7 @@ cdef class SplitWalk:
     @cython.locals(head=uint64_t, index=uint64_t, at=uint64_t, address=uint64_t, word=uint64_t, length=uint64_t, flags=uint64_t)
     cdef int64_t go_on(self, uint64_t lane) except -1 nogil
     cdef int64_t _turn_aside(self, uint64_t lane, uint64_t address, uint64_t length, uint64_t flags) except -1 nogil
-    @cython.locals(head=uint64_t, at=uint64_t, count=uint64_t, index=uint64_t, hops=uint64_t, address=uint64_t, word=uint64_t, length=uint64_t, flags=uint64_t)
+    @cython.locals(at=uint64_t)
     cdef int64_t go_through(self, uint64_t lane) except -1 nogil
+    @cython.locals(index=uint64_t, hops=uint64_t, address=uint64_t, word=uint64_t, length=uint64_t, flags=uint64_t)
+    cdef int64_t through(self, uint64_t head, uint64_t at, uint64_t count) except -1 nogil

@@ -117,9 +117,13 @@ class SplitWalk:
 
     def go_through(self, lane: int) -> int:
         """The lane's indirect table is in the snapshot: the rest of the chain."""
-        head = self.heads[lane]
         at = self.tables + DESCRIPTOR * SEGMENTS * lane
-        count = self.table_length[lane] // DESCRIPTOR
+        self.through(self.heads[lane], at, self.table_length[lane] // DESCRIPTOR)
+        self.cursors[lane] = END
+        return WALKED
+
+    def through(self, head: int, at: int, count: int) -> int:
+        """A table of `count` descriptors stands at `at`: its chain, from the first one on, goes on that of `head`."""
         index = 0
         hops = 0
         while True:
@@ -138,5 +142,4 @@ class SplitWalk:
             index = word >> 48
             if index >= count:
                 refuse("descriptor-range", index, count)
-        self.cursors[lane] = END
-        return WALKED
+        return 0

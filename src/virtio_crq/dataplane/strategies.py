@@ -10,6 +10,7 @@ from virtio_crq.dataplane.packednaive import PackedNaiveRing
 from virtio_crq.dataplane.ring import DeviceRing
 from virtio_crq.dataplane.ringterms import RingTerms
 from virtio_crq.dataplane.staging import Staging
+from virtio_crq.dataplane.windowring import WindowRing
 from virtio_crq.platform.port import Port
 
 
@@ -24,4 +25,5 @@ STRATEGIES: dict[tuple[str, str], Strategy] = {
     ("packed", "naive"): PackedNaiveRing,
     ("split", "batched"): BatchedRing,
     ("split", "naive"): NaiveRing,
+    ("records", "push"): WindowRing,
 }

@@ -38,9 +38,13 @@ class BackEnd:
     `refused` counts refusals that belong to no device; `refused_by(number)` those of one device.
     """
 
-    def __init__(self, bus: Bus, devices: dict[int, DeviceModel], *, revision: int = codec.REVISION) -> None:
+    def __init__(
+        self, bus: Bus, devices: dict[int, DeviceModel], *, revision: int = codec.REVISION, features: int = 0
+    ) -> None:
+        """`features`: the transport features that it agrees to."""
         self._bus = bus
         self._revision = revision
+        self._features = features
         self._machine: Machine[BackState, BackEvent] = Machine(BACK_TRANSITIONS, BackState.CLOSED)
         self._served: dict[int, ServedDevice] = {}
         self._leaving: set[ServedDevice] = set()  # removed, but still touching the driver's memory
@@ -148,10 +152,10 @@ class BackEnd:
     def _begin(self, message: Message, asked: codec.Hello) -> None:
         self._last_session = next_session(self._last_session, asked.session)
         revision = choose_revision(asked, self._revision)
-        answer = welcome(asked, self._bus.limits, self._last_session, revision, self._revision)
+        answer = welcome(asked, self._bus.limits, self._last_session, revision, self._revision, self._features)
         self._terms = terms_of(asked, answer)
         for served in self._served.values():
-            served.max_message = self._terms.max_message
+            served.agreed(self._terms)
         self._answer(message, answer)
         self._bus.agreed(self._terms)
 
@@ -289,7 +293,7 @@ class BackEnd:
         served = ServedDevice(number, model)
         served.ring_budget = self._room_for_a_queue
         if self._terms is not None:
-            served.max_message = self._terms.max_message
+            served.agreed(self._terms)
         self._served[number] = served
 
     def _room_for_a_queue(self) -> bool:

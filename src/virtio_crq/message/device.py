@@ -16,6 +16,7 @@ class QueueSetup:
     descriptors: int
     driver_area: int
     device_area: int
+    mark: int = 0  # the low byte of the session's number, where PUSH makes of the queue two rings of records
 
 
 @dataclass(frozen=True)

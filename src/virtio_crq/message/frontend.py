@@ -92,6 +92,7 @@ class FrontEnd:
         `device_changed(device, present)`: events. `failed(error)`: HELLO was turned away."""
         self._bus = bus
         self._revision = revision
+        self.offers = 0  # transport features that the next HELLO names
         self._ready = ready
         self._config_changed = config_changed
         self._device_changed = device_changed
@@ -120,7 +121,7 @@ class FrontEnd:
         if self._machine.state is not FrontState.CLOSED:
             self.lost("initialised again")
         self._machine.fire(FrontEvent.OPENED)
-        asked = hello(self._bus.limits, self._last_session, self._revision)
+        asked = hello(self._bus.limits, self._last_session, self._revision, self.offers)
         self._hello = (asked, self._next_sequence())
         self._bus.send(message_of(asked, 0, token(0, self._sequence)))
 

@@ -10,10 +10,13 @@ from collections.abc import Callable
 
 from virtio_crq.errors import DriverFault
 from virtio_crq.message import codec
+from virtio_crq.message.bus import Terms
 from virtio_crq.message.device import DeviceModel, QueueSetup
 from virtio_crq.message.layout import Body
 from virtio_crq.message.resume import OUTCOMES, check_device, check_positions
+from virtio_crq.message.session import PUSH
 from virtio_crq.message.status import Event, State, StatusMachine
+from virtio_crq.virtio import records
 from virtio_crq.virtio.features import (
     FEATURE_BLOCKS,
     MANDATORY,
@@ -42,7 +45,13 @@ class ServedDevice:
         self.settling = False  # the model still touches the driver's memory on behalf of the past
         self.answer_later: Callable[[], Body] | None = None
         self.max_message = codec.MAX_MESSAGE_MIN
+        self.mark = 0  # the low byte of the session's number where its queues are pushed
         self.ring_budget: Callable[[], bool] = lambda: True  # room in both rings for one more queue?
+
+    def agreed(self, terms: Terms) -> None:
+        """A session begins."""
+        self.max_message = terms.max_message
+        self.mark = terms.session & 0xFF if terms.features & PUSH else 0
 
     # Negotiation ----------------------------------------------------------------------------------------------------
 
@@ -190,7 +199,9 @@ class ServedDevice:
         if not valid_size(size) or size > limit:
             raise DriverFault("queue-size", f"{size}, at most {limit}")
         places = (request.descriptors, request.driver_area, request.device_area)
-        parts = ring_areas(size, has(self.features, RING_PACKED))
+        parts = records.ring_areas(size) if self.mark else ring_areas(size, has(self.features, RING_PACKED))
+        if self.mark and request.driver_area:
+            raise DriverFault("reserved-nonzero", f"driver area {request.driver_area:#x} of a pushed queue")
         areas = [(place, *part) for place, part in zip(places, parts, strict=True)]
         for address, _, alignment in areas:
             if address % alignment:
@@ -202,7 +213,7 @@ class ServedDevice:
             end = address + length
         if not self.ring_budget():
             raise DriverFault("ring-budget", f"no room for queue {request.index}")
-        return QueueSetup(QueueSize(size), request.descriptors, request.driver_area, request.device_area)
+        return QueueSetup(QueueSize(size), request.descriptors, request.driver_area, request.device_area, self.mark)
 
     # Loss and return ------------------------------------------------------------------------------------------------
 
@@ -224,7 +235,7 @@ class ServedDevice:
             try:
                 self._check_index(request.index)
                 setup = self._checked_setup(request)
-                resume = check_positions(request, has(self.features, RING_PACKED))
+                resume = check_positions(request, has(self.features, RING_PACKED) and not self.mark)
                 self.model.enable_queue(QueueIndex(request.index), setup, resume)
             except DriverFault as fault:
                 if fault.rule in OUTCOMES:

@@ -9,7 +9,8 @@ from virtio_crq.message.codec import HELLO_MAGIC, MAX_MESSAGE_MIN, REVISION, Hel
 from virtio_crq.message.message import SessionNumber
 
 RING_ENTRIES_MIN = 18  # 2 x 0 queues + 1 device + 16, and one for HELLO itself
-TRANSPORT_FEATURES = 0  # none defined in revision 1
+PUSH = 1 << 0  # transport feature: every queue of the session is pushed (CRQ-D-140)
+TRANSPORT_FEATURES = PUSH  # all that revision 1 defines
 
 
 class BackState(Enum):
@@ -60,13 +61,13 @@ FRONT_TRANSITIONS: dict[tuple[FrontState, FrontEvent], FrontState] = {
 }
 
 
-def hello(limits: BusLimits, lost_session: int, revision: int = REVISION) -> Hello:
+def hello(limits: BusLimits, lost_session: int, revision: int = REVISION, features: int = 0) -> Hello:
     """What a front-end says first."""
     return Hello(
         magic=HELLO_MAGIC,
         revision=revision,
         lowest_revision=min(revision, REVISION),
-        features=TRANSPORT_FEATURES,
+        features=features,
         session=lost_session,
         max_message=limits.max_message,
         ring_entries=limits.ring_entries,
@@ -110,13 +111,15 @@ def next_session(last: int, lost: int) -> SessionNumber:
     return SessionNumber(number)
 
 
-def welcome(asked: Hello, limits: BusLimits, session: int, revision: int, highest: int = REVISION) -> Welcome:
+def welcome(
+    asked: Hello, limits: BusLimits, session: int, revision: int, highest: int = REVISION, features: int = 0
+) -> Welcome:
     """What a device side answers."""
     return Welcome(
         magic=HELLO_MAGIC,
         revision=revision,
         highest_revision=highest,
-        features=asked.features & TRANSPORT_FEATURES,
+        features=asked.features & features,
         session=session,
         max_message=min(asked.max_message, limits.max_message),
         ring_entries=limits.ring_entries,

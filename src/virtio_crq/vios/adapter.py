@@ -21,6 +21,8 @@ from virtio_crq.dataplane.worker import Worker
 from virtio_crq.errors import UsageError, VirtioCrqError
 from virtio_crq.message.backend import DEVICE_NUMBERS, BackEnd
 from virtio_crq.message.bus import Bus
+from virtio_crq.message.device import DeviceModel
+from virtio_crq.message.session import PUSH
 from virtio_crq.vios.backing import Backing
 from virtio_crq.vios.blockdevice import BlockDevice
 from virtio_crq.vios.consoledevice import ConsoleDevice
@@ -216,7 +218,8 @@ class Adapter:
         )
 
     def _make_back_end(self, bus: Bus) -> BackEnd:
-        self._back_end = BackEnd(bus, {number: target.device for number, target in self.by_number.items()})
+        devices: dict[int, DeviceModel] = {number: target.device for number, target in self.by_number.items()}
+        self._back_end = BackEnd(bus, devices, features=PUSH if self._fetch == "push" else 0)
         return self._back_end
 
     def _on_opened(self) -> None:

@@ -9,6 +9,7 @@ from virtio_crq.dataplane.service import Service
 from virtio_crq.errors import DeviceFault, DriverFault
 from virtio_crq.message.device import QueueResume, QueueSetup
 from virtio_crq.vios.lsmap import QueueView
+from virtio_crq.virtio import records
 from virtio_crq.virtio.features import (
     ACCESS_PLATFORM,
     EVENT_IDX,
@@ -144,7 +145,9 @@ class RingDevice:
 
     def _check_window(self, setup: QueueSetup) -> None:
         places = (setup.descriptors, setup.driver_area, setup.device_area)
-        parts = ring_areas(setup.size, has(self.negotiated, RING_PACKED))
+        parts = (
+            records.ring_areas(setup.size) if setup.mark else ring_areas(setup.size, has(self.negotiated, RING_PACKED))
+        )
         for address, (length, _) in zip(places, parts, strict=True):
             if address + length > self._window:
                 raise DriverFault("queue-address", f"{length} bytes at {address:#x}, window of {self._window:#x}")
@@ -152,6 +155,12 @@ class RingDevice:
     def _served_by(self) -> QueueHost:
         assert self._host is not None, "a device is bound before its connection may open"
         return self._host
+
+    def _fetched(self, setup: QueueSetup) -> str:
+        """A front-end that does not push has its rings read, whatever the server would like best."""
+        if setup.mark:
+            return "push"
+        return "batched" if self.fetch == "push" else self.fetch
 
     def _serve(self, index: QueueIndex) -> None:
         setup, resume = self._enabled[index]
@@ -163,8 +172,11 @@ class RingDevice:
             event_idx=has(self.negotiated, EVENT_IDX),
             indirect=has(self.negotiated, INDIRECT_DESC),
             in_order=has(self.negotiated, IN_ORDER),
-            ring="packed" if has(self.negotiated, RING_PACKED) else "split",
-            fetch=self.fetch,
+            ring="records" if setup.mark else "packed" if has(self.negotiated, RING_PACKED) else "split",
+            fetch=self._fetched(setup),
+            device=self._number,
+            queue=index,
+            mark=setup.mark,
         )
         stopped = None if resume is None else RingResume(resume.avail_position, resume.used_position, resume.heads)
         self._served_by().open_queue(self._number, index, self.services[index], terms, stopped)
