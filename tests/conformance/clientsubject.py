@@ -24,7 +24,7 @@ class ClientSubject:
     """`conformance.hostile.trial.Subject`, driven by the thread that waits."""
 
     def __init__(self, partition: Partition) -> None:
-        self.client = Client(connects(partition), Options(depth=8, transfer=BLOCK))
+        self.client = Client(connects(partition), Options(depth=8, transfer=BLOCK, ring="packed"))
         self.faced, self.other = self.client.connections
 
     def connect(self) -> None:

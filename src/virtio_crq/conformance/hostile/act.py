@@ -34,6 +34,7 @@ class Outcome(Enum):
 class Kind(Enum):
     BLOCK = "block"
     ENTROPY = "entropy"
+    PACKED = "block, packed"  # for front-ends that take a packed ring where it is offered
 
 
 Do = Callable[[HostileServer, int], None]

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The whole table of hostile acts."""
+"""The whole table of hostile acts; those on packed rings are for front-ends that can have them."""
 
-from virtio_crq.conformance.hostile import beginnings, entries, rings
-from virtio_crq.conformance.hostile.act import ACTS, Act
+from virtio_crq.conformance.hostile import beginnings, entries, packedrings, rings
+from virtio_crq.conformance.hostile.act import ACTS, Act, Kind
 
-__all__ = ["TABLE"]
+__all__ = ["PACKED_TABLE", "TABLE"]
 
-_SOURCES = (entries, rings, beginnings)  # importing them fills the table
-TABLE: tuple[Act, ...] = tuple(ACTS)
+_SOURCES = (entries, rings, packedrings, beginnings)  # importing them fills the table
+TABLE: tuple[Act, ...] = tuple(each for each in ACTS if each.kind is not Kind.PACKED)
+PACKED_TABLE: tuple[Act, ...] = tuple(each for each in ACTS if each.kind is Kind.PACKED)

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from virtio_crq.conformance.hostile.act import Act, Kind, Outcome, Stage
 from virtio_crq.conformance.hostile.model import Disk, Entropy, Model
+from virtio_crq.conformance.hostile.packedmodel import PackedDisk
 from virtio_crq.conformance.hostile.server import HostileServer
 from virtio_crq.virtio import status
 
@@ -192,4 +193,5 @@ class Trial:
 
 
 def _model(kind: Kind, number: int) -> Model:
-    return Disk(number) if kind is Kind.BLOCK else Entropy(number)
+    made: dict[Kind, type[Model]] = {Kind.BLOCK: Disk, Kind.ENTROPY: Entropy, Kind.PACKED: PackedDisk}
+    return made[kind](number)
