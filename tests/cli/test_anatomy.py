@@ -72,3 +72,28 @@ def test_entries_are_said_in_words() -> None:
     assert meaning(entry("8000420801000300 0200000005000000")) == "device 1, queue 2: completions up to 5"
     assert meaning(entry("8000020000000301 0000000000000000")) == "device 0: GET_DEVICE_INFO, request"
     assert "frame" in meaning(entry("80ff020000000301 0000000000000000"))
+
+
+def transfer(code: str) -> dict[str, Any]:
+    inputs = {"ioba": 0, "length": 4096, "position": 0x8000}
+    return call("transfer from file to memory", **inputs) | {"code": code}
+
+
+def test_a_redirected_read_is_told_as_one() -> None:
+    clone = {"r_liobn": CLIENT, "r_ioba": 0x27000, "liobn": 7, "ioba": 0, "count": 1}
+    read = [
+        call("H_PUT_TCE", ioba=0x27000, tce=0x25003),
+        fetch(16, 0x24000),
+        call("H_PUT_RTCE", **clone),
+        transfer("4096 bytes"),
+        call("H_REMOVE_RTCE", **clone, tce=0),
+    ]
+    assert purposes(read, RINGS) == [
+        "show the server the data, to read and write",
+        "header",
+        "let the storage adapter reach the data",
+        "the data, by no copy",
+        "the storage adapter reaches the data no more",
+    ]
+    assert comparison(read)[-1] == ("together", 4, 13)
+    assert steps(read, RINGS)[3][-2:] == ("4096 B  at 0x8000 of the file, 4096 bytes", "the data, by no copy")

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a trace says to people: words of the adapter's own protocol, true outputs, long runs folded."""
 
+from collections import Counter
 from typing import Any
 
+from virtio_crq.cli.trace import summary
 from virtio_crq.cli.tracewords import Fold, render, words
 
 ROW = {"client": "a", "unit_address": 2, "server": "b", "server_unit_address": 3}
@@ -48,3 +50,9 @@ def test_a_run_of_one_call_is_its_first_a_count_and_its_last() -> None:
 def test_another_partition_and_another_answer_end_a_run() -> None:
     put = call("H_PUT_TCE")
     assert folded(put, put, put, call("H_PUT_TCE", "b"), call("H_PUT_TCE", "b", code="H_PARAMETER"))[2:] == list("234")
+
+
+def test_the_sum_of_a_trace_names_transfers_and_does_not_count_them_as_calls() -> None:
+    shown = Counter({"H_PUT_RTCE": 1, "H_REMOVE_RTCE": 1, "transfer from file to memory": 3})
+    assert summary(shown) == "2 calls: 1 H_PUT_RTCE, 1 H_REMOVE_RTCE, 3 transfer from file to memory"
+    assert summary(Counter()) == "no calls"

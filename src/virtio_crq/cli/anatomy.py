@@ -26,6 +26,9 @@ _GROUP = {
     "H_PUT_TCE": GROUPS[0],
     "H_PUT_TCE_INDIRECT": GROUPS[0],
     "H_STUFF_TCE": GROUPS[0],
+    "H_PUT_RTCE": GROUPS[0],
+    "H_PUT_RTCE_INDIRECT": GROUPS[0],
+    "H_REMOVE_RTCE": GROUPS[0],
     "H_SEND_CRQ": GROUPS[1],
     "H_COPY_RDMA": GROUPS[2],
     "H_VIO_SIGNAL": GROUPS[3],
@@ -75,6 +78,10 @@ def purposes(entries: Sequence[Entry], rings: Rings) -> list[str]:
         if not rings.part(address, 1):
             for page in range(address // PAGE, (address + copy["length"] - 1) // PAGE + 1):
                 pages[page] = name
+    for entry in entries:
+        if entry["call"] == "H_PUT_RTCE":
+            first = entry["inputs"]["r_ioba"] // PAGE
+            pages |= dict.fromkeys(range(first, first + entry["inputs"]["count"]), "data")
     return [_purpose(entry, window, rings, pages) for entry in entries]
 
 
@@ -94,6 +101,12 @@ def _purpose(entry: Entry, window: int | None, rings: Rings, pages: dict[int, st
         return f"show the server the {pages.get(inputs['ioba'] // PAGE, 'page')}, {ACCESS[inputs['tce'] & 3]}"
     if call == "H_STUFF_TCE":
         return f"take the {pages.get(inputs['ioba'] // PAGE, 'page')} back"
+    if call in ("H_PUT_RTCE", "H_PUT_RTCE_INDIRECT"):
+        return "let the storage adapter reach the data"
+    if call == "H_REMOVE_RTCE":
+        return "the storage adapter reaches the data no more"
+    if is_transfer(entry["call"]):
+        return "the data, by no copy"
     if call == "H_VIO_SIGNAL":
         return "interrupt on" if inputs["mode"] else "interrupt off while polling"
     if call == "H_SEND_CRQ":
@@ -123,12 +136,18 @@ def meaning(entry: bytes) -> str:
     return f"{name}{kind}" if message.bus else f"{where}: {name}{kind}"
 
 
+def is_transfer(call: str) -> bool:
+    """No call: what a storage adapter does by itself."""
+    return call.startswith("transfer ")
+
+
 def comparison(entries: Sequence[Entry]) -> list[tuple[str, int, int]]:
     """Rows (what, this read, a single read of vSCSI), the sum last."""
-    seen = Counter(_GROUP.get(entry["call"], "others") for entry in entries)
+    calls = [entry for entry in entries if not is_transfer(entry["call"])]
+    seen = Counter(_GROUP.get(entry["call"], "others") for entry in calls)
     groups = [*GROUPS, *(name for name in seen if name not in GROUPS)]
     rows = [(name, seen[name], VSCSI.get(name, 0)) for name in groups]
-    return [*rows, ("together", len(entries), sum(VSCSI.values()))]
+    return [*rows, ("together", len(calls), sum(VSCSI.values()))]
 
 
 def steps(entries: Sequence[Entry], rings: Rings) -> list[tuple[object, ...]]:
@@ -138,7 +157,10 @@ def steps(entries: Sequence[Entry], rings: Rings) -> list[tuple[object, ...]]:
     return [
         (
             *(number, f"{(entry['time_ns'] - first) / 1000:>7.1f}", entry["partition"], entry["call"]),
-            *(_brief(entry, window), why if entry["code"] == "H_SUCCESS" else f"{entry['code']}: {why}"),
+            *(
+                _brief(entry, window),
+                why if entry["code"] == "H_SUCCESS" or is_transfer(entry["call"]) else f"{entry['code']}: {why}",
+            ),
         )
         for number, (entry, why) in enumerate(zip(entries, purposes(entries, rings), strict=True), 1)
     ]
@@ -153,4 +175,6 @@ def _brief(entry: Entry, window: int | None) -> str:
         return f"{inputs['length']:>4} B  {ends[0]} {source:#07x} → {ends[1]} {destination:#07x}"
     if entry["call"] == "H_SEND_CRQ":
         return from_registers(inputs["high"], inputs["low"]).hex(" ", 8)
-    return ", ".join(f"{name}={inputs[name]:#x}" for name in ("ioba", "mode") if name in inputs)
+    if is_transfer(entry["call"]):
+        return f"{inputs['length']:>4} B  at {inputs['position']:#x} of the file, {entry['code']}"
+    return ", ".join(f"{name}={inputs[name]:#x}" for name in ("r_ioba", "ioba", "mode") if name in inputs)

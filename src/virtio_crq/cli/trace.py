@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
+from virtio_crq.cli.anatomy import is_transfer
 from virtio_crq.cli.selection import MachineOption, select
 from virtio_crq.cli.tracewords import Fold, render, words
 from virtio_crq.errors import UsageError
@@ -137,4 +138,5 @@ def summary(shown: Counter[str]) -> str:
     if not shown:
         return "no calls"
     parts = ", ".join(f"{count} {name}" for name, count in sorted(shown.items()))
-    return f"{sum(shown.values())} calls: {parts}"
+    calls = sum(count for name, count in shown.items() if not is_transfer(name))
+    return f"{calls} calls: {parts}"
