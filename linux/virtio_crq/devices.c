@@ -54,7 +54,7 @@ void vcrq_kick_broken(struct vcrq_device *device)
 }
 
 /*
- * Any context, not under a queue's lock.  This device alone stops: its driver
+ * Any context.  This device alone stops: its driver
  * sees DEVICE_NEEDS_RESET, and no I/O is done until it resets the device.
  */
 void vcrq_break_device(struct vcrq_device *device, enum vcrq_rule rule,
@@ -62,10 +62,11 @@ void vcrq_break_device(struct vcrq_device *device, enum vcrq_rule rule,
 {
 	if (test_and_set_bit(VCRQ_DEV_BROKEN, &device->flags))
 		return;
+	WRITE_ONCE(device->stopped_by, rule);
+	/* By which rule is there before the log looks. */
+	smp_mb__before_atomic();
+	set_bit(VCRQ_DEV_UNLOGGED, &device->flags);
 	vcrq_count(device->adapter, rule, first, second);
-	dev_warn_ratelimited(vcrq_dev(device->adapter),
-			     "device %u stopped: %s\n", device->number,
-			     vcrq_rule_name(rule));
 	vcrq_kick_broken(device);
 }
 
@@ -114,6 +115,10 @@ static void vcrq_break_work(struct work_struct *work)
 	mutex_unlock(&device->setup);
 	if (!told)
 		virtio_config_changed(&device->vdev);
+	if (test_and_clear_bit(VCRQ_DEV_UNLOGGED, &device->flags))
+		dev_warn_ratelimited(vcrq_dev(device->adapter),
+				     "device %u stopped: %s\n", device->number,
+				     vcrq_rule_name(READ_ONCE(device->stopped_by)));
 	vcrq_put(device);
 }
 

@@ -96,6 +96,7 @@ static struct vcrq_adapter *vcrq_new_adapter(struct vio_dev *vio)
 	INIT_WORK(&adapter->session_work, vcrq_session_work);
 	INIT_WORK(&adapter->drain_work, vcrq_drain_work);
 	INIT_WORK(&adapter->callback_work, vcrq_callback_work);
+	INIT_WORK(&adapter->log_work, vcrq_log_work);
 	INIT_DELAYED_WORK(&adapter->away_work, vcrq_away_work);
 	INIT_DELAYED_WORK(&adapter->retry_work, vcrq_retry_work);
 	return adapter;

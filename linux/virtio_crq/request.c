@@ -119,7 +119,6 @@ void vcrq_refused(struct vcrq_adapter *adapter, const union vcrq_entry *entry)
 {
 	const struct vcrq_command *command = &entry->command;
 	const struct vcrq_refused *body = (const void *)command->payload;
-	u32 reason = le32_to_cpu(body->reason);
 	struct vcrq_request *request = NULL;
 
 	if (command->length != sizeof(*body)) {
@@ -133,16 +132,12 @@ void vcrq_refused(struct vcrq_adapter *adapter, const union vcrq_entry *entry)
 				    le16_to_cpu(body->flags) & 1,
 				    le16_to_cpu(body->msg_id));
 	if (request) {
+		request->reason = le32_to_cpu(body->reason);
 		request->result = -EREMOTEIO;
 		complete(&request->done);
 	}
 	spin_unlock(&adapter->lock);
-	if (request)
-		dev_warn_ratelimited(vcrq_dev(adapter),
-				     "device %u refused message %#x: reason %u\n",
-				     le16_to_cpu(command->device),
-				     le16_to_cpu(body->msg_id), reason);
-	else
+	if (!request)
 		vcrq_count(adapter, VCRQ_RULE_RESPONSE_STALE, command->msg_id,
 			   le16_to_cpu(command->device));
 }
@@ -273,6 +268,11 @@ int vcrq_ask(struct vcrq_adapter *adapter, struct vcrq_exchange *exchange)
 		place->length = cpu_to_le16(exchange->ask_length);
 	}
 	result = vcrq_exchange_one(adapter, &request, &entry, VCRQ_ACTIVE);
+	if (result == -EREMOTEIO)
+		dev_warn_ratelimited(vcrq_dev(adapter),
+				     "device %u refused message %#x: reason %u\n",
+				     request.device, request.msg_id,
+				     request.reason);
 	if (!result) {
 		/* Copied once, and only the copy is decoded (CRQ-F-13). */
 		if (!request.inlined)

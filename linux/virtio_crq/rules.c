@@ -54,24 +54,73 @@ static const char * const vcrq_rule_names[VCRQ_RULES] = {
 	[VCRQ_RULE_PARTNER_AWAY] = "partner-away",
 };
 
+/* What the log says of a transport event. */
+static const char *vcrq_event_name(u32 event)
+{
+	switch (event) {
+	case VCRQ_EVENT_FAILED:
+	case VCRQ_EVENT_DEREGISTERED:
+	case VCRQ_EVENT_TERMINATED:
+		return "the partner left";
+	default:
+		return "not known, the session is ended";
+	}
+}
+
 const char *vcrq_rule_name(enum vcrq_rule rule)
 {
 	return vcrq_rule_names[rule];
 }
 
 /*
- * Any context, but not under a queue's lock: the log may go to a console that
- * is one of our devices.
+ * Any context, whatever locks are held.  A worker writes the log, since that
+ * may go to a console that is one of our devices.
  */
 void vcrq_count(struct vcrq_adapter *adapter, enum vcrq_rule rule, u32 first,
 		u32 second)
 {
-	if (atomic_inc_return(&adapter->counts[rule]) == 1)
+	struct vcrq_tally *tally = &adapter->tallies[rule];
+
+	WRITE_ONCE(tally->first, first);
+	WRITE_ONCE(tally->second, second);
+	atomic_inc(&tally->count);
+	queue_work(adapter->rescue_queue, &adapter->log_work);
+}
+
+/* Process context.  Each rule's first breach is told, of others what the limit lets pass. */
+static void vcrq_log_tally(struct vcrq_adapter *adapter, enum vcrq_rule rule)
+{
+	struct vcrq_tally *tally = &adapter->tallies[rule];
+	int count = atomic_read(&tally->count);
+	bool fresh = !tally->logged;
+
+	if (count == tally->logged)
+		return;
+	tally->logged = count;
+	if (fresh)
 		dev_warn(vcrq_dev(adapter), "%s: %u, %u\n",
-			 vcrq_rule_names[rule], first, second);
+			 vcrq_rule_names[rule], READ_ONCE(tally->first),
+			 READ_ONCE(tally->second));
 	else
-		dev_warn_ratelimited(vcrq_dev(adapter), "%s: %u, %u\n",
-				     vcrq_rule_names[rule], first, second);
+		dev_warn_ratelimited(vcrq_dev(adapter), "%s: %u, %u (%d)\n",
+				     vcrq_rule_names[rule],
+				     READ_ONCE(tally->first),
+				     READ_ONCE(tally->second), count);
+}
+
+/* Process context, no lock held. */
+void vcrq_log_work(struct work_struct *work)
+{
+	struct vcrq_adapter *adapter =
+		container_of(work, struct vcrq_adapter, log_work);
+	u32 event = xchg(&adapter->event, 0);
+	int rule;
+
+	if (event)
+		dev_info_ratelimited(vcrq_dev(adapter), "event %#x: %s\n",
+				     event, vcrq_event_name(event));
+	for (rule = 0; rule < VCRQ_RULES; rule++)
+		vcrq_log_tally(adapter, rule);
 }
 
 /* Process context. */
@@ -82,7 +131,7 @@ static ssize_t rules_show(struct device *dev, struct device_attribute *attr,
 	int rule, count, at = 0;
 
 	for (rule = 0; adapter && rule < VCRQ_RULES; rule++) {
-		count = atomic_read(&adapter->counts[rule]);
+		count = atomic_read(&adapter->tallies[rule].count);
 		if (count)
 			at += sysfs_emit_at(buf, at, "%s %d\n",
 					    vcrq_rule_names[rule], count);

@@ -5,10 +5,12 @@
 #ifndef VIRTIO_CRQ_RULES_H
 #define VIRTIO_CRQ_RULES_H
 
+#include <linux/atomic.h>
 #include <linux/types.h>
 
 struct attribute_group;
 struct vcrq_adapter;
+struct work_struct;
 
 /* Rules that a device side can break, in the words of the specification. */
 enum vcrq_rule {
@@ -59,7 +61,16 @@ enum vcrq_rule {
 	VCRQ_RULES
 };
 
+/* How often a rule was broken, and what the log has to say of the last time. */
+struct vcrq_tally {
+	atomic_t count;
+	u32 first;
+	u32 second;
+	int logged;		/* the log's work */
+};
+
 /* rules.c */
+void vcrq_log_work(struct work_struct *work);
 const char *vcrq_rule_name(enum vcrq_rule rule);
 void vcrq_count(struct vcrq_adapter *adapter, enum vcrq_rule rule, u32 first,
 		u32 second);

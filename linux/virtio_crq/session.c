@@ -130,6 +130,13 @@ static void vcrq_initialization(struct vcrq_adapter *adapter,
 	}
 }
 
+/* Interrupts off.  Of several before the log's turn comes it tells the last. */
+static void vcrq_log_event(struct vcrq_adapter *adapter, u8 code)
+{
+	WRITE_ONCE(adapter->event, code);
+	queue_work(adapter->rescue_queue, &adapter->log_work);
+}
+
 /* Interrupts off. */
 static void vcrq_transport_event(struct vcrq_adapter *adapter, u8 code)
 {
@@ -137,8 +144,7 @@ static void vcrq_transport_event(struct vcrq_adapter *adapter, u8 code)
 	case VCRQ_EVENT_FAILED:
 	case VCRQ_EVENT_DEREGISTERED:
 	case VCRQ_EVENT_TERMINATED:
-		dev_info_ratelimited(vcrq_dev(adapter), "partner left (%#x)\n",
-				     code);
+		vcrq_log_event(adapter, code);
 		vcrq_change(adapter, VCRQ_REGISTERED);
 		break;
 	case VCRQ_EVENT_SUSPENDED:
@@ -150,7 +156,7 @@ static void vcrq_transport_event(struct vcrq_adapter *adapter, u8 code)
 		break;
 	default:
 		/* Of an event that nobody knows the worst is assumed. */
-		dev_warn_ratelimited(vcrq_dev(adapter), "event %#x\n", code);
+		vcrq_log_event(adapter, code);
 		vcrq_change(adapter, VCRQ_RESETTING);
 	}
 }

@@ -12,6 +12,10 @@
  * DRAINING		whoever holds this bit of adapter->flags takes entries
  *			out of the ring and calls drivers' callbacks.
  *
+ * A kick may come from who prints, under the locks of a console.  So what may
+ * happen in kicks, in interrupts or under DRAINING is counted there, and the
+ * log is written by works (rules.c, devices.c).
+ *
  * adapter->session_work runs alone on its queue: registers, greets, lists and
  * resumes, and never waits for a driver.  device->work adds and removes the
  * virtio device and may wait for its driver as long as that takes.
@@ -114,7 +118,9 @@ struct vcrq_adapter {
 	struct work_struct callback_work;
 	struct delayed_work away_work;
 	struct delayed_work retry_work;
-	atomic_t counts[VCRQ_RULES];
+	struct work_struct log_work;
+	struct vcrq_tally tallies[VCRQ_RULES];
+	u32 event;		/* of the transport's, that the log has not seen; 0: none */
 };
 
 struct vcrq_head {
@@ -182,6 +188,7 @@ enum vcrq_device_flag {
 	VCRQ_DEV_CONFIG_STALE,
 	VCRQ_DEV_NEEDS_DRIVER,	/* its session was lost while its driver probed */
 	VCRQ_DEV_UNTOLD,	/* a message to it was dropped that no driver repeats */
+	VCRQ_DEV_UNLOGGED,	/* the log has not seen that it stopped */
 };
 
 struct vcrq_device {
@@ -195,6 +202,7 @@ struct vcrq_device {
 	struct work_struct work;
 	struct work_struct break_work;
 
+	enum vcrq_rule stopped_by;
 	u32 device_id;
 	u8 identity[VCRQ_IDENTITY_SIZE];
 	u64 offered[2];
@@ -232,6 +240,7 @@ struct vcrq_request {
 	u16 device;
 	u8 msg_id;
 	u8 sequence;
+	u32 reason;		/* of a refusal */
 	int slot;		/* -1: the answer comes inline */
 	u16 answer_min;
 	u16 answer_max;
