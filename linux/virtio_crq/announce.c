@@ -135,9 +135,13 @@ bool vcrq_announced(struct vcrq_adapter *adapter, u64 high, u64 low,
 	return true;
 }
 
-/* Interrupts off, under DRAINING.  False when somebody has the queue's lock. */
+/*
+ * Interrupts off, under DRAINING.  False when somebody has the queue's lock.
+ * `stalled` is set when the ring of the partner is full.
+ */
 static bool vcrq_book_quietly(struct vcrq_queue *queue, bool used, u16 position,
-			      bool credit, struct vcrq_breach *breach)
+			      bool credit, struct vcrq_breach *breach,
+			      bool *stalled)
 {
 	bool done;
 
@@ -147,7 +151,7 @@ static bool vcrq_book_quietly(struct vcrq_queue *queue, bool used, u16 position,
 	if (done && used && vcrq_reap(queue, breach))
 		WRITE_ONCE(queue->callback_due, true);
 	if (done)
-		vcrq_settle(queue, true);
+		*stalled = !vcrq_settle(queue, true);
 	spin_unlock(&queue->lock);
 	return done;
 }
@@ -164,7 +168,7 @@ bool vcrq_quiet_event(struct vcrq_adapter *adapter, u64 high, u64 low,
 	bool used = word == VCRQ_USED_WORD;
 	struct vcrq_breach breach = { VCRQ_RULES };
 	struct vcrq_queue *queue;
-	bool done = false;
+	bool done = false, stalled = false;
 
 	if (!session || (high >> 8 & 0xff) != (session & 0xff) || high & 0xfe ||
 	    (used ? position > 0xffff :
@@ -175,10 +179,13 @@ bool vcrq_quiet_event(struct vcrq_adapter *adapter, u64 high, u64 low,
 				(high >> 24 & 0xff) | (high >> 8 & 0xff00),
 				swab32((u32)(low >> 32)), session);
 	done = queue && vcrq_book_quietly(queue, used, position, high & 1,
-					  &breach);
-	rcu_read_unlock();
+					  &breach, &stalled);
 	if (breach.rule != VCRQ_RULES)
 		vcrq_break_device(queue->device, breach.rule, breach.first,
 				  breach.second);
+	if (stalled)
+		vcrq_end_session(adapter, VCRQ_RULE_PARTNER_STALLED,
+				 queue->device->number, queue->index);
+	rcu_read_unlock();
 	return done;
 }
