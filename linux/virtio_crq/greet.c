@@ -21,10 +21,19 @@ static bool vcrq_welcome_ok(struct vcrq_adapter *adapter,
 	       welcome->copy_max;
 }
 
+/* adapter->lock is held.  Whether a ring has room for the queues that are enabled (CRQ-F-18). */
+static bool vcrq_ring_suffices(const struct vcrq_adapter *adapter, u32 entries)
+{
+	return entries >= 2 * adapter->queue_count + adapter->device_count +
+			  VCRQ_RING_SPARE;
+}
+
 /* Session work.  What HELLO's answer says, or the rule that it breaks. */
 static int vcrq_welcomed(struct vcrq_adapter *adapter,
 			 const struct vcrq_welcome *welcome)
 {
+	u32 entries = min_t(u32, VCRQ_RING_ENTRIES,
+			    le32_to_cpu(welcome->ring_entries));
 	unsigned long flags;
 	int result = -ENOTCONN;
 
@@ -46,15 +55,19 @@ static int vcrq_welcomed(struct vcrq_adapter *adapter,
 		return -EPROTO;
 	}
 	spin_lock_irqsave(&adapter->lock, flags);
-	if (adapter->phase == VCRQ_INITIALIZED) {
+	if (!vcrq_ring_suffices(adapter, entries)) {
+		result = -EPROTO;
+	} else if (adapter->phase == VCRQ_INITIALIZED) {
 		adapter->max_message = le32_to_cpu(welcome->max_message);
-		adapter->ring_entries = min_t(u32, VCRQ_RING_ENTRIES,
-					      le32_to_cpu(welcome->ring_entries));
+		adapter->ring_entries = entries;
 		adapter->phase = VCRQ_ACTIVE;
 		WRITE_ONCE(adapter->session, le32_to_cpu(welcome->session));
 		result = 0;
 	}
 	spin_unlock_irqrestore(&adapter->lock, flags);
+	if (result == -EPROTO)
+		vcrq_count(adapter, VCRQ_RULE_WELCOME, entries,
+			   adapter->queue_count);
 	return result;
 }
 
