@@ -79,16 +79,17 @@ int vcrq_list_devices(struct vcrq_adapter *adapter)
 	present = bitmap_zalloc(VCRQ_NUMBERS, GFP_KERNEL);
 	if (!present)
 		return -ENOMEM;
+	/* It may be 8 bits at a time, and nobody who removes waits for that. */
 	do {
 		next = vcrq_list_window(adapter, next, present);
-	} while (next > 0);
+	} while (next > 0 && !test_bit(VCRQ_REMOVING, &adapter->flags));
 	if (!next) {
 		mutex_lock(&adapter->listing);
 		vcrq_compare(adapter, present);
 		mutex_unlock(&adapter->listing);
 	}
 	bitmap_free(present);
-	return next;
+	return next > 0 ? -ENOTCONN : next;
 }
 
 /* Interrupts off. */
