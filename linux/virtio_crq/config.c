@@ -194,6 +194,8 @@ static void vcrq_set_status(struct virtio_device *vdev, u8 status)
 	} else {
 		set_bit(VCRQ_DEV_NEEDS_DRIVER, &device->flags);
 	}
+	if (status & VIRTIO_CONFIG_S_DRIVER_OK)
+		vcrq_break_late(device);
 	mutex_unlock(&device->setup);
 }
 

@@ -264,18 +264,38 @@ int vcrq_new_device(struct vcrq_adapter *adapter, u16 number)
 	return 0;
 }
 
-/* Any context: nobody answers, and nobody will. */
+/*
+ * Any context: nobody answers, and nobody will.  What the partner serves in
+ * this session goes on.
+ */
 void vcrq_break_all(struct vcrq_adapter *adapter)
 {
 	struct vcrq_device *device;
 	unsigned long number;
 
+	/* Against vcrq_break_late(): one of both sees what the other did. */
+	smp_mb();
 	rcu_read_lock();
 	xa_for_each(&adapter->devices, number, device)
-		if (READ_ONCE(device->status) & VIRTIO_CONFIG_S_DRIVER_OK)
+		if (READ_ONCE(device->status) & VIRTIO_CONFIG_S_DRIVER_OK &&
+		    !vcrq_has_session(device))
 			vcrq_break_device(device, VCRQ_RULE_PARTNER_AWAY,
 					  number, vcrq_away_seconds);
 	rcu_read_unlock();
+}
+
+/* Process context: DRIVER_OK was recorded, perhaps after vcrq_break_all() looked. */
+void vcrq_break_late(struct vcrq_device *device)
+{
+	struct vcrq_adapter *adapter = device->adapter;
+
+	/* Against vcrq_break_all(), which looks at the status after the flags. */
+	smp_mb();
+	if (!vcrq_has_session(device) &&
+	    (test_bit(VCRQ_REMOVING, &adapter->flags) ||
+	     test_bit(VCRQ_GIVEN_UP, &adapter->flags)))
+		vcrq_break_device(device, VCRQ_RULE_PARTNER_AWAY,
+				  device->number, vcrq_away_seconds);
 }
 
 /* Process context: the partner was away for longer than drivers shall wait. */
@@ -283,9 +303,12 @@ void vcrq_away_work(struct work_struct *work)
 {
 	struct vcrq_adapter *adapter =
 		container_of(work, struct vcrq_adapter, away_work.work);
+	u32 session = READ_ONCE(adapter->session);
 
-	if (READ_ONCE(adapter->phase) != VCRQ_ACTIVE)
-		vcrq_break_all(adapter);
+	if (session && session == READ_ONCE(adapter->resumed))
+		return;
+	set_bit(VCRQ_GIVEN_UP, &adapter->flags);
+	vcrq_break_all(adapter);
 }
 
 /*
@@ -299,8 +322,7 @@ void vcrq_remove_devices(struct vcrq_adapter *adapter)
 
 	xa_for_each(&adapter->devices, number, device) {
 		if (vcrq_is_registered(device)) {
-			if (READ_ONCE(adapter->phase) != VCRQ_ACTIVE)
-				vcrq_break_all(adapter);
+			vcrq_break_all(adapter);
 			vcrq_unregister(device);
 		}
 		vcrq_forget(device);

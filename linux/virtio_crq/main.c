@@ -143,9 +143,11 @@ static void vcrq_remove_adapter(struct vio_dev *vio)
 	cancel_work_sync(&adapter->session_work);
 	cancel_delayed_work_sync(&adapter->retry_work);
 	cancel_delayed_work_sync(&adapter->away_work);
-	/* A work that adds a device may wait for its disk: let that fail. */
-	if (READ_ONCE(adapter->phase) != VCRQ_ACTIVE)
-		vcrq_break_all(adapter);
+	/*
+	 * A work that adds a device may wait for its disk, and nobody resumes
+	 * one any more: let that fail.
+	 */
+	vcrq_break_all(adapter);
 	flush_workqueue(adapter->device_queue);
 	vcrq_remove_devices(adapter);
 	vio_disable_interrupts(vio);

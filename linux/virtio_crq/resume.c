@@ -175,6 +175,8 @@ void vcrq_resume_devices(struct vcrq_adapter *adapter)
 		return;
 	mutex_lock(&adapter->listing);
 	xa_for_each(&adapter->devices, number, device) {
+		if (test_bit(VCRQ_REMOVING, &adapter->flags))
+			break;	/* what is not resumed is broken */
 		if (vcrq_is_registered(device) &&
 		    !test_bit(VCRQ_DEV_GONE, &device->flags))
 			vcrq_resume_device(device, session);
@@ -182,4 +184,10 @@ void vcrq_resume_devices(struct vcrq_adapter *adapter)
 		vcrq_kick_device(device);
 	}
 	mutex_unlock(&adapter->listing);
+	/* Whatever went wrong for want of an answer has ended the session. */
+	if (READ_ONCE(adapter->session) != session)
+		return;
+	WRITE_ONCE(adapter->resumed, session);
+	clear_bit(VCRQ_GIVEN_UP, &adapter->flags);
+	cancel_delayed_work(&adapter->away_work);
 }

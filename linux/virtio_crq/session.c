@@ -348,10 +348,8 @@ static void vcrq_connect(struct vcrq_adapter *adapter)
 
 	if (READ_ONCE(adapter->phase) == VCRQ_INITIALIZED) {
 		error = vcrq_greet(adapter);
-		if (!error) {
-			cancel_delayed_work(&adapter->away_work);
+		if (!error)
 			set_bit(VCRQ_RESCAN, &adapter->flags);
-		}
 	}
 	if (READ_ONCE(adapter->phase) == VCRQ_ACTIVE &&
 	    test_and_clear_bit(VCRQ_RESCAN, &adapter->flags)) {
@@ -359,7 +357,9 @@ static void vcrq_connect(struct vcrq_adapter *adapter)
 		if (!error)
 			vcrq_resume_devices(adapter);
 	}
-	if (READ_ONCE(adapter->phase) != VCRQ_ACTIVE && vcrq_away_seconds)
+	/* Who greets and does not carry on is away all the same. */
+	if ((READ_ONCE(adapter->phase) != VCRQ_ACTIVE ||
+	     adapter->session != adapter->resumed) && vcrq_away_seconds)
 		queue_delayed_work(adapter->rescue_queue, &adapter->away_work,
 				   vcrq_away_seconds * HZ);
 	/*

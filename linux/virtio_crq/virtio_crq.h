@@ -68,6 +68,7 @@ enum vcrq_flag {
 	VCRQ_DRAINING,
 	VCRQ_REMOVING,
 	VCRQ_RESCAN,		/* what devices there are is to be asked again */
+	VCRQ_GIVEN_UP,		/* no session carried on for away_seconds, nor does yet */
 };
 
 union vcrq_entry {
@@ -83,6 +84,7 @@ struct vcrq_adapter {
 	enum vcrq_phase phase;
 	u32 session;		/* 0: none */
 	u32 lost_session;
+	u32 resumed;		/* the session in which all devices were; session work */
 	u64 called;		/* number of our 0xC001 that is not answered yet */
 	u64 next_call;
 	u8 sequence;
@@ -233,6 +235,14 @@ static inline bool vcrq_is_registered(const struct vcrq_device *device)
 	return test_bit_acquire(VCRQ_DEV_REGISTERED, &device->flags);
 }
 
+/* Any context.  Whether a server knows the device as its driver left it. */
+static inline bool vcrq_has_session(const struct vcrq_device *device)
+{
+	u32 session = READ_ONCE(device->adapter->session);
+
+	return session && READ_ONCE(device->session) == session;
+}
+
 struct vcrq_request {
 	struct list_head list;
 	struct completion done;
@@ -325,6 +335,7 @@ void vcrq_break_device(struct vcrq_device *device, enum vcrq_rule rule,
 void vcrq_kick_device(struct vcrq_device *device);
 void vcrq_kick_broken(struct vcrq_device *device);
 void vcrq_break_all(struct vcrq_adapter *adapter);
+void vcrq_break_late(struct vcrq_device *device);
 void vcrq_away_work(struct work_struct *work);
 
 /* describe.c */
