@@ -521,6 +521,28 @@ def test_the_last_look_before_sleeping_sees_what_came_before_the_interrupt_was_o
     assert bench.server.pump() == 1
 
 
+def test_an_interrupt_that_comes_with_every_entry_stays_on_and_one_that_comes_for_many_does_not(bench: Bench) -> None:
+    bench.begin()
+    assert bench.server.arm()
+    bench.server.disarm()
+    bench.server.arm()
+    for position in range(1, 4):
+        bench.client.channel.announce(1, 1, 0, position, 0)
+        bench.server.disarm()
+        assert bench.s.enabled
+        assert bench.server.pump() == 1
+        assert bench.server.arm()
+    for position in range(4, 6):
+        bench.client.channel.announce(1, 1, 0, position, 0)
+    bench.server.disarm()
+    assert bench.server.pump() == 2
+    assert bench.server.arm()
+    bench.server.disarm()
+    assert not bench.s.enabled
+    assert bench.server.arm()
+    assert bench.s.enabled
+
+
 def test_closing_frees_the_crq_and_takes_every_mapping_back(bench: Bench) -> None:
     bench.begin()
     for side, end in ((bench.c, bench.client), (bench.s, bench.server)):

@@ -52,6 +52,9 @@ RUNGS = (
 
 BACKINGS = ("file", "null")
 NOTIFIES = ("polling", "sleeping")
+# Microseconds that the server's worker looks before it sleeps, at most (-1: it never sleeps). The load's own side never
+# sleeps when polling, and at once otherwise. `at-once` is measured where it is asked for.
+POLLING = {"polling": -1, "sleeping": 32, "at-once": 0}
 
 
 def chosen(table: Sequence[Named], names: Sequence[str], what: str) -> Sequence[Named]:

@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from virtio_crq.bench.case import BACKINGS, NOTIFIES, RUNGS, chosen
+from virtio_crq.bench.case import BACKINGS, NOTIFIES, POLLING, RUNGS, chosen
 from virtio_crq.bench.grammar import cases
 from virtio_crq.bench.image import IMAGE_BYTES, Image, fill, pinned
 from virtio_crq.bench.report import report
@@ -35,7 +35,9 @@ def bench(
     ] = None,
     rung: Annotated[list[str] | None, typer.Option(help="Only this preset (repeatable).", metavar="NAME")] = None,
     backing: Annotated[list[str] | None, typer.Option(help="file or null (repeatable).", metavar="KIND")] = None,
-    notify: Annotated[list[str] | None, typer.Option(help="polling or sleeping (repeatable).", metavar="MODE")] = None,
+    notify: Annotated[
+        list[str] | None, typer.Option(help="polling, sleeping or at-once (repeatable).", metavar="MODE")
+    ] = None,
     seconds: Annotated[float, typer.Option(metavar="SECONDS", help="How long each row is measured.", min=0.05)] = 2.0,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write all rows there.", metavar="FILE")] = None,
     file: Annotated[
@@ -61,7 +63,7 @@ def bench(
         cases=cases(case or []),
         rungs=chosen(RUNGS, rung or [], "rung"),
         backings=words(BACKINGS, backing or [], "backing"),
-        notifies=words(NOTIFIES, notify or [], "notify"),
+        notifies=words(tuple(POLLING), notify or NOTIFIES, "notify"),
         seconds=seconds,
         dataplane=dataplane(),
     )

@@ -2,7 +2,6 @@
 """The client partition's process of a benchmark: a line of JSON in, a load run, a line of JSON out."""
 
 import json
-import select
 import sys
 import time
 from dataclasses import asdict
@@ -24,7 +23,8 @@ from virtio_crq.platform.channel import LOST
 FINISHED = 0
 NOTHING_CAME = -1
 POLLING_SPINS = 1 << 16  # looks before the interpreter gets a turn, for Ctrl-C
-WAIT_SECONDS = 10.0  # a server that says nothing for so long is gone
+WAIT = 10**9  # nanoseconds of sleep before the interpreter gets a turn
+PATIENCE = 10 * WAIT  # a server that says nothing for so long is gone
 
 Order = dict[str, Any]
 
@@ -54,14 +54,17 @@ def run(client: Client, buffers: int, order: Order) -> Load:
     polling = order["notify"] == "polling"
     generator.begin(order["seconds"], 0)
     burnt = time.process_time()
+    silent = 0
     while True:
-        kind = generator.turn(POLLING_SPINS if polling else 1)
+        kind = generator.turn(POLLING_SPINS) if polling else generator.turn(1, WAIT)
         if kind == FINISHED:
             break
         if kind == NOTHING_CAME:
-            if not polling:
-                _sleep(connection)
+            silent += WAIT
+            if not polling and silent > PATIENCE:
+                raise PartnerLost(f"no answer within {PATIENCE // 10**9} seconds")
             continue
+        silent = 0
         if kind == LOST:
             raise PartnerLost("the server went away during a load")
         connection.endpoint.control(kind, generator.channel.entry())
@@ -108,16 +111,6 @@ def _generator(connection: Connection, disk: Disk, buffers: int, order: Order) -
         sequential=order["sequential"],
         buffers=buffers,
     )
-
-
-def _sleep(connection: Connection) -> None:
-    """Until the interrupt, unless something came while it was being armed."""
-    endpoint = connection.endpoint
-    if endpoint.arm():
-        ready, _, _ = select.select([endpoint.fileno()], [], [], WAIT_SECONDS)
-        if not ready:
-            raise PartnerLost(f"no answer within {WAIT_SECONDS:g} seconds")
-    endpoint.disarm()
 
 
 if __name__ == "__main__":

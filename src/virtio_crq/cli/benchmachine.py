@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from virtio_crq.bench.case import Case
+from virtio_crq.bench.case import POLLING, Case
 from virtio_crq.bench.grammar import slots, transfer
 from virtio_crq.bench.row import Counts, Load
 from virtio_crq.bench.run import Setting
@@ -21,7 +21,6 @@ from virtio_crq.hypervisor.machinefile import parse_machine_file
 from virtio_crq.hypervisor.statedirectory import make_state_directory
 
 SERVER, CLIENT = "vios1", "client1"
-NEVER_SLEEP, SLEEP_AT_ONCE = -1, 0  # the server's polling, in microseconds
 
 MACHINE = """
 [machine]
@@ -71,7 +70,7 @@ class Bench:
             fetch=setting.rung.fetch,
             data=setting.rung.data,
             ring=setting.rung.ring,
-            polling=NEVER_SLEEP if setting.notify == "polling" else SLEEP_AT_ONCE,
+            polling=POLLING[setting.notify],
             backing=backing,
         )
         path.write_text(text)

@@ -15,6 +15,7 @@ cdef class CrqChannel(Channel):
     cdef uint64_t incoming
     cdef uint64_t outgoing
     cdef public uint64_t session
+    cdef readonly uint64_t taken
     cpdef int64_t poll(self) except -2
     cdef int64_t waits(self) except -2 nogil
     @cython.locals(at=uint64_t)

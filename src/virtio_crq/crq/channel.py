@@ -32,6 +32,7 @@ class CrqChannel(Channel):
         self.incoming = AVAIL if serving else USED
         self.outgoing = USED if serving else AVAIL
         self.session = 0
+        self.taken = 0  # entries, ever
 
     def poll(self) -> int:
         return self.take()
@@ -50,6 +51,7 @@ class CrqChannel(Channel):
         self.cursor = self.cursor + 16
         if self.cursor == self.size:
             self.cursor = 0
+        self.taken += 1
         return self.classify()
 
     def classify(self) -> int:

@@ -96,6 +96,8 @@ class Connection:
         self._busy = 0
         self._due: float | None = None
         self._mapped: list[tuple[int, int]] = []
+        self._armed = False
+        self._heard = 0  # entries, when a sleep ended last
         self.arena = arena
         self.window = 0
 
@@ -154,12 +156,17 @@ class Connection:
 
     def arm(self) -> bool:
         """See `platform.endpoint.Endpoint`."""
-        self._port.signal(1)
+        if not self._armed:
+            self._port.signal(1)
+            self._armed = True
         return not (self.phase in (Phase.REGISTERED, Phase.INITIALIZED) and self._channel.has_entry())
 
     def disarm(self) -> None:
-        """See `platform.endpoint.Endpoint`."""
-        self._port.signal(0)
+        """See `platform.endpoint.Endpoint`. With one entry for each sleep it stays on: nothing else would raise it."""
+        if self._channel.taken - self._heard > 1 and self._armed:
+            self._port.signal(0)
+            self._armed = False
+        self._heard = self._channel.taken
         poll = select.poll()
         poll.register(self.fileno(), select.POLLIN)
         if poll.poll(0):
@@ -296,6 +303,7 @@ class Connection:
 
     def _register(self) -> None:
         self._channel.rewind()
+        self._armed = False  # registering masks the interrupt
         try:
             ring.register(self._port, self.properties.unit_address, self._whole.bus, self._ring_bytes)
         except PlatformError as error:

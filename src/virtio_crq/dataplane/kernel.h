@@ -62,6 +62,15 @@ static inline int64_t kernel_wait(int fd, int64_t nanoseconds)
 	return ready < 0 ? -errno : ready;
 }
 
+/* As kernel_wait; an interrupt that came is acknowledged. SAFETY: what is read goes into a local of its own. */
+static inline int64_t kernel_doze(int fd, int64_t nanoseconds)
+{
+	uint64_t count;
+	int64_t ready = kernel_wait(fd, nanoseconds);
+
+	return ready > 0 && read(fd, &count, sizeof count) < 0 && errno != EAGAIN ? -errno : ready;
+}
+
 /* SAFETY: writes one local of its own. */
 static inline int64_t kernel_now(void)
 {

@@ -14,6 +14,7 @@ cdef extern from "kernel.h" nogil:
     int64_t kernel_transfer(int fd, seam_handle *handle, uint64_t offset, uint64_t length, uint64_t position, int operation, int now)
     int64_t kernel_wait(int fd, int64_t nanoseconds)
     int64_t kernel_now()
+    int64_t kernel_doze(int fd, int64_t nanoseconds)
     int64_t kernel_zero(seam_handle *handle, uint64_t offset, uint64_t length)
     int64_t kernel_random(seam_handle *handle, uint64_t offset, uint64_t length)
     kernel_memory *kernel_memory_new(uint64_t size)
@@ -30,6 +31,7 @@ cdef extern from "kernel.h" nogil:
 cpdef int64_t transfer(int fd, Port port, uint64_t offset, uint64_t length, uint64_t position, int operation, int now) noexcept nogil
 cpdef int64_t wait(int fd, int64_t nanoseconds) except *
 cpdef int64_t now() noexcept nogil
+cpdef int64_t doze(int fd, int64_t nanoseconds) noexcept nogil
 cpdef int64_t zero(Port port, uint64_t offset, uint64_t length) noexcept nogil
 cpdef int64_t random(Port port, uint64_t offset, uint64_t length) noexcept nogil
 

@@ -21,6 +21,10 @@ def wait(fd: int, nanoseconds: int) -> int:
         return kernel_wait(fd, nanoseconds)
 
 
+def doze(fd: int, nanoseconds: int) -> int:
+    return kernel_doze(fd, nanoseconds)
+
+
 def now() -> int:
     return kernel_now()
 

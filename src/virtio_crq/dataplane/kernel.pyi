@@ -14,6 +14,9 @@ def transfer(fd: int, port: Port, offset: int, length: int, position: int, opera
 def wait(fd: int, nanoseconds: int) -> int:
     """Until it is readable, at most that long; 1, 0, or a negated errno. Drops the GIL."""
 
+def doze(fd: int, nanoseconds: int) -> int:
+    """As `wait`, for whoever does not hold the GIL; what made it readable is read."""
+
 def now() -> int:
     """Nanoseconds of the clock that never goes back, for whoever does not hold the GIL."""
 

@@ -4,6 +4,7 @@ from libc.stdint cimport int64_t, uint64_t
 
 from virtio_crq.dataplane.blockdriver cimport BlockDriver
 from virtio_crq.dataplane.front cimport Front
+from virtio_crq.dataplane.kernel cimport doze
 from virtio_crq.platform.channel cimport Channel, entry_waits
 from virtio_crq.platform.port cimport Port, give_way, pause
 
@@ -35,7 +36,8 @@ cdef class LoadGenerator:
     cdef readonly uint64_t ended
     cdef readonly Front front
     cdef Port port
-    cdef uint64_t buffers, bounces
+    cdef uint64_t buffers, bounces, armed, heard
+    cdef int descriptor
     cdef uint64_t device, queue
     cdef uint64_t kind, block, depth, blocks, sequential
     cdef uint64_t state, cursor, issued, limit, deadline, held, drawn, active
@@ -43,9 +45,11 @@ cdef class LoadGenerator:
     cdef uint64_t[::1] buckets
 
     @cython.locals(kind=int64_t, idle=uint64_t)
-    cpdef int64_t turn(self, uint64_t spins) except -2
+    cpdef int64_t turn(self, uint64_t spins, int64_t nanoseconds=*) except -2
     @cython.locals(looks=uint64_t)
     cdef int64_t _look_on(self, uint64_t spins) except -2 nogil
+    cdef int64_t _doze(self, int64_t nanoseconds) except -2 nogil
+    cdef int64_t _unarm(self) noexcept nogil
     @cython.locals(kind=int64_t)
     cdef int64_t _listen(self) except -2
     @cython.locals(slot=int64_t, now=uint64_t)

@@ -12,6 +12,7 @@ import cython
 
 from virtio_crq.dataplane.blockdriver import BlockDriver
 from virtio_crq.dataplane.front import Front
+from virtio_crq.dataplane.kernel import doze
 from virtio_crq.platform.channel import CREDIT, NOTHING, USED, Channel, entry_waits
 
 if not cython.compiled:
@@ -74,6 +75,9 @@ class LoadGenerator:
         self.front = front
         self.port = driver.port
         self.buffers = buffers
+        self.descriptor = driver.port.fileno()
+        self.armed = 0
+        self.heard = 0
         self.bounces = 1 if driver.mapping.bounces else 0
         self.device = driver.ring.device
         self.queue = driver.ring.queue
@@ -103,25 +107,31 @@ class LoadGenerator:
         for bucket in range(BUCKETS):
             self.buckets[bucket] = 0
 
-    def turn(self, spins: int) -> int:
+    def turn(self, spins: int, nanoseconds: int = 0) -> int:
         """Work until there is something for the caller.
 
         FINISHED (0): all done. CONTROL or LOST: hand `channel.entry()` to the endpoint. -1: after `spins` looks
-        nothing had come; sleep or call again.
+        nothing had come, nor in a sleep of so many `nanoseconds` if there are any; call again.
+
+        A sleep has the adapter's interrupt to itself. As long as it brings one entry each time, it stays on.
         """
         while True:
             with cython.nogil:
                 self._serve()
             self.front.settle(self.channel)
             if self.active == 0 and (self.issued >= self.limit or self.ended >= self.deadline):
+                self._unarm()
                 return 0
             kind = self._listen()
             if kind > 0:
+                self._unarm()
                 return kind
             if kind < 0:
                 continue
             with cython.nogil:
                 idle = self._look_on(spins)
+                if idle >= spins and nanoseconds:
+                    idle = 0 if self._doze(nanoseconds) else spins
             if idle >= spins:
                 return -1
 
@@ -135,11 +145,30 @@ class LoadGenerator:
                 give_way()
         return looks
 
+    def _doze(self, nanoseconds: int) -> int:
+        """Until the interrupt, unless something came before it was on; 0 when nothing came for so long."""
+        if not self.armed:
+            self.port.signal(1)
+            self.armed = 1
+        self.heard = 0
+        if entry_waits(self.channel) or self.front.rearm():
+            return 1
+        return 1 if doze(self.descriptor, nanoseconds) > 0 else 0
+
+    def _unarm(self) -> int:
+        if self.armed:
+            self.port.signal(0)
+            self.armed = 0
+        return 0
+
     def _listen(self) -> int:
         """Take entries: 0 when none waited, -1 after some for this queue, or the kind that the caller must see."""
         kind = self.channel.poll()
         if kind == NOTHING:
             return 0
+        self.heard += 1
+        if self.heard > 1:
+            self._unarm()  # more comes than one for each sleep
         if (kind != USED and kind != CREDIT) or self.channel.device != self.device or self.channel.queue != self.queue:
             return kind
         if kind == USED:

@@ -75,7 +75,7 @@ class Endpoint(Protocol):
         ...
 
     def disarm(self) -> None:
-        """After sleeping: acknowledge the interrupt and turn it off."""
+        """After sleeping: acknowledge the interrupt; it is turned off, unless it came for each entry anyway."""
         ...
 
     def close(self) -> None:

@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The machine of a crowd: one hypervisor, one server, and every client with a disk of its own."""
+
+import os
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from virtio_crq.bench.case import POLLING, Case, Rung
+from virtio_crq.bench.crowd import Crowd, Presence
+from virtio_crq.bench.grammar import slots, transfer
+from virtio_crq.bench.row import Counts, Load
+from virtio_crq.cli.benchmachine import processor_time
+from virtio_crq.cli.clientprocess import ClientProcess
+from virtio_crq.cli.processes import ProcessTable
+from virtio_crq.cli.roles import HYPERVISOR, roles
+from virtio_crq.hypervisor.conversation import Conversation
+from virtio_crq.hypervisor.machinefile import parse_machine_file
+from virtio_crq.hypervisor.statedirectory import make_state_directory
+
+SERVER = "vios1"
+PAGE = os.sysconf("SC_PAGE_SIZE")
+
+MACHINE = """
+[machine]
+name = "{name}"
+[partition.vios1]
+memory = "{memory}M"
+fetch = "{fetch}"
+data = "{data}"
+ring = "{ring}"
+polling = {polling}
+workers = {workers}
+"""
+CLIENT = """
+[partition.{client}]
+memory = "32M"
+[[adapter]]
+client = "{client}"
+slot = 2
+server = "vios1"
+[[map]]
+client = "{client}"
+target = "disk"
+backing = "{backing}"
+readonly = {readonly}
+"""
+
+
+@dataclass(frozen=True)
+class CrowdMachines:
+    """What all crowds of one run have in common. Without an image the disks are of zeroes."""
+
+    image: Path | None
+    size: int
+    rung: Rung
+    notify: str
+    workers: int
+
+    def text(self, name: str, crowd: Crowd) -> str:
+        backing = f"file:{self.image}" if self.image else f"null:{self.size}"
+        head = MACHINE.format(
+            name=name,
+            memory=max(64, 8 * crowd.clients),
+            fetch=self.rung.fetch,
+            data=self.rung.data,
+            ring=self.rung.ring,
+            polling=POLLING[self.notify],
+            workers=self.workers,
+        )
+        rows = (
+            CLIENT.format(client=client, backing=backing, readonly="true" if self.image else "false")
+            for client in clients(crowd)
+        )
+        return head + "".join(rows)
+
+    @contextmanager
+    def stage(self, crowd: Crowd) -> Iterator["RunningCrowd"]:
+        """A machine with the whole crowd up; gone afterwards, whatever happens."""
+        name = f"crowd-{os.getpid()}"
+        directory = make_state_directory(name)
+        path = directory / "machine.toml"
+        text = self.text(name, crowd)
+        path.write_text(text)
+        processes = ProcessTable(directory)
+        loads: list[ClientProcess] = []
+        try:
+            for role in roles(parse_machine_file(text, path), directory):
+                processes.start(role)
+            loads += self._begin(directory, crowd)
+            for load in loads:
+                load.answer()  # that its disks are up
+            yield RunningCrowd(directory, loads, processes.running()[SERVER].pid, self.notify)
+        finally:
+            for load in loads:
+                load.close()
+            processes.stop_all(HYPERVISOR)
+            shutil.rmtree(directory, ignore_errors=True)
+
+    def _begin(self, directory: Path, crowd: Crowd) -> list[ClientProcess]:
+        case = crowd.case
+        if case is None:
+            return [ClientProcess("crowdload", str(directory), *clients(crowd))]
+        limits = str(slots([case])), str(transfer([case]))
+        axes = self.rung.map, self.rung.ring
+        return [ClientProcess("benchload", str(directory), each, *limits, *axes) for each in clients(crowd)]
+
+
+def clients(crowd: Crowd) -> list[str]:
+    return [f"client{number}" for number in range(1, crowd.clients + 1)]
+
+
+class RunningCrowd:
+    """`bench.crowd.CrowdStage` over processes."""
+
+    def __init__(self, directory: Path, loads: Sequence[ClientProcess], server: int, notify: str) -> None:
+        self._directory = directory
+        self._loads = loads
+        self._server = server
+        self._notify = notify
+        self._busy = 0.0, 0.0  # of the last load: how long, and the server's processor time in it
+
+    def counts(self) -> Counts:
+        with Conversation(self._directory) as hypervisor:
+            wires = hypervisor.ask("show")["adapters"]
+        sides = [wire[side] for wire in wires for side in ("client_counters", "server_counters")]
+        names = sorted({name for side in sides for name in side if name.startswith("H_")})
+        return Counts(
+            {name: sum(side.get(name, 0) for side in sides) for name in names},
+            *(sum(side.get(name, 0) for side in sides) for name in ("copies", "bytes", "interrupts")),
+        )
+
+    def loads(self, case: Case, seconds: float) -> Sequence[Load]:
+        """All begin at once, as far as processes can."""
+        began, before = time.monotonic(), processor_time(self._server)
+        for load in self._loads:
+            load.order(
+                size=case.size,
+                depth=case.depth,
+                write=case.write,
+                sequential=case.sequential,
+                seconds=seconds,
+                notify=self._notify,
+            )
+        done = [Load(**load.answer()) for load in self._loads]
+        burnt = processor_time(self._server) - before
+        self._busy = time.monotonic() - began, burnt
+        return [replace(each, cpu_seconds=each.cpu_seconds + burnt / len(done)) for each in done]
+
+    def presence(self, seconds: float) -> Presence:
+        resident = int(Path(f"/proc/{self._server}/statm").read_text().split()[1]) * PAGE
+        if not seconds:
+            return Presence(*self._busy, resident)
+        before = processor_time(self._server)
+        time.sleep(seconds)
+        return Presence(seconds, processor_time(self._server) - before, resident)
