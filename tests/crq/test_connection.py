@@ -541,6 +541,10 @@ def test_an_interrupt_that_comes_with_every_entry_stays_on_and_one_that_comes_fo
     assert not bench.s.enabled
     assert bench.server.arm()
     assert bench.s.enabled
+    bench.server.disarm()
+    assert bench.s.enabled
+    bench.server.disarm(wholly=True)
+    assert not bench.s.enabled
 
 
 def test_closing_frees_the_crq_and_takes_every_mapping_back(bench: Bench) -> None:

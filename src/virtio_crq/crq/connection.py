@@ -161,9 +161,9 @@ class Connection:
             self._armed = True
         return not (self.phase in (Phase.REGISTERED, Phase.INITIALIZED) and self._channel.has_entry())
 
-    def disarm(self) -> None:
+    def disarm(self, wholly: bool = False) -> None:
         """See `platform.endpoint.Endpoint`. With one entry for each sleep it stays on: nothing else would raise it."""
-        if self._channel.taken - self._heard > 1 and self._armed:
+        if self._armed and (wholly or self._channel.taken - self._heard > 1):
             self._port.signal(0)
             self._armed = False
         self._heard = self._channel.taken

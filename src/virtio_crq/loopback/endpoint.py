@@ -109,7 +109,7 @@ class LoopbackEndpoint:
     def arm(self) -> bool:
         return True  # the socket stays readable as long as something waits
 
-    def disarm(self) -> None:
+    def disarm(self, wholly: bool = False) -> None:
         pass
 
     def close(self) -> None:

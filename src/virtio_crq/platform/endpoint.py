@@ -74,8 +74,11 @@ class Endpoint(Protocol):
         """Before sleeping on `fileno()`: ask for the interrupt, look again. False: something waits, do not sleep."""
         ...
 
-    def disarm(self) -> None:
-        """After sleeping: acknowledge the interrupt; it is turned off, unless it came for each entry anyway."""
+    def disarm(self, wholly: bool = False) -> None:
+        """After sleeping: acknowledge the interrupt; it is turned off, unless it came for each entry anyway.
+
+        `wholly`: it is off afterwards, for whoever goes on by looking, or by a port of his own.
+        """
         ...
 
     def close(self) -> None:
