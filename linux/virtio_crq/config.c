@@ -292,6 +292,9 @@ static int vcrq_finalize_features(struct virtio_device *vdev)
 	int error = -ENOTCONN, block;
 
 	vring_transport_features(vdev);
+	/* The ring of the device's own is a split one, and used out of order. */
+	__virtio_clear_bit(vdev, VIRTIO_F_RING_PACKED);
+	__virtio_clear_bit(vdev, VIRTIO_F_IN_ORDER);
 	if (device->offered[0] & BIT_ULL(VIRTIO_F_RING_RESET))
 		__virtio_set_bit(vdev, VIRTIO_F_RING_RESET);
 	mutex_lock(&device->setup);
