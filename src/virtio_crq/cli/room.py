@@ -3,12 +3,11 @@
 
 from virtio_crq.cli.clientpartition import MOST_DEVICES
 from virtio_crq.cli.mapentry import map_entry
-from virtio_crq.client.disk import smallest_disk
+from virtio_crq.client.disk import queue_room, smallest_disk
 from virtio_crq.client.lane import Lane
 from virtio_crq.client.memory import PAGE, whole_pages
 from virtio_crq.crq.client import CrqClient
 from virtio_crq.crq.ring import ring_size
-from virtio_crq.dataplane import splitdriverring
 from virtio_crq.dataplane.perrequest import PerRequest
 from virtio_crq.dataplane.splitdevice import footprint
 from virtio_crq.errors import UsageError
@@ -29,21 +28,21 @@ def check_room(machine: MachineFile) -> None:
         kinds = [entry.device for entry in entries]
         counts = kinds.count(BLOCK), kinds.count(ENTROPY)
         queues = sum(entry.queues for entry in entries if entry.device == CONSOLE)
-        needs = ((row.client, client_needs(*counts, queues)), (row.server, server_needs(*counts, queues)))
+        push = machine.partition(row.server).fetch == "push"
+        needs = ((row.client, client_needs(*counts, queues, push)), (row.server, server_needs(*counts, queues)))
         for name, needed in needs:
             _check(machine, row, name, needed, f"the {len(kinds)} devices of {row.client}")
 
 
-def client_needs(disks: int, entropies: int, console_queues: int = 0) -> int:
+def client_needs(disks: int, entropies: int, console_queues: int = 0, push: bool = False) -> int:
     """Bytes of the client's window and of its memory: its ring, its message area, a queue and a request for each."""
-    queue = whole_pages(splitdriverring.footprint(entropydevice.QUEUE_SIZE)[2])
-    source = queue + PerRequest.footprint(entropydevice.QUEUE_SIZE, 0, PAGE)[1]
+    source = queue_room(entropydevice.QUEUE_SIZE, push) + PerRequest.footprint(entropydevice.QUEUE_SIZE, 0, PAGE)[1]
     room = CrqClient.room(MOST_DEVICES, MOST_DEVICES)
     return (
         room
-        + disks * smallest_disk(blockdevice.QUEUE_SIZE)
+        + disks * smallest_disk(blockdevice.QUEUE_SIZE, push)
         + entropies * source
-        + console_queues * (PAGE + Lane.footprint())
+        + console_queues * (queue_room(consoledevice.TRANSMIT_SIZE, push) + Lane.footprint())
     )
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from virtio_crq.client.device import Device, Site
 from virtio_crq.client.memory import whole_pages
 from virtio_crq.client.transfer import Transfer
-from virtio_crq.dataplane import blockdriver
+from virtio_crq.dataplane import blockdriver, windowfront
 from virtio_crq.dataplane.blockdriver import BlockDriver
 from virtio_crq.dataplane.driverring import DriverRing
 from virtio_crq.dataplane.perrequest import PerRequest
@@ -216,7 +216,7 @@ class Disk(Device):
         """Requests at a time and bytes each: as the options ask, or as much as this device's share of memory holds."""
         options = self.site.options
         devices = max(1, self.site.devices)
-        share = (self.site.memory.left - (devices - 1) * queue_room(ring.size)) // devices  # each later one has a queue
+        share = (self.site.memory.left - (devices - 1) * queue_room(ring.size, self.pushed)) // devices  # each later one has a queue
         self.site.devices -= 1
         transfer = options.transfer
         while True:
@@ -280,14 +280,15 @@ class Disk(Device):
         return self.driver.lingering == 0
 
 
-def queue_room(size: int) -> int:
-    """Bytes that a request queue of this size takes."""
-    return whole_pages(footprint(size)[2])
+def queue_room(size: int, pushed: bool) -> int:
+    """Bytes that a queue of this size takes: its ring, and the records of a pushed one."""
+    records = whole_pages(windowfront.footprint(size)[2]) if pushed else 0
+    return whole_pages(footprint(size)[2]) + records
 
 
-def smallest_disk(queue_size: int) -> int:
+def smallest_disk(queue_size: int, pushed: bool = False) -> int:
     """Bytes of the window that a disk takes at the least: its queue, and one request of the smallest transfer."""
-    return queue_room(queue_size) + PerRequest.footprint(1, blockdriver.HEAD, SMALLEST)[1]
+    return queue_room(queue_size, pushed) + PerRequest.footprint(1, blockdriver.HEAD, SMALLEST)[1]
 
 
 def outcome(status: int, request: Request) -> OSError | None:
