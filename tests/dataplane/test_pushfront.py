@@ -117,7 +117,7 @@ def test_lists_stay_until_the_credit_came_back_and_requests_wait_for_room(speed:
     lists = slice(RECORDS + (32 + 16) * 8, RECORDS + (32 + 16 + 32) * 8)
     for round_ in range(2):
         for token in range(2):
-            pair.submit(token, *[(0x1000 * index, 16, 0) for index in range(4)])
+            pair.submit(token, *[(0x1000 * index + 0x100 * token + 0x10 * round_, 16, 0) for index in range(4)])
         pair.publish()
         if round_ == 0:
             before = bytes(pair.memory[lists])
@@ -131,7 +131,8 @@ def test_lists_stay_until_the_credit_came_back_and_requests_wait_for_room(speed:
     assert pair.front.credit_returned() == 1
     pair.front.settle(pair.wire)
     records = pair.fetch()
-    assert [len(record.parts) for record in records] == [4, 4]
+    places = [[part[0] for part in record.parts] for record in records]
+    assert places == [[WINDOW + 0x1000 * index + 0x100 * token + 0x10 for index in range(4)] for token in range(2)]
 
 
 @pytest.mark.clause("CRQ-F-62")

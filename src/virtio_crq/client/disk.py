@@ -216,7 +216,9 @@ class Disk(Device):
         """Requests at a time and bytes each: as the options ask, or as much as this device's share of memory holds."""
         options = self.site.options
         devices = max(1, self.site.devices)
-        share = (self.site.memory.left - (devices - 1) * queue_room(ring.size, self.pushed)) // devices  # each later one has a queue
+        share = (
+            self.site.memory.left - (devices - 1) * queue_room(ring.size, self.pushed)
+        ) // devices  # each later one has a queue
         self.site.devices -= 1
         transfer = options.transfer
         while True:

@@ -34,6 +34,7 @@ class Outcome(Enum):
 class Kind(Enum):
     BLOCK = "block"
     ENTROPY = "entropy"
+    PUSHED = "block, pushed"  # for front-ends that push where the server agrees to it
     PACKED = "block, packed"  # for front-ends that take a packed ring where it is offered
 
 

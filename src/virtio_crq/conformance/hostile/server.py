@@ -70,7 +70,8 @@ class _End(CrqServer):
 class HostileServer:
     """`with` runs it. It keeps every rule as long as `twist_body`, `twist_entry` and `prelude` are None."""
 
-    def __init__(self, partition: Partition, unit_address: int | None = None) -> None:
+    def __init__(self, partition: Partition, unit_address: int | None = None, *, features: int = 0) -> None:
+        self.features = features  # of the transport, that it agrees to
         node = next(each for each in partition.adapters() if unit_address in (None, each.unit_address))
         size = partition.memory_size // PAGE * PAGE
         self.lock = threading.RLock()
@@ -101,7 +102,7 @@ class HostileServer:
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def _make(self, bus: Bus) -> BackEnd:
-        self.back_end = BackEnd(bus, {})
+        self.back_end = BackEnd(bus, {}, features=self.features)
         return self.back_end
 
     def _opened(self) -> None:

@@ -11,9 +11,17 @@ from typing import Any, Protocol
 from virtio_crq.conformance.hostile.act import Act, Kind, Outcome, Stage
 from virtio_crq.conformance.hostile.model import Disk, Entropy, Model
 from virtio_crq.conformance.hostile.packedmodel import PackedDisk
+from virtio_crq.conformance.hostile.pushedmodel import PushedDisk
 from virtio_crq.conformance.hostile.server import HostileServer
+from virtio_crq.message.session import PUSH
 from virtio_crq.virtio import status
 
+MODELS: dict[Kind, type[Model]] = {
+    Kind.BLOCK: Disk,
+    Kind.ENTROPY: Entropy,
+    Kind.PACKED: PackedDisk,
+    Kind.PUSHED: PushedDisk,
+}
 WELL = (Outcome.IGNORED, Outcome.RESTARTED, Outcome.FAILED)  # the act's device goes on afterwards
 
 
@@ -73,7 +81,7 @@ class Trial:
         self._other = next(self._numbers) + 1000  # plugged in first, but asked after the device of the act
         self._spare: dict[Kind, int] = {}  # devices that no act has spoilt yet
         self._good: int | None = None  # the device that the last act left well, as was seen
-        server.plug(Disk(self._other))
+        server.plug(PushedDisk(self._other) if server.features & PUSH else Disk(self._other))
 
     def run(self, act: Act) -> None:
         """TrialFailed when something is missing. What the act spoilt is replaced for the next."""
@@ -193,5 +201,4 @@ class Trial:
 
 
 def _model(kind: Kind, number: int) -> Model:
-    made: dict[Kind, type[Model]] = {Kind.BLOCK: Disk, Kind.ENTROPY: Entropy, Kind.PACKED: PackedDisk}
-    return made[kind](number)
+    return MODELS[kind](number)
