@@ -91,6 +91,35 @@ def test_views_follow_a_clients_life(server: Server, machine: Machine) -> None:
     assert server.commands()["ping"]({}) == os.getpid()
 
 
+def test_a_connection_moves_to_the_idle_worker_and_its_client_never_knows(server: Server, machine: Machine) -> None:
+    with machine.attach("web1") as partition, Client(connects(partition)) as client:
+        disk = client.disk("root")
+        first, second = server.adapters
+        busy, idle = first.worker, second.worker
+        assert busy is not idle
+        disk.write(0, b"before" * 512 + bytes(1024))
+        server.balance({first: first.heard - 10, second: second.heard - 10})
+        assert first.worker is busy, "so little is no load"
+        second.move(busy)
+        server.balance({first: first.heard - 5000, second: second.heard - 4000})
+        assert (first.worker, second.worker) in [(busy, idle), (idle, busy)]
+        first.move(idle)
+        assert disk.read(0, 3072) == b"before" * 512
+        first.move(busy)
+        disk.write(4096, b"after!" * 512 + bytes(1024))
+        assert disk.read(4096, 3072) == b"after!" * 512
+        assert server.commands()["lsmap"]({})[0]["counters"]["losses"] == 0
+
+
+def test_workers_may_be_pinned_to_processors_that_there_are(partition: Partition, tmp_path: Path) -> None:
+    allowed = sorted(os.sched_getaffinity(0))
+    for pin in (0, 1, 97):
+        server = Server(places(CONTENT, "vios1", partition), [], Settings(tmp_path, workers=2, pin=pin))
+        placed = [worker.processor for worker in server._workers]
+        server.close()
+        assert placed == [allowed[(pin + number) % len(allowed)] for number in range(2)]
+
+
 @pytest.mark.clause("CRQ-D-54")
 def test_a_grown_image_reaches_the_clients_disk(server: Server, machine: Machine, tmp_path: Path) -> None:
     with machine.attach("web1") as partition, Client(connects(partition)) as client:

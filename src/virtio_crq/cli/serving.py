@@ -38,6 +38,7 @@ def open_server(
     gathering: int = 0,
     data: str = COPY,
     ring: str = "split",
+    pin: int = -1,
 ) -> Iterator[tuple[Server, int]]:
     """The server partition `name`, attached and ready to serve what the machine file maps.
 
@@ -54,6 +55,7 @@ def open_server(
                 base=machine.path.resolve().parent,
                 workers=workers,
                 polling=polling,
+                pin=None if pin < 0 else pin,
                 fetch=fetch,
                 data=data,
                 ring=ring,

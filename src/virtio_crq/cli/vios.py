@@ -42,6 +42,7 @@ def run(
     file: Annotated[Path, typer.Option("--file", help="The machine file.")],
     machine: MachineOption = None,
     workers: Annotated[int, typer.Option(help="Worker threads; 0: one per core.")] = 0,
+    pin: Annotated[int, typer.Option(help="The first worker's processor, the next one's is the next; -1: any.")] = -1,
     polling: Annotated[
         int, typer.Option(help="Microseconds to look for work before sleeping, at most; -1: never sleep.")
     ] = 32,
@@ -64,7 +65,7 @@ def run(
     content = read_machine_file(file)
     state = select(machine or content.name)
     try:
-        with open_server(state, content, name, workers, asleep, fetch, gathering, data, ring) as opened:
+        with open_server(state, content, name, workers, asleep, fetch, gathering, data, ring, pin) as opened:
             server, lifeline = opened
 
             async def serve() -> None:

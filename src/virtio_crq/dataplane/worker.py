@@ -185,6 +185,7 @@ class Worker:
 
     def _take(self, link: Link) -> None:
         self.links.append(link)
+        link.restless = 1
         self._unwire()
         self._chain([*self.awake, link])
 

@@ -38,7 +38,7 @@ FETCHES = ("batched", "naive", "push")
 DATAS = ("copy", "redirect")
 RINGS = ("split", "packed")  # packed: a driver may choose
 LONGEST_GATHERING = 10_000  # microseconds; a driver would rather be interrupted
-SERVER_KEYS = ("workers", "polling", "fetch", "ring", "gathering", "data")
+SERVER_KEYS = ("workers", "pin", "polling", "fetch", "ring", "gathering", "data")
 _GUEST_KEYS = ("vcpus", "kernel", "initrd", "command_line")
 SMALLEST_GUEST = GUEST_BLOCK = 256 * MIB  # pseries firmware hands memory out in blocks of this
 LARGEST_VCPUS = 16
@@ -54,6 +54,7 @@ _KEYS: dict[str, dict[str, type]] = {
         "memory": str,
         "number": int,
         "workers": int,
+        "pin": int,
         "polling": int,
         "fetch": str,
         "ring": str,
@@ -101,6 +102,7 @@ class PartitionRow:
     number: int
     memory: int
     server: bool  # the server end of some adapter: an I/O server
+    pin: int | None = None
     workers: int | None = None  # how a server works; None is the server's own default
     polling: int | None = None
     fetch: str | None = None

@@ -167,6 +167,23 @@ class Adapter:
         worker.call(self._connection.start)
         worker.add(self._link)
 
+    @property
+    def worker(self) -> Worker | None:
+        return self._worker
+
+    @property
+    def heard(self) -> int:
+        """Entries of this connection, ever; any thread may ask."""
+        return self._link.heard
+
+    def move(self, worker: Worker) -> None:
+        """Be served by another worker from now on; what comes in between waits in the queue."""
+        if self._worker is None or self.failure is not None:
+            return
+        self._worker.remove(self._link)
+        self._worker = worker
+        worker.add(self._link)
+
     def close(self) -> None:
         """Stop serving; the client sees its partner leave."""
         if self._worker is not None:

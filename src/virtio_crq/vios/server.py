@@ -32,7 +32,10 @@ from virtio_crq.vios.lsmap import to_json
 from virtio_crq.vios.mapping import BLOCK, CONSOLE, ENTROPY, MapEntry, by_client, numbered
 from virtio_crq.vios.maprecord import MapRecord, Numbered
 from virtio_crq.vios.namerecord import NameRecord
+from virtio_crq.vios.placement import better
 from virtio_crq.vios.watch import Watch
+
+BALANCE_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,7 @@ class Settings:
     base: Path = Path()
     workers: int = 0
     polling: int | None = 32
+    pin: int | None = None  # the processor of the first worker, the next one's is the next; None: wherever
     fetch: str = "batched"
     data: str = COPY  # how the data of files moves
     ring: str = "split"  # "packed": a driver may choose a packed ring
@@ -86,7 +90,8 @@ class Server:
         count = settings.workers or os.cpu_count() or 1
         # More threads than connections would only sleep.
         for number in range(max(1, min(count, len(self.adapters)))):
-            self._workers.append(Worker(f"worker-{number}", settings.polling, self._worker_ended))
+            processor = _processor(settings.pin, number)
+            self._workers.append(Worker(f"worker-{number}", settings.polling, self._worker_ended, processor))
 
     def start(self) -> None:
         """Serve from now on."""
@@ -105,10 +110,31 @@ class Server:
         async with ControlSocket(socket, self.commands()):
             self.start()
             ready()
+            balancing = loop.create_task(self._balance())
             await stop.wait()
+            balancing.cancel()
+            await asyncio.gather(balancing, return_exceptions=True)
         for worker in self._workers:
             if worker.failure is not None:
                 raise VirtioCrqError(f"worker {worker.name} has ended: {worker.failure!r}")
+
+    async def _balance(self) -> None:
+        """Now and then move a connection to where there is less to do. Without two workers there is nowhere to."""
+        before = {adapter: adapter.heard for adapter in self.adapters}
+        while len(self._workers) > 1:
+            await asyncio.sleep(BALANCE_SECONDS)
+            self.balance(before)
+            before = {adapter: adapter.heard for adapter in self.adapters}
+
+    def balance(self, before: Mapping[Adapter, int]) -> None:
+        """One look at what each worker's connections heard since `before`, and at most one move."""
+        loads: dict[Worker, list[tuple[Adapter, int]]] = {worker: [] for worker in self._workers}
+        for adapter in self.adapters:
+            if adapter.worker is not None:
+                loads[adapter.worker].append((adapter, adapter.heard - before.get(adapter, 0)))
+        move = better(loads)
+        if move is not None:
+            move[0].move(move[1])
 
     def _worker_ended(self) -> None:
         self._end()
@@ -257,6 +283,14 @@ class Server:
 
     def _rescan(self, request: Mapping[str, Any]) -> Any:
         return [name for adapter in self.adapters for name in adapter.rescan()]
+
+
+def _processor(pin: int | None, number: int) -> int | None:
+    """Where a worker runs: counted among the processors that this process may use."""
+    if pin is None:
+        return None
+    allowed = sorted(os.sched_getaffinity(0))
+    return allowed[(pin + number) % len(allowed)]
 
 
 def _parse(entry: MapEntry, base: Path) -> BackingSpec:
