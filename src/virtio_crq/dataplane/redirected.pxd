@@ -20,7 +20,7 @@ cdef class RedirectedBlockService(BlockService):
     cdef int64_t bypass(self, uint64_t count) except -1 nogil
     @cython.locals(first=uint64_t, last=uint64_t, outward=uint64_t, position=uint64_t, index=uint64_t, length=uint64_t)
     cdef int64_t _stage_request(self, uint64_t head) except -1 nogil
-    @cython.locals(index=uint64_t, length=uint64_t)
-    cdef int64_t _pages(self, uint64_t first, uint64_t last) except -1 nogil
+    @cython.locals(index=uint64_t, length=uint64_t, together=uint64_t)
+    cdef uint64_t _pages(self, uint64_t first, uint64_t last) except? 1 nogil
     @cython.locals(whole=uint64_t, transfer=uint64_t, moved=int64_t)
     cdef int64_t _moved_whole(self, uint64_t index, uint64_t head) except -1 nogil

@@ -92,7 +92,7 @@ class RedirectedBlockService(BlockService):
             if self.ring.chains.lengths[last] != 1:
                 return 0
             first += self.ring.chains.readables[head]
-        if self.staged + last - first > MOST or not self._pages(first, last):
+        if self.staged + last - first > MOST or self._pages(first, last) != self.totals[head]:
             return 0
         position = self.positions[head]
         for index in range(first, last):
@@ -103,11 +103,14 @@ class RedirectedBlockService(BlockService):
         return 1
 
     def _pages(self, first: int, last: int) -> int:
+        """How many bytes these segments have together; 0 when one is not whole pages."""
+        together = 0
         for index in range(first, last):
             length = self.ring.chains.lengths[index]
             if self.ring.chains.addresses[index] % WHOLE or length % WHOLE or length == 0:
                 return 0
-        return 1
+            together += length
+        return together
 
     def _moved_whole(self, index: int, head: int) -> int:
         whole = 0
