@@ -48,6 +48,7 @@ RUNGS = (
     Rung("batched-pool", ring="split", fetch="batched", map="pool", data="copy"),
     Rung("push", ring="split", fetch="push", map="per-request", data="copy"),
     Rung("push-pool", ring="split", fetch="push", map="pool", data="copy"),
+    Rung("push-pool-redirect", ring="split", fetch="push", map="pool", data="redirect"),
 )
 
 BACKINGS = ("file", "null")
