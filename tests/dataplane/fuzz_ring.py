@@ -11,6 +11,7 @@ import struct
 import sys
 
 from disk import Disk
+from packedguest import PackedGuest
 from rig import WINDOW, Rig
 
 from virtio_crq.dataplane.faults import RULES
@@ -41,11 +42,43 @@ def one_input(data: bytes) -> None:
     assert rig.link.staging.free == free
 
 
+def one_packed_input(data: bytes) -> None:
+    """The same of a packed ring: bytes become descriptors, marked right unless their length says otherwise."""
+    if len(data) < 2:
+        return
+    rig = Rig()
+    free = rig.link.staging.free
+    fetch = "packed-naive" if data[0] & 1 else "packed-batched"
+    disk = Disk(rig, fetch=fetch, size=SIZE, event_idx=bool(data[0] & 2), in_order=bool(data[0] & 4))
+    ring, memory, body = disk.ring, rig.platform.guest, data[2:].ljust(SIZE * 12 + 32, b"\0")
+    assert isinstance(ring, PackedGuest)
+    rig.link.close_queue(0, 0)
+    ring.next = ring.seen = data[1] * 7 % 64
+    disk.open((ring.next, ring.next, []))
+    memory[0x1000 : 0x1000 + len(body)] = body
+    for index in range(data[0] >> 4):
+        place, length, flags, name = struct.unpack_from("<IIHH", body, 12 * index)
+        address = WINDOW + place % 0x4000 if not place & 1 << 31 else place << 32
+        ring.raw((address, length if place & 1 << 30 else length % 2048, name % 20, flags & 7))
+        if length & 0xF0000000 == 0xF0000000:
+            memory[ring.descriptors + 16 * ((ring.next - 1) % SIZE) + 15] ^= 0x80
+    disk.announce()
+    rig.run()
+    assert all(rule in RULES for _, _, rule in rig.faults)
+    rig.link.close()
+    assert rig.link.staging.free == free
+
+
+def either_input(data: bytes) -> None:
+    one_input(data)
+    one_packed_input(data)
+
+
 def main() -> None:
     import atheris  # type: ignore[import-not-found, unused-ignore]
 
     atheris.instrument_all()
-    atheris.Setup(sys.argv, one_input)
+    atheris.Setup(sys.argv, either_input)
     atheris.Fuzz()
 
 

@@ -8,7 +8,7 @@ from rig import Rig
 from virtio_crq.dataplane.ramstore import RamStore
 
 OK, IOERR, UNSUPP = 0, 1, 2
-pytestmark = pytest.mark.parametrize("fetch", ["naive", "batched"])
+pytestmark = pytest.mark.parametrize("fetch", ["naive", "batched", "packed-naive", "packed-batched"])
 
 
 def one(disk: Disk, kind: int, **request: object) -> tuple[int, bytes]:

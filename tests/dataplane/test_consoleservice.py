@@ -5,6 +5,7 @@ import struct
 from collections.abc import Callable
 
 import pytest
+from packedguest import PackedGuest
 from rig import WRITE, Guest, Rig
 
 from virtio_crq.dataplane.consoleservice import (
@@ -20,7 +21,7 @@ from virtio_crq.dataplane.terminal import Terminal
 from virtio_crq.platform.channel import CREDIT
 
 DATA = 0x40000
-both = pytest.mark.parametrize("fetch", ["naive", "batched"])
+both = pytest.mark.parametrize("fetch", ["naive", "batched", "packed-naive", "packed-batched"])
 
 
 class Script(Terminal):
@@ -56,8 +57,8 @@ class Queue:
         self.script = Script()
         self.store = StreamStore()
         self.service = make(self.store, self.script)
-        self.ring = Guest(self.rig.platform, size)
-        self.fetch = fetch
+        self.fetch = fetch.removeprefix("packed-")
+        self.ring = (Guest if fetch == self.fetch else PackedGuest)(self.rig.platform, size)
         self.free = self.rig.link.staging.free
         self.open()
 
@@ -131,11 +132,12 @@ def test_input_that_the_driver_was_never_shown_comes_again(fetch: str) -> None:
     queue.post((DATA, 64, WRITE))
     queue.run()
     queue.script.says = [b"precious"]
-    queue.rig.platform.revoked = [range(queue.ring.used, queue.ring.used + 4)]  # the used index cannot be written
+    place = queue.ring.descriptors + 8 if isinstance(queue.ring, PackedGuest) else queue.ring.used
+    queue.rig.platform.revoked = [range(place, place + 4)]  # used descriptor or used index: it cannot be written
     assert queue.knock() == []
     assert queue.rig.faults == [(0, 0, "copy-refused")]
     queue.rig.platform.revoked = []
-    queue.ring = Guest(queue.rig.platform, 16, base=0x20000)
+    queue.ring = type(queue.ring)(queue.rig.platform, 16, base=0x20000)
     queue.open()
     queue.post((DATA, 64, WRITE))
     assert queue.run() == [8]
@@ -189,7 +191,7 @@ def test_what_a_lost_server_had_is_used_without_being_put_out(fetch: str) -> Non
     queue.rig.link.close_queue(0, 0)
     queue.put(DATA, b"seen, perhapsnew")
     heads = [queue.post((DATA, 6, 0)), queue.post((DATA + 6, 7, 0))]
-    queue.open((2, 0, heads))
+    queue.open((2, 0, [] if isinstance(queue.ring, PackedGuest) else heads))
     queue.post((DATA + 13, 3, 0))
     assert queue.run() == [0, 0, 0]
     assert queue.script.heard == b"new"

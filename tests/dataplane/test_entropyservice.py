@@ -2,13 +2,14 @@
 """Entropy requests: filled whole, bounded, and never with anything to read."""
 
 import pytest
+from packedguest import PackedGuest
 from rig import WRITE, Guest, Rig
 
 from virtio_crq.dataplane.entropyservice import EntropyService
 
 DATA = 0x40000
 LIMIT = 65536  # bytes of one request
-both = pytest.mark.parametrize("fetch", ["naive", "batched"])
+both = pytest.mark.parametrize("fetch", ["naive", "batched", "packed-naive", "packed-batched"])
 
 
 class Source:
@@ -17,8 +18,9 @@ class Source:
     def __init__(self, fetch: str, size: int = 16) -> None:
         self.rig = Rig()
         self.service = EntropyService()
-        self.ring = Guest(self.rig.platform, size)
-        self.rig.link.open_queue(0, 0, self.service, self.ring.terms(fetch=fetch))
+        way = fetch.removeprefix("packed-")
+        self.ring = (Guest if fetch == way else PackedGuest)(self.rig.platform, size)
+        self.rig.link.open_queue(0, 0, self.service, self.ring.terms(fetch=way))
 
     def ask(self, *parts: tuple[int, int, int]) -> None:
         self.ring.make_available(self.ring.chain(list(parts)))

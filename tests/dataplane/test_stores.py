@@ -58,7 +58,7 @@ class Gate:
 
 
 @pytest.mark.parametrize("engine", ["uring", "threads"])
-@pytest.mark.parametrize("fetch", ["naive", "batched"])
+@pytest.mark.parametrize("fetch", ["naive", "batched", "packed-naive", "packed-batched"])
 def test_a_file_keeps_what_was_written_flushed_and_read(image: int, engine: str, fetch: str) -> None:
     store = FileStore(image, SIZE, engine)
     disk = Disk(Rig(), store=store, fetch=fetch)

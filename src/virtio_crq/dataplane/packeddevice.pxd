@@ -26,6 +26,8 @@ cdef class PackedRing(DeviceRing):
     cdef uint16_t[::1] heads
     cdef uint16_t[::1] table_length
     cpdef int64_t take_over(self) except -1
+    @cython.locals(index=uint64_t, at=uint64_t)
+    cpdef _count_replays(self)
     @cython.locals(start=uint64_t, count=uint64_t, first=uint64_t)
     cdef int64_t bring_ring(self, uint64_t until) except -1 nogil
     cdef int64_t check_mark(self, uint64_t position, uint64_t flags) except -1 nogil

@@ -81,6 +81,17 @@ class PackedRing(DeviceRing):
             refuse("resume-positions", (available - used) & MASK, len(stopped.heads))
         self.announced = available
         self.fetched = self.brought = self.completed = self.published = self.signalled = used
+        if available != used:
+            self.bring_ring(available)
+            self.flush()
+            self._count_replays()
+
+    def _count_replays(self) -> None:
+        """How many requests a lost server may have seen: each ends in a descriptor without NEXT."""
+        for index in range((self.brought - self.fetched) & MASK):
+            at = self.snapshot + 16 * ((self.fetched + index) & (self.size - 1))
+            if not self.port.load16(at + 14) & NEXT:
+                self.replays += 1
 
     def take_over(self) -> int:
         self.port.store32(self.scratch, 0)  # EVENT_ENABLE: credits alone say when the driver announces
@@ -128,6 +139,8 @@ class PackedRing(DeviceRing):
         self.counts[head] = count
         self.heads[lane] = head
         self.span = count
+        if self.replayed != self.replays:
+            self.replayed += 1
         aside = flags & INDIRECT
         if aside:
             self._turn_aside(lane)

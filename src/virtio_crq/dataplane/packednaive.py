@@ -13,7 +13,7 @@ class PackedNaiveRing(PackedRing):
     def fetch(self) -> int:
         if self.fetched == self.announced:
             return 0
-        while True:
+        while self.fetched == self.brought or self._goes_on():
             position = self.brought
             slot = position & (self.size - 1)
             at = self.snapshot + 16 * slot
@@ -26,10 +26,13 @@ class PackedNaiveRing(PackedRing):
                 self.bring(self.descriptors + 16 * slot, at, 16)
             self.flush()
             self.brought = (position + 1) & 0xFFFF
-            if self.brought == self.announced or not self.port.load16(at + 14) & NEXT:
-                break
         if self.next_chain(0):
             self.flush()
             self.go_through(0)
         self.enqueue(self.heads[0])
         return 1
+
+    def _goes_on(self) -> int:
+        """Whether what was brought ends in the middle of a chain, and more was announced."""
+        last = (self.brought - 1) & (self.size - 1)
+        return 1 if self.brought != self.announced and self.port.load16(self.snapshot + 16 * last + 14) & NEXT else 0
