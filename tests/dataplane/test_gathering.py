@@ -72,6 +72,19 @@ def test_half_the_crowd_is_worth_telling_at_once() -> None:
     assert crowd.heard() == [(13, 1)]
 
 
+def test_a_crowd_is_counted_in_requests_whatever_a_ring_counts() -> None:
+    """Three requests are no crowd, though they are nine descriptors of a packed ring: one more is told at once."""
+    rig = Rig(gathering=MICROSECONDS)
+    disk = Disk(rig, fetch="packed-batched", size=64)
+    for turn, count in enumerate((3, 1, 3, 1)):
+        for _ in range(count):
+            disk.submit(IN, 0, length=512)
+        disk.announce(credit=1 if turn else 0)
+        rig.run()
+        assert len(disk.collect()) == count
+        assert rig.said()[-1] == (disk.ring.seen, 1)
+
+
 def test_a_driver_that_waits_for_each_answer_never_waits_longer() -> None:
     rig = Rig(gathering=MICROSECONDS)
     rig.link.clock = Clock()
