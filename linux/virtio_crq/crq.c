@@ -37,6 +37,9 @@ static long vcrq_call(struct vcrq_adapter *adapter, unsigned long opcode)
 
 	do {
 		rc = plpar_hcall_norets(opcode, adapter->vio->unit_address);
+		/* The partner has pages of ours redirected; it ends that by itself. */
+		if (rc == H_RESOURCE && opcode == H_FREE_CRQ)
+			rc = H_BUSY;
 	} while (vcrq_again(rc, end));
 	return rc;
 }
