@@ -32,6 +32,7 @@ MALLORY, BESIDE = "mallory", "beside"
 HOSTILE_SLOT = 3
 LIFETIME = 600.0  # seconds of the user-space client, at most
 DIE_SECONDS = 10.0
+LATE_BYTES = 32 << 20
 
 MACHINE = f"""
 [machine]
@@ -42,6 +43,11 @@ memory = "128M"
 
 [partition.{SPARE}]
 memory = "64M"
+data = "redirect"
+
+[[storage]]
+server = "{SPARE}"
+slot = 60
 
 [partition.{THIRD}]
 memory = "64M"
@@ -127,7 +133,7 @@ backing = "ram:32M"
 client = "{GUEST}"
 server = "{SPARE}"
 target = "late"
-backing = "ram:32M"
+backing = "file:late.img"
 
 [[map]]
 client = "{BESIDE}"
@@ -154,6 +160,8 @@ class GuestHouse:
         self.name = f"guests-{os.getpid()}"
         self.work = work
         self._qemu = qemu
+        with (work / "late.img").open("wb") as image:
+            image.truncate(LATE_BYTES)
         file = work / "machine.toml"
         file.write_text(MACHINE.format(name=self.name))
         machine = read_machine_file(file)

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checks of what appears and disappears while the guest runs: disks, adapters, and a client beside it."""
 
+import json
+
 from virtio_crq.errors import VirtioCrqError
 from virtio_crq.guests.suite.check import CheckFailed, check
 from virtio_crq.guests.suite.disks import DATA
@@ -23,7 +25,7 @@ def hotplug(scene: Scene) -> str:
     return f"{disk} there after {appeared:.1f} s, gone after {gone:.1f} s"
 
 
-@check("dlpar", "an adapter is added to the running guest (DLPAR), with its disk")
+@check("dlpar", "an adapter is added to the running guest (DLPAR), with its disk, whose data is redirected")
 def dlpar(scene: Scene) -> str:
     assert scene.guest is not None
     unit = unit_address(LATE_SLOT)
@@ -34,7 +36,15 @@ def dlpar(scene: Scene) -> str:
     scene.run(f"printf %s '{scene.guest.slot_name(unit)}' > {ADD_SLOT}")
     seconds = scene.until(lambda: bool(scene.find_disk(LATE)), "disk of the new adapter")
     try_out(scene, scene.disk(LATE))
-    return f"adapter {unit:x}, disk {scene.disk(LATE)} after {seconds:.1f} s"
+    redirected = _counted(scene, LATE).get("redirected", 0)
+    return f"adapter {unit:x}, disk {scene.disk(LATE)} after {seconds:.1f} s, {redirected} reads redirected"
+
+
+def _counted(scene: Scene, target: str) -> dict[str, int]:
+    """What the servers counted for one of the guest's disks."""
+    adapters = json.loads(scene.house.command("vios", "lsmap", "--json"))
+    found = [row["counters"] for adapter in adapters for row in adapter["targets"] if row["target"] == target]
+    return dict(found[0]) if found else {}
 
 
 def try_out(scene: Scene, disk: str) -> None:
