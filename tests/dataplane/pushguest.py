@@ -32,7 +32,15 @@ def header(kind: int, sector: int = 0) -> bytes:
 class PushGuest:
     """One pushed queue of a block device; `position` is how many records were written."""
 
-    def __init__(self, rig: Rig, sectors: int = 64, resume: RingResume | None = None, service: Service | None = None):
+    def __init__(
+        self,
+        rig: Rig,
+        sectors: int = 64,
+        resume: RingResume | None = None,
+        service: Service | None = None,
+        size: int = SIZE,
+    ) -> None:
+        self.size = size
         self.rig = rig
         self.memory = rig.platform.guest
         self.store = RamStore(sectors * 512)
@@ -40,7 +48,7 @@ class PushGuest:
         self.position = 0
         self.seen = 0
         terms = RingTerms(
-            SIZE, WINDOW + REQUESTS, 0, WINDOW + COMPLETIONS, ring="records", fetch="push", device=2, queue=1, mark=MARK
+            size, WINDOW + REQUESTS, 0, WINDOW + COMPLETIONS, ring="records", fetch="push", device=2, queue=1, mark=MARK
         )
         rig.link.open_queue(2, 1, self.service, terms, resume)
 
@@ -60,7 +68,7 @@ class PushGuest:
         body = struct.pack("<BBHHBB", marker, flags, head, device, queue, session)
         body += (address + WINDOW if length and address < WINDOW else address).to_bytes(5, "little")
         body += length.to_bytes(3, "little") + inlined.ljust(16, b"\0")
-        at = REQUESTS + 32 * (self.position % SIZE)
+        at = REQUESTS + 32 * (self.position % self.size)
         self.memory[at : at + 32] = body
         self.position += 1
 
@@ -88,7 +96,7 @@ class PushGuest:
         said = [position for position, _ in self.rig.said()]
         found = []
         while said and self.seen != said[-1]:
-            at = COMPLETIONS + 16 * (self.seen % SIZE)
+            at = COMPLETIONS + 16 * (self.seen % self.size)
             marker, flags, head, device, queue, session, written, tail = struct.unpack_from(
                 "<BBHHBBIB", self.memory, at
             )

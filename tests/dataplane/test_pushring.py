@@ -282,3 +282,23 @@ def test_positions_of_another_ring_are_no_resume(rig: Rig, resume: RingResume) -
     with pytest.raises(DriverFault) as caught:
         PushGuest(rig, resume=resume)
     assert caught.value.rule == "resume-positions"
+
+
+@pytest.mark.clause("CRQ-D-150")
+def test_a_driver_with_much_in_flight_is_told_of_one_half_while_the_other_is_served(rig: Rig) -> None:
+    guest = PushGuest(rig, size=32)
+    for head in range(32):
+        guest.read(head)
+    guest.announce()
+    rig.link.turn()
+    assert rig.said() == [(16, 1)], "half of it, and the driver may announce more"
+    for head in range(16):
+        guest.read(head)
+    guest.announce(credit=1)
+    order: list[int] = []
+    rig.channel.watch = lambda kind, position, credit: order.append(
+        sum(1 for _place, length, outward in rig.platform.log if outward and length == 512)
+    )
+    rig.run()
+    assert order[0] == 32, "the other half is told of before anything of the next is served"
+    assert rig.said()[1] == (32, 1)

@@ -39,5 +39,8 @@ cdef class PushRing(DeviceRing):
     cdef int64_t push(self, uint64_t head, uint64_t skip, uint64_t length, uint64_t at) except -1 nogil
     @cython.locals(at=uint64_t, tail=uint64_t, flags=uint64_t)
     cdef int64_t complete(self, uint64_t head, uint64_t written) except -1 nogil
+    cdef int64_t take(self) except -2 nogil
+    @cython.locals(count=uint64_t)
+    cdef int64_t _due(self) except -1 nogil
     @cython.locals(count=uint64_t, start=uint64_t, first=uint64_t)
     cdef int64_t publish(self) except -1 nogil

@@ -212,6 +212,22 @@ class PushRing(DeviceRing):
 
     # --- completing ---
 
+    def take(self) -> int:
+        # What is due is told of before more is served: the driver works on it meanwhile, and its credit goes along.
+        return -1 if self._due() else self.next()
+
+    def _due(self) -> int:
+        """Whether completions are to be shown now.
+
+        Nobody looks at those that are not announced, so they wait for the right to announce, and go together. While
+        there is more in hand they wait until they are half of what is in flight: the driver works on one half of it
+        while the other is served.
+        """
+        count = (self.completed - self.published) & MASK
+        if not self.used_credit or count == 0:
+            return 0
+        return 0 if self.waiting and 2 * count < ((self.fetched - self.published) & MASK) else 1
+
     def complete(self, head: int, written: int) -> int:
         at = self.completions + self.completion * (self.completed & (self.size - 1))
         tail = self.tails[head]
@@ -223,8 +239,7 @@ class PushRing(DeviceRing):
         return 0
 
     def publish(self) -> int:
-        # Nobody looks at completions that are not announced, so they wait for the right to announce, and go together.
-        if not self.used_credit or self.completed == self.published:
+        if not self._due():
             self.flush()
             return 0
         count = (self.completed - self.published) & MASK

@@ -53,8 +53,9 @@ cdef class DeviceRing:
     cdef int64_t flush(self) except -1 nogil
     cdef int64_t fetch(self) except -1 nogil
     cdef int64_t enqueue(self, uint64_t head) except -1 nogil
-    @cython.locals(head=uint64_t)
     cdef int64_t take(self) except -2 nogil
+    @cython.locals(head=uint64_t)
+    cdef int64_t next(self) except -2 nogil
     @cython.locals(index=uint64_t, end=uint64_t, piece=uint64_t, have=uint64_t)
     cdef int64_t _scatter(self, uint64_t index, uint64_t end, uint64_t skip, uint64_t length, uint64_t at, uint64_t outward) except -1 nogil
     @cython.locals(first=uint64_t)

@@ -144,7 +144,10 @@ class DeviceRing:
         return 0
 
     def take(self) -> int:
-        """The next request to serve, by head; -1 when none waits."""
+        """The next request to serve, by head; -1 when none waits, or is to wait."""
+        return self.next()
+
+    def next(self) -> int:
         if self.waiting == 0:
             return -1
         head = self.order[self.order_head]
