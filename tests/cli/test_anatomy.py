@@ -51,6 +51,20 @@ def test_each_call_of_a_read_is_named_by_what_it_reaches() -> None:
     assert purposes([entry for entry, _ in READ], RINGS) == [purpose for _, purpose in READ]
 
 
+def test_the_copies_of_a_pushed_read_are_named() -> None:
+    rings = Rings(size=256, descriptors=0x22000, available=0, used=0x24000, pushed=True)
+    copies = [
+        (fetch(32, 0x22020), "the request's record"),
+        (fetch(96, 0x22040), "3 requests' records"),
+        (fetch(48, 0x25000), "list: header, data, status"),
+        (fetch(16, 0x28000), "header"),
+        (put(4096, 0x29000), "data"),
+        (put(1, 0x28040), "status"),
+        (put(16, 0x24010), "completion: chain, length and status"),
+    ]
+    assert purposes([entry for entry, _ in copies], rings) == [purpose for _, purpose in copies]
+
+
 def test_the_sum_counts_every_call_once() -> None:
     rows = comparison([entry for entry, _ in READ])
     assert [name for name, _, _ in rows] == [*GROUPS, "together"]

@@ -87,7 +87,8 @@ def _row(plan: Plan, case: Case, setting: Setting, image: Image | None, stages: 
         case=case.name,
         rung=rung.name,
         ring=load.ran.get("ring", rung.ring),
-        fetch=load.ran.get("fetch", rung.fetch),
+        # A server that nobody pushes to reads rings, batched.
+        fetch=load.ran.get("fetch", "batched" if rung.fetch == "push" else rung.fetch),
         map=load.ran.get("map", rung.map),
         data=load.ran.get("data", rung.data),
         backing=setting.backing,

@@ -8,10 +8,12 @@ from typing import Any
 
 from virtio_crq.client.device import REQUEST_QUEUE, Device
 from virtio_crq.crq.framing import announcement, parse
+from virtio_crq.dataplane.pushfront import list_entries
 from virtio_crq.errors import DriverFault
 from virtio_crq.message import codec
 from virtio_crq.papr.entry import Header, describe_entry, from_registers
 from virtio_crq.platform.channel import AVAIL, USED
+from virtio_crq.virtio import records
 
 Entry = dict[str, Any]
 PAGE = 4096
@@ -43,9 +45,12 @@ class Rings:
     descriptors: int
     available: int
     used: int
+    pushed: bool = False  # records instead of a ring: requests at `descriptors`, completions at `used`, lists behind
 
     def part(self, address: int, length: int) -> str | None:
         """What the server copies there; None outside of the queue."""
+        if self.pushed:
+            return self._record(address, length)
         if self.descriptors <= address < self.descriptors + DESCRIPTOR * self.size:
             count = length // DESCRIPTOR
             return "a descriptor" if count == 1 else f"{count} descriptors: header, data, status"
@@ -61,11 +66,22 @@ class Rings:
             return {0: "used flags", 2: "the used index: the element counts"}.get(at, "used element: chain and length")
         return None
 
+    def _record(self, address: int, length: int) -> str | None:
+        if self.descriptors <= address < self.descriptors + records.REQUEST * self.size:
+            count = length // records.REQUEST
+            return "the request's record" if count == 1 else f"{count} requests' records"
+        lists = self.used + records.COMPLETION * self.size
+        if self.used <= address < lists:
+            return "completion: chain, length and status"
+        if lists <= address < lists + DESCRIPTOR * list_entries(self.size):
+            return "list: header, data, status"
+        return None
+
 
 def rings_of(device: Device) -> Rings:
     """Of a device that is up."""
     _, setup = device.queues[REQUEST_QUEUE]
-    return Rings(int(setup.size), setup.descriptors, setup.driver_area, setup.device_area)
+    return Rings(int(setup.size), setup.descriptors, setup.driver_area, setup.device_area, device.pushed)
 
 
 def purposes(entries: Sequence[Entry], rings: Rings) -> list[str]:
