@@ -57,10 +57,18 @@ class House:
         with self.machine.attach("web1") as partition:
             partition.open(UnitAddress(partition.adapters()[0].unit_address))
 
+    def reap(self, name: str) -> None:
+        """As the daemon does it: again, while a partner's call is still inside (it tells of an answer and goes on)."""
+        for _try in range(100_000):
+            if self.machine.reap(name):
+                return
+            os.sched_yield()
+        raise AssertionError(f"{name} is not reaped")
+
     def client_life(self) -> None:
         with self.machine.attach("web1") as partition, Client(connects(partition)) as client:
             client.disk("root").write(0, b"x" * 4096)
-        assert self.machine.reap("web1")
+        self.reap("web1")
 
     def client_death(self) -> None:
         """Nothing is closed by the client itself: the platform takes it all back."""
@@ -68,7 +76,7 @@ class House:
             client = Client(connects(partition))
             client.open()
             client.disk("root").write(0, b"x" * 4096)
-        assert self.machine.reap("web1")
+        self.reap("web1")
 
     def server_life(self, during: Callable[[], None] = lambda: None) -> None:
         with self.machine.attach("vios1") as partition:
@@ -81,7 +89,7 @@ class House:
                 during()
             finally:
                 server.close()
-        assert self.machine.reap("vios1")
+        self.reap("vios1")
 
 
 @pytest.fixture

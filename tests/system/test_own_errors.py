@@ -113,9 +113,16 @@ def test_a_worker_that_cannot_go_on_ends_the_server(house: House, tmp_path: Path
         asyncio.run(asyncio.wait_for(serve(), 30))
 
 
+class Stranger:
+    """No link: no turn of a worker can be over it."""
+
+    restless = 1
+    next = None
+
+
 def break_worker(server: Server) -> None:
     worker = server._workers[0]
-    worker.call(lambda: worker.links.append(object()))  # type: ignore[arg-type]
+    worker.call(lambda: worker.awake.append(Stranger()))  # type: ignore[arg-type]
 
 
 PROGRAM = """
@@ -123,10 +130,13 @@ import sys
 from virtio_crq.cli import main
 from virtio_crq.vios.server import Server
 start = Server.start
+class Stranger:
+    restless = 1
+    next = None
 def broken(self):
     start(self)
     worker = self._workers[0]
-    worker.call(lambda: worker.links.append(object()))
+    worker.call(lambda: worker.awake.append(Stranger()))
 Server.start = broken
 sys.argv = ["virtio-crq", *sys.argv[1:]]
 main()

@@ -22,9 +22,11 @@ from virtio_crq.cli.selection import MachineOption, select
 from virtio_crq.cli.tables import table
 from virtio_crq.client.client import Client
 from virtio_crq.client.copy import DiskEnd, LocalSource, LocalTarget, Source, Target, copy
+from virtio_crq.client.device import Options
 from virtio_crq.client.disk import Disk
 from virtio_crq.client.nbdserver import NbdServer
 from virtio_crq.client.silence import Silence
+from virtio_crq.dataplane.perrequest import PerRequest
 from virtio_crq.errors import UsageError, VirtioCrqError
 from virtio_crq.hypervisor.conversation import ask
 
@@ -33,6 +35,9 @@ DISK = re.compile(r"(?P<client>[^/.~][^/]*)/(?P<disk>[^/]+)")
 READ_PIECE = 1 << 20
 
 DiskArgument = Annotated[str, typer.Argument(metavar="CLIENT/NAME", help="A disk as its server maps it.")]
+MapOption = Annotated[
+    str, typer.Option("--map", metavar="KIND", help="per-request, or pool: request slots that stay mapped.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="As JSON.")]
 
 
@@ -41,6 +46,7 @@ def copy_command(
     source: Annotated[str, typer.Argument(metavar="SRC", help="A local path, or CLIENT/NAME.")],
     target: Annotated[str, typer.Argument(metavar="DST", help="A local path, or CLIENT/NAME.")],
     machine: MachineOption = None,
+    map_: MapOption = PerRequest.name,
 ) -> None:
     """Copy a disk: from or to a local file, or to another disk.
 
@@ -54,7 +60,7 @@ def copy_command(
     if not is_disk(source) and not is_disk(target):
         raise UsageError(f"neither {source} nor {target} is a disk; a disk is written CLIENT/NAME")
     with ExitStack() as stack:
-        clients = Clients(select(machine), stack)
+        clients = Clients(select(machine), stack, Options(map=map_))
         origin: Source = clients.end(source) if is_disk(source) else stack.enter_context(LocalSource(Path(source)))
         goal: Target = clients.end(target) if is_disk(target) else stack.enter_context(LocalTarget(Path(target)))
         if isinstance(origin, DiskEnd) and isinstance(goal, DiskEnd) and origin.disk is goal.disk:
@@ -69,6 +75,7 @@ def export(
     disk: Annotated[str, typer.Argument(metavar="CLIENT[/NAME]", help="One disk, or all of a client's.")],
     nbd: Annotated[Path, typer.Option("--nbd", metavar="SOCKET", help="Serve NBD on this Unix socket.")],
     machine: MachineOption = None,
+    map_: MapOption = PerRequest.name,
 ) -> None:
     """Serve disks to ordinary tools until Ctrl-C.
 
@@ -79,7 +86,7 @@ def export(
       qemu-img info 'nbd+unix:///root?socket=/tmp/web1.sock'
     """
     name, _slash, wanted = disk.partition("/")
-    with client_partition(select(machine), name) as client:
+    with client_partition(select(machine), name, Options(map=map_)) as client:
         disks = [client.disk(wanted)] if wanted else client.disks()
         if not disks:
             raise UsageError(f"client {name} has no disks")
@@ -154,8 +161,9 @@ def read(
 class Clients:
     """The client partitions that one command is, each attached once."""
 
-    def __init__(self, state: Path, stack: ExitStack) -> None:
+    def __init__(self, state: Path, stack: ExitStack, options: Options | None = None) -> None:
         self.state = state
+        self.options = options
         self.opened: dict[str, Client] = {}
         self._stack = stack
 
@@ -166,7 +174,7 @@ class Clients:
             raise UsageError(f"{text!r} is not of the form CLIENT/NAME")
         name = found["client"]
         if name not in self.opened:
-            client = self.opened[name] = self._stack.enter_context(client_partition(self.state, name))
+            client = self.opened[name] = self._stack.enter_context(client_partition(self.state, name, self.options))
             client.on_idle = Silence(client.disks, partial(say_silent, name), time.monotonic).look
         return DiskEnd(self.opened[name].disk(found["disk"]), text)
 

@@ -23,7 +23,10 @@ from virtio_crq.client.device import Options
 from virtio_crq.client.disk import Disk
 from virtio_crq.client.entropy import Entropy
 from virtio_crq.client.transfer import Transfer
+from virtio_crq.dataplane.kernel import now
+from virtio_crq.dataplane.patience import Patience
 from virtio_crq.errors import PartnerLost, UsageError, VirtioCrqError
+from virtio_crq.platform.channel import AN_ENTRY, entry_waits
 from virtio_crq.virtio.block import ID_BYTES
 
 TICK = 0.1  # seconds between looks for what time alone makes due
@@ -48,6 +51,8 @@ class Client:
     ) -> None:
         self._clock = clock
         self._lifeline = lifeline
+        self._looking = Patience(1000 * (options or Options()).polling)
+        self._since = 0  # when something came last
         self._orphaned = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._turn_due = False
@@ -101,9 +106,12 @@ class Client:
     def turn(self, timeout: float) -> None:
         """Do what is due; sleep up to `timeout` seconds when nothing was."""
         if self._pump():
+            self._since = now()
             return
         self.on_idle()
         pause = min(timeout, self._patience())
+        if self._look(pause):
+            return
         poller = select.poll()
         armed = []
         ready = True
@@ -116,8 +124,19 @@ class Client:
         found = poller.poll(max(0.0, pause) * 1000 if ready else 0)
         for connection in armed:
             connection.endpoint.disarm()
+        self._looking.waited(now() - self._since)
         if any(descriptor == self._lifeline for descriptor, _ in found):
             raise _orphan()
+
+    def _look(self, seconds: float) -> bool:
+        """Whether an entry came while it was worth looking for one."""
+        end = now() + min(self._looking.granted, int(seconds * 1e9))
+        while now() < end:
+            for connection in self.connections:
+                if entry_waits(connection.endpoint.channel) == AN_ENTRY:
+                    self._looking.waited(now() - self._since)
+                    return True
+        return False
 
     def _patience(self) -> float:
         """How long nothing but an entry needs anybody's attention."""

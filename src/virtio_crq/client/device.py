@@ -44,6 +44,7 @@ class Options:
     event_idx: bool = True
     ring: str = "split"  # "packed" where it is offered
     in_order: bool = False  # with a packed ring: one used descriptor may end many requests
+    polling: int = 32  # microseconds of looking for an answer before sleeping, at most (see dataplane.patience)
     map: str = PerRequest.name  # how request slots become reachable: see MAPPINGS
 
     def __post_init__(self) -> None:

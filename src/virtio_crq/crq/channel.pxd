@@ -33,6 +33,6 @@ cdef class CrqChannel(Channel):
 
 cdef uint64_t swap32(uint64_t value) noexcept nogil
 
-cdef int64_t AVAIL, CONTROL, CREDIT, LOST, NOTHING, USED
+cdef int64_t AN_ENTRY, AVAIL, CONTROL, CREDIT, LOST, NO_ENTRY, NOTHING, USED
 cdef int64_t CLOSED, DROPPED
 cdef uint64_t AVAIL_WORD, USED_WORD, CREDIT_WORD, LOW32

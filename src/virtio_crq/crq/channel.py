@@ -10,7 +10,17 @@ one with a bad field included, is CONTROL: the control plane parses it again wit
 """
 
 from virtio_crq.crq.words import AVAIL_WORD, CREDIT_WORD, USED_WORD
-from virtio_crq.platform.channel import AVAIL, CONTROL, CREDIT, LOST, NOTHING, USED, Channel
+from virtio_crq.platform.channel import (
+    AN_ENTRY,
+    AVAIL,
+    CONTROL,
+    CREDIT,
+    LOST,
+    NO_ENTRY,
+    NOTHING,
+    USED,
+    Channel,
+)
 from virtio_crq.platform.port import Port
 
 CLOSED = 2  # H_Closed: what an announcement is answered when there is no session to send it in
@@ -38,7 +48,7 @@ class CrqChannel(Channel):
         return self.take()
 
     def waits(self) -> int:
-        return self.port.acquire8(self.ring + self.cursor)
+        return AN_ENTRY if self.port.acquire8(self.ring + self.cursor) else NO_ENTRY
 
     def take(self) -> int:
         """The next entry, out of the ring, if there is one."""

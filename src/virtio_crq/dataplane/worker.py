@@ -167,13 +167,17 @@ class Worker:
             log.exception("worker %s has ended", self.name)
             self.on_end()
         finally:
-            self._answer()
+            self._chain([])  # nothing is looked at any more
+            self._grant()
             self._unwire()
 
     def _answer(self) -> None:
         if self.called:
             self.called = 0
             self._stir()
+        self._grant()
+
+    def _grant(self) -> None:
         while self._requests:
             self._requests.popleft()()
 

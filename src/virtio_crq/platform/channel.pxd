@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 from libc.stdint cimport int64_t, uint64_t
 
+cdef int64_t UNKNOWN
+
 cdef class Channel:
     cdef public uint64_t device
     cdef public uint64_t queue

@@ -15,6 +15,10 @@ CONTROL = 4  # an entry for the control plane; take it with `entry()`
 LOST = 5  # the partner is gone or the session was replaced; `entry()` says how
 STALLED = 6  # never polled: what an owner of a channel is told whose `stalled` was set
 
+NO_ENTRY = 0  # what a look answers, and must come in this order: all but the first are worth a poll
+UNKNOWN = 1
+AN_ENTRY = 2
+
 
 class Channel:
     """Poll and announce. One thread's object, like the port under it.
@@ -49,8 +53,8 @@ class Channel:
         return b""
 
     def waits(self) -> int:
-        """0 when `poll` would certainly find nothing."""
-        return 1
+        """NO_ENTRY when `poll` would certainly find nothing, AN_ENTRY when certainly something."""
+        return UNKNOWN
 
     def take(self) -> int:
         with cython.gil:
@@ -62,7 +66,7 @@ class Channel:
 
 
 def entry_waits(channel: Channel) -> int:
-    """0 when `poll` would certainly find nothing. Without the interpreter's lock, like what follows."""
+    """NO_ENTRY, UNKNOWN or AN_ENTRY; takes nothing. Without the interpreter's lock, like what follows."""
     return channel.waits()
 
 
