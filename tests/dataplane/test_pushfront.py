@@ -161,6 +161,25 @@ def test_a_request_whose_list_has_no_room_is_pushed_when_there_is(speed: Any) ->
     assert len(pair.fetch()[0].parts) == 4
 
 
+@pytest.mark.parametrize("count", [2, 3, 4])
+def test_lists_go_round_and_round_in_their_room(speed: Any, count: int) -> None:
+    pair = PushPair(speed, size=4, pooled=False)
+    last = pair.submit(0, *[(0x1000 * index, 16, 0) for index in range(count)])
+    pair.publish()
+    for token in range(1, 20):
+        pair.fetch()
+        pair.device.use(last, 0)
+        pair.tell(credit=0)
+        assert pair.ring.collect() == token - 1
+        last = pair.submit(token, *[(0x1000 * index + 0x100 * token, 16, 0) for index in range(count)])
+        pair.publish()  # while the list before it may still be read
+        pair.front.credit_returned()
+        pair.publish()
+        pair.front.settle(pair.wire)
+        (record,) = pair.fetch()
+        assert [part[0] for part in record.parts] == [WINDOW + 0x1000 * index + 0x100 * token for index in range(count)]
+
+
 @pytest.mark.clause("CRQ-F-64")
 def test_the_driver_kicks_for_what_comes_after_a_drain(speed: Any) -> None:
     pair = PushPair(speed)

@@ -224,10 +224,13 @@ class PushFront(Front):
         whole = 2 * self.size
         if self.list_used == 0:
             self.list_next = 0
-        skipped = whole - self.list_next if self.list_next + count > whole else 0
+        start = self.list_next
+        skipped = 0
+        if start + count > whole:  # no list goes over the end: what is left there stays empty
+            skipped = whole - start
+            start = 0
         if self.list_used + skipped + count > whole:
             return FULL
-        start = 0 if skipped else self.list_next
         for index in range(count):
             at = self.lists + DESCRIPTOR * (start + index)
             flags = DESC_WRITE if self.drain.writable[first + index] else 0
