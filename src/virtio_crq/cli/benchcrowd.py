@@ -27,7 +27,7 @@ def clients(
     rung: Annotated[str, typer.Option(help="The preset to measure on.", metavar="NAME")] = "batched-pool",
     backing: Annotated[str, typer.Option(help="file or null.", metavar="KIND")] = "null",
     notify: Annotated[str, typer.Option(help="polling, sleeping or at-once.", metavar="MODE")] = "sleeping",
-    workers: Annotated[int, typer.Option(help="Threads of the server; 0: one for each core.", min=0)] = 0,
+    workers: Annotated[int, typer.Option(metavar="N", help="Threads of the server; 0: one for each core.", min=0)] = 0,
     seconds: Annotated[float, typer.Option(metavar="SECONDS", help="How long each row is measured.", min=0.05)] = 2.0,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write all rows there.", metavar="FILE")] = None,
 ) -> None:
