@@ -90,7 +90,7 @@ class SlowReceiver:
         parts: tuple[tuple[int, int, int], ...] = ((address, length, flags >> 6 & 1),) if length else ()
         if flags & LIST:
             end = RECORDS + (32 + 16 + 32) * self.size
-            own = SLOTS <= address - WINDOW  # a table of the driver's
+            own = address - WINDOW >= SLOTS  # a table of the driver's
             assert own or self.completions + 16 * self.size <= address - WINDOW <= address - WINDOW + length <= end
             parts = tuple(self.walk(address - WINDOW, length // 16))
         return Record(head, flags & 0xE0, inlined, parts, mark)
