@@ -35,4 +35,9 @@ static inline u64 vcrq_driver_features(struct virtio_device *vdev, int word)
 }
 #endif
 
+/* A transport has mapping operations of its own since 6.18. */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 18, 0)
+#define VCRQ_VIRTIO_MAP_OPS 1
+#endif
+
 #endif /* VIRTIO_CRQ_COMPAT_H */

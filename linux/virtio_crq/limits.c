@@ -158,11 +158,12 @@ void vcrq_limit_config(struct vcrq_device *device, u8 *bytes)
 }
 
 /*
- * Bus code, before probe, under CMO: entitlement for the CRQ, the message area
- * and one busy disk.
+ * Bus code, before probe, under CMO: entitlement for the CRQ, the message area,
+ * the pool and one busy disk.
  */
 unsigned long vcrq_desired_dma(struct vio_dev *vio)
 {
 	return VCRQ_RING_BYTES + VCRQ_SLOTS * VCRQ_SLOT_BYTES +
+	       (u64)vcrq_pool_kib * SZ_1K +
 	       vcrq_ring_footprint(256, SZ_64K, 1, false);
 }

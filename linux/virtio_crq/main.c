@@ -23,6 +23,11 @@ module_param_named(indirect, vcrq_indirect, bool, 0444);
 MODULE_PARM_DESC(indirect,
 		 "offer INDIRECT_DESC: shorter rings, and one mapping and one copy more per request (no)");
 
+unsigned int vcrq_pool_kib = 2048;
+module_param_named(pool_kib, vcrq_pool_kib, uint, 0444);
+MODULE_PARM_DESC(pool_kib,
+		 "KiB of each adapter that stay mapped, and that short buffers are copied through; 0: each buffer is mapped by itself (2048)");
+
 static unsigned int vcrq_vscsi;
 module_param_named(vscsi, vcrq_vscsi, uint, 0444);
 MODULE_PARM_DESC(vscsi,
@@ -59,6 +64,7 @@ static void vcrq_release_adapter(struct vcrq_adapter *adapter)
 {
 	struct device *dev = vcrq_dev(adapter);
 
+	vcrq_free_pool(adapter);
 	if (adapter->session_queue)
 		destroy_workqueue(adapter->session_queue);
 	if (adapter->device_queue)
@@ -113,6 +119,8 @@ static int vcrq_probe(struct vio_dev *vio, const struct vio_device_id *id)
 	error = vcrq_read_window(adapter);
 	if (!error)
 		error = vcrq_alloc(adapter);
+	if (!error)
+		error = vcrq_make_pool(adapter);
 	if (!error)
 		error = vcrq_register(adapter);
 	if (error)

@@ -36,9 +36,8 @@ static int vcrq_alloc_rings(struct vcrq_queue *queue)
 	 * Mapped for reading as long as the queue lives.  I/O is coherent on
 	 * this platform (the hypervisor copies), so that no sync is due.
 	 */
-	queue->desc_dma = dma_map_single(dev, queue->pages,
-					 sizeof(struct vring_desc) * queue->size,
-					 DMA_TO_DEVICE);
+	queue->desc_dma = vcrq_map_lasting(queue->device->adapter, queue->pages,
+					   sizeof(struct vring_desc) * queue->size);
 	if (dma_mapping_error(dev, queue->desc_dma)) {
 		queue->desc_dma = 0;
 		return -ENOMEM;

@@ -153,6 +153,7 @@ static DEVICE_ATTR_RO(session);
 static struct attribute *vcrq_attrs[] = {
 	&dev_attr_rules.attr,
 	&dev_attr_session.attr,
+	&dev_attr_pool.attr,
 	NULL
 };
 

@@ -24,6 +24,7 @@
 #define VIRTIO_CRQ_H
 
 #include <linux/completion.h>
+#include <linux/dma-map-ops.h>
 #include <linux/interrupt.h>
 #include <linux/kref.h>
 #include <linux/mutex.h>
@@ -111,6 +112,11 @@ struct vcrq_adapter {
 	u32 liobn;
 	u64 window;		/* bytes */
 	u64 window_left;	/* not promised to any queue yet; lock */
+	struct vcrq_pool *pool;	/* NULL: each buffer is mapped by itself */
+#ifndef VCRQ_VIRTIO_MAP_OPS
+	const struct dma_map_ops *platform_ops;
+	struct dma_map_ops pool_ops;	/* not const: two entries are ours */
+#endif
 
 	struct workqueue_struct *session_queue;
 	struct workqueue_struct *device_queue;	/* waits for drivers */
@@ -280,6 +286,7 @@ static inline struct device *vcrq_dev(struct vcrq_adapter *adapter)
 /* main.c */
 extern unsigned int vcrq_away_seconds;
 extern bool vcrq_indirect;
+extern unsigned int vcrq_pool_kib;
 
 /* crq.c */
 int vcrq_register(struct vcrq_adapter *adapter);
@@ -386,5 +393,13 @@ void vcrq_limit_device(struct vcrq_device *device);
 void vcrq_limit_config(struct vcrq_device *device, u8 *bytes);
 void vcrq_release_window(struct vcrq_device *device);
 unsigned long vcrq_desired_dma(struct vio_dev *vio);
+
+/* pool.c */
+extern struct device_attribute dev_attr_pool;
+int vcrq_make_pool(struct vcrq_adapter *adapter);
+void vcrq_free_pool(struct vcrq_adapter *adapter);
+void vcrq_pool_serve(struct vcrq_device *device);
+dma_addr_t vcrq_map_lasting(struct vcrq_adapter *adapter, void *memory,
+			    size_t size);
 
 #endif /* VIRTIO_CRQ_H */
