@@ -26,7 +26,7 @@ MODULE_PARM_DESC(indirect,
 unsigned int vcrq_pool_kib = 2048;
 module_param_named(pool_kib, vcrq_pool_kib, uint, 0444);
 MODULE_PARM_DESC(pool_kib,
-		 "KiB of each adapter that stay mapped, and that short buffers are copied through; 0: each buffer is mapped by itself (2048)");
+		 "KiB of each adapter that stay mapped, and that short buffers are copied through; 0, or a window below 16 times as much: each buffer is mapped by itself (2048)");
 
 static unsigned int vcrq_vscsi;
 module_param_named(vscsi, vcrq_vscsi, uint, 0444);

@@ -25,6 +25,7 @@
 #define VCRQ_GRAIN_BYTES	512
 #define VCRQ_GRAINS		(VCRQ_PIECE_BYTES / VCRQ_GRAIN_BYTES)
 #define VCRQ_PAGE_GRAINS	(VCRQ_IOMMU_PAGE / VCRQ_GRAIN_BYTES)
+#define VCRQ_POOL_SHARE		16	/* of a window, at most */
 
 struct vcrq_piece {
 	DECLARE_BITMAP(busy, VCRQ_GRAINS);
@@ -369,17 +370,17 @@ static void vcrq_empty_pool(struct vcrq_adapter *adapter,
 }
 
 /*
- * Process context, probe, before any device is there.  At most a fourth of the
- * window, so that long buffers find room in it.
+ * Process context, probe, before any device is there.  A narrow window keeps
+ * its room for what is mapped by itself.
  */
 int vcrq_make_pool(struct vcrq_adapter *adapter)
 {
-	u64 bytes = min((u64)vcrq_pool_kib * SZ_1K, adapter->window / 4);
+	u64 bytes = (u64)vcrq_pool_kib * SZ_1K;
 	unsigned int count = bytes / VCRQ_PIECE_BYTES, index;
 	struct vcrq_pool *pool;
 	int error = 0;
 
-	if (!count)
+	if (!count || bytes > adapter->window / VCRQ_POOL_SHARE)
 		return 0;
 	pool = kvzalloc(struct_size(pool, pieces, count), GFP_KERNEL);
 	if (!pool)

@@ -115,7 +115,7 @@ struct vcrq_adapter {
 	struct vcrq_pool *pool;	/* NULL: each buffer is mapped by itself */
 #ifndef VCRQ_VIRTIO_MAP_OPS
 	const struct dma_map_ops *platform_ops;
-	struct dma_map_ops pool_ops;	/* not const: two entries are ours */
+	struct dma_map_ops pool_ops;	/* the platform's, but two entries are ours */
 #endif
 
 	struct workqueue_struct *session_queue;
