@@ -5,7 +5,7 @@ from libc.stdint cimport int64_t, uint64_t
 from virtio_crq.dataplane.blockdriver cimport BlockDriver
 from virtio_crq.dataplane.front cimport Front
 from virtio_crq.dataplane.kernel cimport doze
-from virtio_crq.platform.channel cimport Channel, entry_waits
+from virtio_crq.platform.channel cimport UNKNOWN, Channel, entry_waits
 from virtio_crq.platform.port cimport Port, give_way, pause
 
 cdef extern from *:
@@ -44,7 +44,7 @@ cdef class LoadGenerator:
     cdef uint64_t[::1] starts
     cdef uint64_t[::1] buckets
 
-    @cython.locals(kind=int64_t, idle=uint64_t)
+    @cython.locals(kind=int64_t, idle=uint64_t, vain=uint64_t, before=uint64_t)
     cpdef int64_t turn(self, uint64_t spins, int64_t nanoseconds=*) except -2
     @cython.locals(looks=uint64_t)
     cdef int64_t _look_on(self, uint64_t spins) except -2 nogil

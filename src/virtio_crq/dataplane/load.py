@@ -16,6 +16,7 @@ from virtio_crq.dataplane.kernel import doze
 from virtio_crq.platform.channel import CREDIT, NOTHING, USED, Channel, entry_waits
 
 if not cython.compiled:
+    from virtio_crq.platform.channel import UNKNOWN
     from virtio_crq.platform.port import give_way, pause
 
     load_now = time.monotonic_ns
@@ -115,7 +116,9 @@ class LoadGenerator:
 
         A sleep has the adapter's interrupt to itself. As long as it brings one entry each time, it stays on.
         """
+        vain = 0
         while True:
+            before = self.completed
             with cython.nogil:
                 self._serve()
             self.front.settle(self.channel)
@@ -127,6 +130,12 @@ class LoadGenerator:
                 self._unarm()
                 return kind
             if kind < 0:
+                continue
+            if entry_waits(self.channel) == UNKNOWN:  # only serving finds what has ended: that was a look
+                vain = vain + 1 if self.completed == before else 0
+                if vain >= spins:
+                    return -1
+                pause()
                 continue
             with cython.nogil:
                 idle = self._look_on(spins)

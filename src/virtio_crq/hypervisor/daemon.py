@@ -21,11 +21,12 @@ from virtio_crq.hypervisor.machine import Machine
 from virtio_crq.hypervisor.occupancy import Occupancy, peer_process
 from virtio_crq.hypervisor.statedirectory import ATTACH_SOCKET
 from virtio_crq.hypervisor.view import counters_view, machine_view, trace_view
-from virtio_crq.papr.returncodes import code_name
+from virtio_crq.papr.returncodes import ReturnCode, code_name
 from virtio_crq.platform.partition import UnitAddress
 
 LOCK_FILE = "hypervisor.lock"
 OBSTRUCTION_SECONDS = 1.0  # between looks for partitions that a guest waits for
+BUSY_LOOKS, BUSY_SECONDS = 200, 0.005  # how often, and how far apart, a busy platform is asked to post an event
 Request = Mapping[str, Any]
 
 
@@ -44,7 +45,6 @@ class Daemon:
             "reset_counters": lambda request: machine.reset_counters(),
             "trace": lambda request: machine.trace_on(bool(request.get("on", True))),
             "read_trace": lambda request: trace_view(machine, int(request.get("after", 0))),
-            "post_event": self._post_event,
             "shutdown": lambda request: self._stop.set(),
         }
 
@@ -113,6 +113,7 @@ class Daemon:
         conversational: dict[str, Callable[[], Awaitable[None]]] = {
             "attach": lambda: self._attach(connection, request, mine),
             "detach": lambda: self._detach(connection, mine),
+            "post_event": lambda: self._post_event(connection, request),
         }
         try:
             request = _parsed(text)
@@ -144,17 +145,25 @@ class Daemon:
             raise
         mine.append(name)
 
-    def _post_event(self, request: Request) -> None:
-        """`event` (one byte) for the adapter `unit_address` of `partition`, as the platform sends it."""
+    async def _post_event(self, connection: socket.socket, request: Request) -> None:
+        """`event` (one byte) for the adapter `unit_address` of `partition`, as the platform sends it.
+
+        A partner that is sending right now is done in a moment, unless it was stopped in the middle of that.
+        """
         name, unit, event = (request.get(key) for key in ("partition", "unit_address", "event"))
         if not (isinstance(name, str) and type(unit) is int and type(event) is int and 0 < event < 0x100):
             raise UsageError("post_event takes a partition, a unit_address, and an event from 1 to 255")
-        code = self.machine.post_event(name, UnitAddress(unit), event)
+        for _ in range(BUSY_LOOKS):
+            code = self.machine.post_event(name, UnitAddress(unit), event)
+            if code != ReturnCode.H_BUSY:
+                break
+            await asyncio.sleep(BUSY_SECONDS)
         if code:
             said = code_name(code)
             state = self.machine.queue_state(name, UnitAddress(unit))
             why = {"H_CLOSED": f"its CRQ is {state}", "H_DROPPED": "its CRQ is full"}.get(said, said)
             raise UsageError(f"event {event:#x} cannot be posted to adapter {unit:#x} of {name}: {why}")
+        await asyncio.get_running_loop().sock_sendall(connection, line({"ok": None}))
 
     async def _detach(self, connection: socket.socket, mine: list[str]) -> None:
         if not mine:
