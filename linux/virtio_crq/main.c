@@ -23,10 +23,10 @@ module_param_named(indirect, vcrq_indirect, bool, 0444);
 MODULE_PARM_DESC(indirect,
 		 "offer INDIRECT_DESC: shorter rings, and one mapping and one copy more per request (no)");
 
-unsigned int vcrq_pool_kib = 2048;
+unsigned int vcrq_pool_kib;
 module_param_named(pool_kib, vcrq_pool_kib, uint, 0444);
 MODULE_PARM_DESC(pool_kib,
-		 "KiB of each adapter that stay mapped, and that short buffers are copied through; 0, or a window below 16 times as much: each buffer is mapped by itself (2048)");
+		 "KiB of each adapter that stay mapped, and that short buffers are copied through; 0, or a window below 16 times as much: each buffer is mapped by itself (0)");
 
 static unsigned int vcrq_vscsi;
 module_param_named(vscsi, vcrq_vscsi, uint, 0444);
