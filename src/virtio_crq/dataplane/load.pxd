@@ -5,7 +5,7 @@ from libc.stdint cimport int64_t, uint64_t
 from virtio_crq.dataplane.blockdriver cimport BlockDriver
 from virtio_crq.dataplane.front cimport Front
 from virtio_crq.dataplane.kernel cimport doze
-from virtio_crq.platform.channel cimport UNKNOWN, Channel, entry_waits
+from virtio_crq.platform.channel cimport Channel, entry_waits
 from virtio_crq.platform.port cimport Port, give_way, pause
 
 cdef extern from *:

@@ -13,10 +13,9 @@ import cython
 from virtio_crq.dataplane.blockdriver import BlockDriver
 from virtio_crq.dataplane.front import Front
 from virtio_crq.dataplane.kernel import doze
-from virtio_crq.platform.channel import CREDIT, NOTHING, USED, Channel, entry_waits
+from virtio_crq.platform.channel import AN_ENTRY, CREDIT, NO_ENTRY, NOTHING, USED, Channel, entry_waits
 
 if not cython.compiled:
-    from virtio_crq.platform.channel import UNKNOWN
     from virtio_crq.platform.port import give_way, pause
 
     load_now = time.monotonic_ns
@@ -131,7 +130,7 @@ class LoadGenerator:
                 return kind
             if kind < 0:
                 continue
-            if entry_waits(self.channel) == UNKNOWN:  # only serving finds what has ended: that was a look
+            if NO_ENTRY < entry_waits(self.channel) < AN_ENTRY:  # only serving finds what has ended: that was a look
                 vain = vain + 1 if self.completed == before else 0
                 if vain >= spins:
                     return -1
