@@ -21,6 +21,23 @@ from virtio_crq.hypervisor.machinefile import read_machine_file
 from virtio_crq.hypervisor.statedirectory import make_state_directory
 
 SERVER, GUEST = "vios1", "web1"
+ONE_ADAPTER = f"""
+[partition.{SERVER}]
+memory = "64M"
+[partition.{GUEST}]
+memory = "512M"
+guest = true
+[[adapter]]
+client = "{GUEST}"
+slot = 2
+server = "{SERVER}"
+"""
+ONE_DISK = f"""{ONE_ADAPTER}
+[[map]]
+client = "{GUEST}"
+target = "disk"
+backing = "file:disk.img"
+"""
 
 
 class ModuleHouse:

@@ -13,20 +13,11 @@ from pathlib import Path
 
 import pytest
 from guestlab import Running
-from modulehouse import GUEST, SERVER, ModuleHouse, house_of
+from modulehouse import GUEST, ONE_ADAPTER, ModuleHouse, house_of
 
 pytestmark = pytest.mark.guest
 
-MACHINE = f"""
-[partition.{SERVER}]
-memory = "64M"
-[partition.{GUEST}]
-memory = "512M"
-guest = true
-[[adapter]]
-client = "{GUEST}"
-slot = 2
-server = "{SERVER}"
+MACHINE = f"""{ONE_ADAPTER}
 [[map]]
 client = "{GUEST}"
 target = "tty"

@@ -7,25 +7,10 @@ from pathlib import Path
 
 import pytest
 from guestlab import Running
-from modulehouse import GUEST, SERVER, house_of
+from modulehouse import ONE_DISK, house_of
 
 pytestmark = pytest.mark.guest
 
-MACHINE = f"""
-[partition.{SERVER}]
-memory = "64M"
-[partition.{GUEST}]
-memory = "512M"
-guest = true
-[[adapter]]
-client = "{GUEST}"
-slot = 2
-server = "{SERVER}"
-[[map]]
-client = "{GUEST}"
-target = "disk"
-backing = "file:disk.img"
-"""
 DISK_BYTES = 64 << 20
 PATIENCE = 60.0
 KILLS = 3
@@ -71,7 +56,7 @@ def until_turn(running: Running, number: int) -> None:
 def test_indirect_requests_live_through_the_deaths_of_their_server(tmp_path: Path) -> None:
     with (tmp_path / "disk.img").open("wb") as file:
         file.truncate(DISK_BYTES)
-    with house_of(tmp_path, MACHINE) as house, house.guest("6.1", 2) as running:
+    with house_of(tmp_path, ONE_DISK) as house, house.guest("6.1", 2) as running:
         with_indirect(running)
         running.says(f"cat >/run/load <<'END'\n{LOAD}\nEND\nsh /run/load >/dev/null 2>&1 &")
         for _ in range(KILLS):
@@ -86,7 +71,7 @@ def test_indirect_requests_live_through_the_deaths_of_their_server(tmp_path: Pat
 def test_indirect_requests_of_a_server_that_stays_away_fail(tmp_path: Path) -> None:
     with (tmp_path / "disk.img").open("wb") as file:
         file.truncate(DISK_BYTES)
-    with house_of(tmp_path, MACHINE) as house, house.guest("6.1", 1) as running:
+    with house_of(tmp_path, ONE_DISK) as house, house.guest("6.1", 1) as running:
         with_indirect(running)
         read = "dd if=/dev/vda of=/dev/null bs=64k count=16 iflag=direct"
         assert running.says(f"{read} 2>/dev/null && echo good") == "good"

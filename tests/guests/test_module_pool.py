@@ -5,28 +5,12 @@ from pathlib import Path
 
 import pytest
 from guestlab import Running
-from modulehouse import GUEST, SERVER, house_of
+from modulehouse import ONE_DISK, ModuleHouse, house_of
 
-from virtio_crq.cli.guesthouse import GuestHouse
 from virtio_crq.hypervisor.conversation import ask
 
 pytestmark = pytest.mark.guest
 
-MACHINE = f"""
-[partition.{SERVER}]
-memory = "64M"
-[partition.{GUEST}]
-memory = "512M"
-guest = true
-[[adapter]]
-client = "{GUEST}"
-slot = 2
-server = "{SERVER}"
-[[map]]
-client = "{GUEST}"
-target = "disk"
-backing = "file:disk.img"
-"""
 DISK_BYTES = 16 << 20
 READS = 512
 READY = "until [ -b /dev/vda ]; do usleep 50000; done"
@@ -47,7 +31,7 @@ def load_with(running: Running, kib: int) -> None:
     running.says(READY)
 
 
-def mapping_calls(house: GuestHouse, running: Running) -> float:
+def mapping_calls(house: ModuleHouse, running: Running) -> float:
     """TCE calls of the guest for each of some reads of 4 KiB."""
 
     def calls() -> int:
@@ -64,7 +48,7 @@ def mapping_calls(house: GuestHouse, running: Running) -> float:
 def test_a_pool_saves_the_tce_calls_of_short_requests(tmp_path: Path, kernel: str, direct: bool) -> None:
     with (tmp_path / "disk.img").open("wb") as file:
         file.truncate(DISK_BYTES)
-    with house_of(tmp_path, MACHINE) as house, house.guest(kernel, 1) as running:
+    with house_of(tmp_path, ONE_DISK) as house, house.guest(kernel, 1) as running:
         load_with(running, 0)
         assert running.says(f"cat {POOL}") == "none"
         mapped = mapping_calls(house, running)

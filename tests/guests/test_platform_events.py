@@ -8,28 +8,13 @@ from typing import Any
 
 import pytest
 from guestlab import Running
-from modulehouse import GUEST, SERVER, ModuleHouse, house_of
+from modulehouse import GUEST, ONE_DISK, SERVER, ModuleHouse, house_of
 
 from virtio_crq.hypervisor.conversation import ask
 from virtio_crq.papr.entry import InitializationCode, TransportEvent, initialization, to_registers
 
 pytestmark = pytest.mark.guest
 
-MACHINE = f"""
-[partition.{SERVER}]
-memory = "64M"
-[partition.{GUEST}]
-memory = "512M"
-guest = true
-[[adapter]]
-client = "{GUEST}"
-slot = 2
-server = "{SERVER}"
-[[map]]
-client = "{GUEST}"
-target = "disk"
-backing = "file:disk.img"
-"""
 PATIENCE = 20.0
 ADAPTER = "/sys/bus/vio/drivers/virtio_crq/30000002"
 DISK = "/dev/vda"
@@ -109,7 +94,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Suspended]:
     work: Path = tmp_path_factory.mktemp("events")
     with (work / "disk.img").open("wb") as disk:
         disk.truncate(64 << 20)
-    with house_of(work, MACHINE) as house, house.guest("6.1", 2) as running:
+    with house_of(work, ONE_DISK) as house, house.guest("6.1", 2) as running:
         yield Suspended(house, running)
 
 

@@ -23,8 +23,10 @@ cdef class DriverRing:
     cdef readonly uint64_t issued
     cdef readonly uint64_t shown
     cdef readonly uint64_t free_count
+    cdef uint64_t free_head
     cdef uint64_t staged
     cdef uint64_t staged_writable
+    cdef uint64_t[::1] follow
     cdef uint64_t[::1] tokens
     cdef uint64_t[::1] allowed
     cdef uint64_t[::1] spans
@@ -44,4 +46,6 @@ cdef class DriverRing:
     cdef int64_t _record(self, uint64_t head, uint64_t token, uint64_t span) except -2 nogil
     @cython.locals(token=uint64_t)
     cdef int64_t _used(self, uint64_t head, uint64_t length) except -2 nogil
+    @cython.locals(_count=uint64_t, last=uint64_t)
+    cdef int64_t _release(self, uint64_t head) except -2 nogil
     cdef int64_t _refuse(self, uint64_t rule, uint64_t first, uint64_t second) except -2 with gil

@@ -49,6 +49,7 @@ class DriverRing:
         self.queue = queue
         self.refusals: dict[str, int] = {}
         empty = bytes(8 * size)
+        self.follow = array("Q", empty)
         self.tokens = array("Q", empty)
         self.allowed = array("Q", empty)
         self.spans = array("Q", empty)
@@ -60,7 +61,9 @@ class DriverRing:
 
     def _forget_records(self) -> None:
         for index in range(self.size):
+            self.follow[index] = index + 1
             self.tokens[index] = 0
+        self.free_head = 0
         self.free_count = self.size
         self.in_flight = 0
         self.issued = self.shown = 0
@@ -87,7 +90,7 @@ class DriverRing:
         return FULL
 
     def _record(self, head: int, token: int, span: int) -> int:
-        """The staged request is in flight under this head, on so many descriptors."""
+        """The staged request is in flight under this head, on so many descriptors, linked by `follow`."""
         self.tokens[head] = token + 1
         self.allowed[head] = self.staged_writable
         self.spans[head] = span
@@ -107,10 +110,20 @@ class DriverRing:
             return self._refuse(USED_LENGTH, length, self.allowed[head])
         token = self.tokens[head] - 1
         self.tokens[head] = 0
-        self.free_count += self.spans[head]
+        self._release(head)
         self.in_flight -= 1
         self.length = length
         return token
+
+    def _release(self, head: int) -> int:
+        """Its descriptors are free again."""
+        last = head
+        for _count in range(1, self.spans[head]):
+            last = self.follow[last]
+        self.follow[last] = self.free_head
+        self.free_head = head
+        self.free_count += self.spans[head]
+        return 0
 
     # --- what a layout provides ---
 

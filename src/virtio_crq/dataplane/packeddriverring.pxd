@@ -17,7 +17,6 @@ cdef class PackedDriverRing(DriverRing):
     cdef readonly uint64_t device_wish
     cdef readonly uint64_t written
     cdef uint64_t room
-    cdef uint64_t free_head
     cdef uint64_t flags
     cdef uint64_t claimed
     cdef uint64_t line_head
@@ -25,7 +24,6 @@ cdef class PackedDriverRing(DriverRing):
     cdef uint64_t in_batch
     cdef uint64_t batch_end
     cdef uint64_t batch_length
-    cdef uint64_t[::1] follow
     cdef uint64_t[::1] kept_bus
     cdef uint64_t[::1] kept_length
     cdef uint64_t[::1] kept_flags
@@ -52,5 +50,5 @@ cdef class PackedDriverRing(DriverRing):
     cdef int64_t _wanted(self, uint64_t old) except -2 nogil
     @cython.locals(flags=uint64_t)
     cdef int64_t _is_used(self) except -2 nogil
-    @cython.locals(token=uint64_t, span=uint64_t, last=uint64_t, _count=uint64_t)
+    @cython.locals(token=uint64_t, span=uint64_t)
     cdef int64_t _take(self, uint64_t head, uint64_t length) except -2 nogil

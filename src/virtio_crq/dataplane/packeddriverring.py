@@ -56,7 +56,6 @@ class PackedDriverRing(DriverRing):
         self.device_wish = offset + device_wish
         self.room = length
         empty = bytes(8 * size)
-        self.follow = array("Q", empty)
         self.kept_bus = array("Q", empty)
         self.kept_length = array("Q", empty)
         self.kept_flags = array("Q", empty)
@@ -66,9 +65,6 @@ class PackedDriverRing(DriverRing):
     def _forget(self) -> None:
         self._forget_records()
         self.port.write(self.descriptors, bytes(self.room))
-        for index in range(self.size):
-            self.follow[index] = index + 1
-        self.free_head = 0
         self.written = 0
         self.claimed = 0
         self.line_head = self.lined = 0
@@ -211,11 +207,6 @@ class PackedDriverRing(DriverRing):
     def _take(self, head: int, length: int) -> int:
         token = self._used(head, length)
         span = self.spans[head]
-        last = head
-        for _count in range(1, span):
-            last = self.follow[last]
-        self.follow[last] = self.free_head
-        self.free_head = head
         self.last_used = (self.last_used + span) & MASK
         self.claimed = self.claimed - span if self.claimed > span else 0
         return token

@@ -15,8 +15,6 @@ cdef class SplitDriverRing(DriverRing):
     cdef readonly uint64_t used
     cdef readonly uint64_t written
     cdef uint64_t seen
-    cdef uint64_t free_head
-    cdef uint64_t[::1] follow
 
     cpdef int64_t segment(self, uint64_t bus, uint64_t length, uint64_t writable) except -2 nogil
     @cython.locals(through=uint64_t, need=uint64_t, head=uint64_t)
@@ -36,5 +34,3 @@ cdef class SplitDriverRing(DriverRing):
     cdef int64_t _write_chain(self) except -2 nogil
     @cython.locals(event=uint64_t)
     cdef int64_t _wanted(self, uint64_t old) except -2 nogil
-    @cython.locals(_count=uint64_t, last=uint64_t)
-    cdef int64_t _release(self, uint64_t head) except -2 nogil

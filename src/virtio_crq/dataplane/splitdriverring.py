@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A driver's ring of the split layout (virtio 1.4 §2.7)."""
 
-from array import array
-
 from virtio_crq.dataplane.driverring import DriverRing
 from virtio_crq.platform.port import Port
 from virtio_crq.virtio import splitring
@@ -42,15 +40,11 @@ class SplitDriverRing(DriverRing):
         self.descriptors = offset
         self.available = offset + available
         self.used = offset + used
-        self.follow = array("Q", bytes(8 * size))
         port.write(offset, bytes(length))
         self._forget()
 
     def _forget(self) -> None:
         self._forget_records()
-        for index in range(self.size):
-            self.follow[index] = index + 1
-        self.free_head = 0
         self.written = 0
         self.seen = 0
 
@@ -145,17 +139,8 @@ class SplitDriverRing(DriverRing):
         entry = self.used + 4 + 8 * (self.last_used & (self.size - 1))
         head = self.port.load32(entry)
         token = self._used(head, self.port.load32(entry + 4))
-        self._release(head)
         self.last_used = (self.last_used + 1) & MASK
         return token
-
-    def _release(self, head: int) -> int:
-        last = head
-        for _count in range(1, self.spans[head]):
-            last = self.follow[last]
-        self.follow[last] = self.free_head
-        self.free_head = head
-        return 0
 
     def rearm(self) -> int:
         if self.event_idx:
