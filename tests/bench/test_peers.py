@@ -22,11 +22,11 @@ from virtio_crq.bench.peers import (
     STORAGE_DAEMON,
     TRIES,
     Comparison,
-    Sample,
     compare,
     raw_rates,
     summarize,
 )
+from virtio_crq.bench.rounds import Sample
 from virtio_crq.bench.row import Counts, Load
 from virtio_crq.bench.run import Setting, Stages
 

@@ -23,7 +23,7 @@ from virtio_crq.bench.results import Point, read
 from virtio_crq.bench.row import COPY_BYTES_PER_SECOND, HYPERCALL_SECONDS, priced
 from virtio_crq.errors import UsageError
 
-POINT = Point(case("randread-4k-qd8"), "batched", "polling", "file", 1e6, 5.0, 9.0, 10.0, 3.0, 4096.0, 0.0)
+POINT = Point(case("randread-4k-qd8"), "batched", "polling", "file", 1e6, 5.0, 9.0, 2.0, 10.0, 3.0, 4096.0, 0.0, 0.0)
 
 
 def point(rung: str, rate: float, calls: float, copied: float = 0.0) -> Point:
@@ -133,18 +133,30 @@ def test_the_report_names_who_leads_from_when() -> None:
     assert steps["ahead_of_peers_to_us"] == {"qemu-storage-daemon": 0.15}
 
 
-def test_pictures_are_drawn_of_rungs_prices_depths_and_sizes(tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib")
+def loads() -> list[Point]:
     deep = [replace(each, case=case("randread-4k-qd32")) for each in three()]
     large = [replace(each, case=case("randread-64k-qd8")) for each in three()]
-    names = [path.name for path in plot([*three(), *deep, *large], tmp_path / "new" / "pictures")]
+    return [*three(), *deep, *large]
+
+
+def test_pictures_are_drawn_of_rungs_prices_depths_and_sizes(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    names = [path.name for path in plot(loads(), tmp_path / "new" / "pictures")]
     assert set(names) == {
         *(f"{load}-file{kind}.png" for load in ("randread-4k-qd8", "randread-4k-qd32", "randread-64k-qd8")
           for kind in ("", "-polling-priced")),
-        "randread-4k-file-by-depth.png", "randread-qd8-file-by-size.png",
+        "randread-4k-file-polling-by-depth.png", "randread-qd8-file-polling-by-size.png",
     }  # fmt: skip
     for name in names:
         assert (tmp_path / "new" / "pictures" / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_picture_of_lines_is_the_same_file_each_time_and_small(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    first, second = (list(plot(loads(), tmp_path / name, ["sizes"], "svg")) for name in ("one", "two"))
+    assert [path.name for path in first] == ["randread-qd8-file-polling-by-size.svg"]
+    assert first[0].read_bytes() == second[0].read_bytes()
+    assert first[0].stat().st_size < 150_000
 
 
 def test_without_matplotlib_it_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ ROWS = [
     {
         "case": f"randread-4k-qd{depth}", "rung": rung, "notify": "polling", "backing": "file", "iops": 100_000 * depth,
         "p50_us": 5, "p99_us": 9, "hcalls_per_io": calls, "copies_per_io": 3, "bytes_copied_per_io": 4096,
-        "interrupts_per_io": 0,
+        "bounce_copies_per_io": 0, "interrupts_per_io": 0, "cpu_us_per_io": 2,
     }
     for depth in (1, 8) for rung, calls in (("naive", 18), ("batched", 10))
 ]  # fmt: skip
@@ -44,6 +44,24 @@ def test_pictures_are_named_as_they_are_drawn(rows: Path, tmp_path: Path) -> Non
     done = bench("plot", str(rows), "--out", str(tmp_path / "pictures"))
     assert (done.returncode, done.stderr) == (0, "")
     assert sorted(done.stdout.split()) == sorted(str(path) for path in (tmp_path / "pictures").iterdir())
+
+
+def test_only_what_was_asked_for_is_drawn(rows: Path, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    done = bench("plot", str(rows), "--out", str(tmp_path / "pictures"), "--kind", "depths", "--svg")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [path.name for path in (tmp_path / "pictures").iterdir()] == ["randread-4k-file-polling-by-depth.svg"]
+    done = bench("plot", str(rows), "--out", str(tmp_path / "pictures"), "--kind", "colours")
+    assert done.stderr == "virtio-crq: kind 'colours' is not one of rungs, prices, depths, sizes\n"
+
+
+def test_crowds_are_drawn_over_the_number_of_clients(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    row = {"crowd": "x", "load": "randread-4k-qd32", "hcalls_per_io": 1, "interrupts_per_io": 1, "server_cpu": 1}
+    path = tmp_path / "clients.json"
+    path.write_text(json.dumps([row | {"clients": number, "iops": 1e5 * number} for number in (1, 2)]))
+    done = bench("plot", str(path), "--out", str(tmp_path / "pictures"))
+    assert (done.returncode, done.stdout) == (0, f"{tmp_path}/pictures/by-clients.png\n")
 
 
 def test_what_cannot_be_read_or_written_is_one_line(rows: Path) -> None:

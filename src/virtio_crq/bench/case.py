@@ -51,6 +51,10 @@ RUNGS = (
     Rung("push-pool-redirect", ring="split", fetch="push", map="pool", data="redirect"),
 )
 
+# The study measures all rungs at four loads; over depths and sizes these, which each change one thing of another.
+SWEPT = ("naive", "batched", "batched-pool", "redirect", "push-pool", "push-pool-redirect")
+CROWDED = "batched-pool"  # what crowds of clients are measured on
+
 BACKINGS = ("file", "null")
 NOTIFIES = ("polling", "sleeping")
 # Microseconds that the server's worker looks before it sleeps, at most (-1: it never sleeps). The load's own side never

@@ -12,6 +12,7 @@ from typing import Any
 
 from virtio_crq.bench.case import Case, Rung
 from virtio_crq.bench.image import Image
+from virtio_crq.bench.rounds import MEDIANS, Sample, rotated
 from virtio_crq.bench.row import Row
 from virtio_crq.bench.run import Plan, Setting, Stages, measure
 
@@ -27,10 +28,6 @@ WARM_SECONDS = 0.2
 TRIES = 2  # of each: the better counts, since whatever else runs on the machine only slows one down
 
 PeerStages = Callable[[int], Stages]  # a peer whose back-end polls for that many nanoseconds
-MEDIANS = (
-    "iops", "mib_per_s", "p50_us", "p99_us", "cpu_us_per_io", "hcalls_per_io", "tce_hcalls_per_io", "copies_per_io",
-    "bytes_copied_per_io", "interrupts_per_io", "priced_iops",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -54,10 +51,7 @@ class Comparison:
         return "polling" in self.notifies
 
     def order(self, number: int) -> Sequence[Rung]:
-        """Each is the first of a round as often as the others."""
-        rungs = [*self.rungs, self.peer]
-        shift = number % len(rungs)
-        return [*rungs[shift:], *rungs[:shift]]
+        return rotated([*self.rungs, self.peer], number)
 
     def plan(self, case: Case, number: int) -> Plan:
         return Plan([case], self.order(number), ("file",), self.notifies, self.seconds, self.dataplane)
@@ -73,17 +67,6 @@ class Comparison:
             rates[polling] = max(rates.get(polling, 0.0), load.requests / load.seconds)
         found = [{"case": case.name, "poll_max_ns": polling, "iops": round(rate, 1)} for polling, rate in rates.items()]
         return sorted(found, key=lambda row: -row["iops"])
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One row, and the round it was measured in."""
-
-    round: int
-    row: Row
-
-    def to_json(self) -> dict[str, Any]:
-        return {"round": self.round, **self.row.to_json()}
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Result files as pictures. matplotlib is an optional dependency, and loaded only here."""
 
-from collections.abc import Callable, Iterator, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -13,22 +14,32 @@ from virtio_crq.bench.results import Point, of, settings
 from virtio_crq.errors import UsageError
 
 MISSING = "matplotlib is not installed; type: pip install 'matplotlib>=3.8'"
-MEASURES: tuple[tuple[str, str, Callable[[Point], float]], ...] = (
-    ("iops", "requests a second", lambda point: point.iops),
-    ("hypercalls", "hypercalls per I/O", lambda point: point.hcalls_per_io),
-    ("copies", "copies per I/O", lambda point: point.copies_per_io),
-    ("latency", "p99 in µs", lambda point: point.p99_us),
+MEASURES: tuple[tuple[str, Callable[[Point], float]], ...] = (
+    ("hypercalls per I/O", lambda point: point.hcalls_per_io),
+    ("hypervisor copies per I/O", lambda point: point.copies_per_io),
+    ("bytes copied per I/O", lambda point: point.bytes_copied_per_io),
+    ("interrupts per I/O", lambda point: point.interrupts_per_io),
+    ("bounce copies per I/O", lambda point: point.bounce_copies_per_io),
+    ("requests a second", lambda point: point.iops),
+    ("p99 in µs", lambda point: point.p99_us),
+    ("processor time in µs per I/O", lambda point: point.cpu_us_per_io),
 )
+WIDE = 4  # panels in a row
 PRICES = [0.03e-6 * 1.15**step for step in range(38)]  # 0.03 to 5.3 µs a hypercall
+KINDS = ("rungs", "prices", "depths", "sizes")
+SUFFIXES = ("png", "svg")
+# An SVG of the same results is the same file: no date, and names that do not depend on the day; text stays text.
+SAME = {"svg.hashsalt": "virtio-crq", "svg.fonttype": "none", "font.size": 8, "axes.titlesize": 9}
 
 
 class Easel:
     """One picture after another into a directory."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, suffix: str = SUFFIXES[0]) -> None:
         try:
             matplotlib: Any = import_module("matplotlib")
             matplotlib.use("Agg")
+            matplotlib.rcParams.update(SAME)
             self._pyplot: Any = import_module("matplotlib.pyplot")
         except ImportError:
             raise UsageError(MISSING) from None
@@ -37,15 +48,20 @@ class Easel:
         except OSError as error:
             raise UsageError(f"{directory}: {error.strerror}") from None
         self._directory = directory
+        self._suffix = suffix
 
-    def draw(self, name: str, panels: int, paint: Callable[[Sequence[Any]], None]) -> Path:
-        """A picture of `panels` axes side by side."""
-        figure, axes = self._pyplot.subplots(1, panels, figsize=(5.2 * panels, 4.4), squeeze=False)
+    def draw(self, name: str, panels: int, paint: Callable[[Sequence[Any]], None], height: float = 3.6) -> Path:
+        """A picture of `panels` axes, each `height` inches, at most four side by side."""
+        columns = min(panels, WIDE)
+        rows = -(-panels // columns)
+        figure, axes = self._pyplot.subplots(rows, columns, figsize=(4.2 * columns, height * rows), squeeze=False)
         try:
-            paint(axes[0])
+            paint(list(axes.flat))
             figure.tight_layout()
-            path = self._directory / f"{name}.png"
-            figure.savefig(path, dpi=130)
+            path = self._directory / f"{name}.{self._suffix}"
+            figure.savefig(path, dpi=110, metadata={"Date": None} if self._suffix == "svg" else None)
+            if self._suffix == "svg":
+                path.write_text(slim(path.read_text()))
         except OSError as error:
             raise UsageError(f"{error.filename}: {error.strerror}") from None
         finally:
@@ -53,36 +69,54 @@ class Easel:
         return path
 
 
-def plot(points: Sequence[Point], directory: Path) -> Iterator[Path]:
+def slim(svg: str) -> str:
+    """The same picture in fewer bytes: hundredths of a point are not seen, nor is what stands between elements."""
+    svg = re.sub(r"(\d+\.\d)\d+", r"\1", svg)
+    return re.sub(r">\s+<", ">\n<", re.sub(r"<!--.*?-->", "", svg, flags=re.DOTALL))
+
+
+def plot(
+    points: Sequence[Point], directory: Path, kinds: Sequence[str] = KINDS, suffix: str = SUFFIXES[0]
+) -> Iterator[Path]:
     """Each picture, once it is there."""
-    easel = Easel(directory)
-    for case, backing in dict.fromkeys((case, backing) for case, backing, _ in settings(points)):
-        yield _by_rung(easel, points, case, backing)
-        for notify in dict.fromkeys(point.notify for point in points):
-            here = of(points, case, backing, notify)
-            if any(not point.peer for point in here):
-                yield _priced(easel, here, case, backing, notify)
-    yield from _sweeps(easel, points, "depth", lambda case: case.depth, lambda case: case.size)
-    yield from _sweeps(easel, points, "size", lambda case: case.size, lambda case: case.depth)
+    easel = Easel(directory, suffix)
+    if "rungs" in kinds:
+        for case, backing in dict.fromkeys((case, backing) for case, backing, _ in settings(points)):
+            yield _by_rung(easel, points, case, backing)
+    for case, backing, notify in settings(points) if "prices" in kinds else ():
+        here = of(points, case, backing, notify)
+        if any(not point.peer for point in here):
+            yield _priced(easel, here, case, backing, notify)
+    if "depths" in kinds:
+        yield from _sweeps(easel, points, "depth", lambda case: case.depth, lambda case: case.size)
+    if "sizes" in kinds:
+        yield from _sweeps(easel, points, "size", lambda case: case.size, lambda case: case.depth)
 
 
 def _by_rung(easel: Easel, points: Sequence[Point], case: Case, backing: str) -> Path:
     here = [point for point in points if (point.case, point.backing) == (case, backing)]
     labels = [point.label for point in here]
+    colours = ["0.6" if point.peer else f"C{index}" for index, point in _by_mode(here)]
 
     def paint(axes: Sequence[Any]) -> None:
-        for axis, (name, what, value) in zip(axes, MEASURES, strict=True):
-            bars = [value(point) for point in here]
-            axis.barh(labels, bars, color=["0.6" if point.peer else "C0" for point in here])
-            if name == "latency":
-                axis.plot([point.p50_us for point in here], labels, "k|", markersize=14, label="p50")
+        for place, (axis, (what, value)) in enumerate(zip(axes, MEASURES, strict=True)):
+            axis.barh(labels, [value(point) for point in here], color=colours)
+            if what.startswith("p99"):
+                axis.plot([point.p50_us for point in here], labels, "k|", label="p50")
                 axis.set_xscale("log")
                 axis.legend()
             axis.invert_yaxis()
             axis.set_xlabel(what)
-            axis.set_title(f"{case.name}, {backing}", fontsize=9)
+            if place % WIDE:
+                axis.set_yticklabels([])
+        axes[0].set_title(f"{case.name}, {backing}")
 
-    return easel.draw(f"{case.name}-{backing}", len(MEASURES), paint)
+    return easel.draw(f"{case.name}-{backing}", len(MEASURES), paint, height=1 + 0.16 * len(here))
+
+
+def _by_mode(points: Sequence[Point]) -> list[tuple[int, Point]]:
+    modes = list(dict.fromkeys(point.notify for point in points))
+    return [(modes.index(point.notify), point) for point in points]
 
 
 def _priced(easel: Easel, here: Sequence[Point], case: Case, backing: str, notify: str) -> Path:
@@ -123,33 +157,60 @@ def _note(axis: Any, price: float, rate: float) -> None:
 def _sweeps(
     easel: Easel, points: Sequence[Point], name: str, along: Callable[[Case], int], fixed: Callable[[Case], int]
 ) -> Iterator[Path]:
-    """Where loads differ in nothing but depth (or size), a line for each rung."""
-    groups: dict[tuple[bool, bool, int, str], list[Point]] = {}
+    """Where loads differ in nothing but depth (or size), a picture for each mode, a line in it for each rung."""
+    groups: dict[tuple[bool, bool, int, str, str], list[Point]] = {}
     for point in points:
         case = point.case
-        groups.setdefault((case.write, case.sequential, fixed(case), point.backing), []).append(point)
-    for (write, sequential, value, backing), group in groups.items():
+        groups.setdefault((case.write, case.sequential, fixed(case), point.backing, point.notify), []).append(point)
+    for (write, sequential, value, backing, notify), group in groups.items():
         if len({along(point.case) for point in group}) < 2:
             continue
         kind = ("seq" if sequential else "rand") + ("write" if write else "read")
         title = f"{kind}-{short(value)}" if name == "depth" else f"{kind}-qd{value}"
-        yield _sweep(easel, group, f"{title}-{backing}-by-{name}", name, along)
+        yield _sweep(easel, group, f"{title}-{backing}-{notify}-by-{name}", name, along)
 
 
 def _sweep(easel: Easel, group: Sequence[Point], title: str, name: str, along: Callable[[Case], int]) -> Path:
     lines: dict[str, list[Point]] = {}
     for point in sorted(group, key=lambda point: along(point.case)):
-        lines.setdefault(point.label, []).append(point)
+        lines.setdefault(point.rung, []).append(point)
 
     def paint(axes: Sequence[Any]) -> None:
-        for axis, (_, what, value) in zip(axes, MEASURES, strict=True):
+        for axis, (what, value) in zip(axes, MEASURES, strict=True):
             for label, line in lines.items():
-                axis.plot([along(point.case) for point in line], [value(point) for point in line], "o-", label=label)
+                style = "--" if line[0].peer else "-"
+                where = [along(point.case) for point in line]
+                axis.plot(where, [value(point) for point in line], f"o{style}", label=label, markersize=3)
             axis.set_xscale("log", base=2)
             axis.set_ylim(bottom=0)
             axis.set_xlabel(name if name == "depth" else "bytes of a request")
             axis.set_ylabel(what)
-            axis.set_title(title, fontsize=9)
+        axes[0].set_title(title)
         axes[0].legend(fontsize=7)
 
     return easel.draw(title, len(MEASURES), paint)
+
+
+def plot_crowds(crowds: Sequence[Mapping[str, Any]], directory: Path, suffix: str = SUFFIXES[0]) -> Path:
+    """What crowds get together over the number of clients, a line for each load."""
+    easel = Easel(directory, suffix)
+    lines: dict[str, list[Mapping[str, Any]]] = {}
+    for row in sorted(crowds, key=lambda row: int(row["clients"])):
+        if row["load"]:
+            lines.setdefault(row["load"], []).append(row)
+    panels = (
+        ("iops", "requests a second, all together"), ("hcalls_per_io", "hypercalls per I/O"),
+        ("interrupts_per_io", "interrupts per I/O"), ("server_cpu", "processors the server takes"),
+    )  # fmt: skip
+
+    def paint(axes: Sequence[Any]) -> None:
+        for axis, (name, what) in zip(axes, panels, strict=True):
+            for label, line in lines.items():
+                axis.plot([row["clients"] for row in line], [row[name] for row in line], "o-", label=label)
+            axis.set_xscale("log", base=2)
+            axis.set_ylim(bottom=0)
+            axis.set_xlabel("clients")
+            axis.set_ylabel(what)
+        axes[0].legend(fontsize=7)
+
+    return easel.draw("by-clients", len(panels), paint)

@@ -12,6 +12,8 @@ from virtio_crq.bench.case import Case
 from virtio_crq.bench.price import COPIES, HYPERCALLS, Overtaking, fastest, iops, lead_ends
 from virtio_crq.bench.results import Point, of, settings
 
+FAR = 10e-6  # seconds a hypercall
+
 
 def prices(points: Sequence[Point]) -> list[dict[str, Any]]:
     """Every point at every price, for programs."""
@@ -48,14 +50,14 @@ def overtakings(points: Sequence[Point]) -> list[dict[str, Any]]:
                 {"from_us": round(step.hypercall * 1e6, 4), "rung": step.ahead.rung}
                 for step in fastest(of(points, case, backing, notify), copy)
             ],
-            "ahead_of_peers_to_us": _leads_over_peers(of(points, case, backing, notify), copy),
+            "ahead_of_peers_to_us": leads_over_peers(of(points, case, backing, notify), copy),
         }
         for case, backing, notify in settings(points)
         for copy in COPIES
     ]
 
 
-def _leads_over_peers(points: Sequence[Point], copy: float) -> dict[str, float | None]:
+def leads_over_peers(points: Sequence[Point], copy: float) -> dict[str, float | None]:
     """By peer, the price up to which one of ours is faster; None where none is at any price."""
     own = [point for point in points if not point.peer]
     found = {}
@@ -104,17 +106,19 @@ def _leaders(points: Sequence[Point]) -> Table:
         for copy in COPIES:
             leads = sentence(fastest(here, copy))
             if leads:
-                ends = "; ".join(_until(name, end) for name, end in _leads_over_peers(here, copy).items()) or "–"
+                ends = "; ".join(until(name, end) for name, end in leads_over_peers(here, copy).items()) or "–"
                 table.add_row(_named(case, backing), notify, f"{copy / 1e9:g} GB/s", leads, ends)
     return table
 
 
 def sentence(leads: Sequence[Overtaking]) -> str:
-    """naive; batched from 0.02 µs; push from 0.4 µs on."""
+    """naive; batched from 0.02 µs; push from 0.4 µs on. What happens at prices that nobody asks is left out."""
     return "; ".join(
-        step.ahead.rung + (f" from {step.hypercall * 1e6:.3g} µs" if step.behind else "") for step in leads
+        step.ahead.rung + (f" from {step.hypercall * 1e6:.2g} µs" if step.behind else "")
+        for step in leads
+        if step.hypercall <= FAR
     )
 
 
-def _until(peer: str, end: float | None) -> str:
-    return f"never ({peer})" if end is None else f"up to {end:.3g} µs ({peer})"
+def until(peer: str, end: float | None) -> str:
+    return f"never ({peer})" if end is None else f"up to {end:.2g} µs ({peer})"

@@ -2,7 +2,7 @@
 """Result files of `bench` and `bench peers`, read again: one point for each load on each rung in each mode."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
@@ -15,7 +15,8 @@ from virtio_crq.bench.peers import PEERS
 from virtio_crq.errors import UsageError
 
 NUMBERS = (
-    "iops", "p50_us", "p99_us", "hcalls_per_io", "copies_per_io", "bytes_copied_per_io", "interrupts_per_io",
+    "iops", "p50_us", "p99_us", "cpu_us_per_io", "hcalls_per_io", "copies_per_io", "bytes_copied_per_io",
+    "bounce_copies_per_io", "interrupts_per_io",
 )  # fmt: skip
 WORDS = ("case", "rung", "notify", "backing")
 
@@ -31,9 +32,11 @@ class Point:
     iops: float
     p50_us: float
     p99_us: float
+    cpu_us_per_io: float
     hcalls_per_io: float
     copies_per_io: float
     bytes_copied_per_io: float
+    bounce_copies_per_io: float
     interrupts_per_io: float
 
     @property
@@ -47,7 +50,21 @@ class Point:
 
 def read(paths: Sequence[Path]) -> list[Point]:
     """The points of all files together."""
-    rows = [row for path in paths for row in _rows(path)]
+    return points([(path, _rows(path)) for path in paths])
+
+
+def read_all(paths: Sequence[Path]) -> tuple[list[Point], list[Mapping[str, Any]]]:
+    """The points of all files together, and apart from them the rows of those that `bench clients` wrote."""
+    found = [(path, _rows(path)) for path in paths]
+    crowds = [row for _, rows in found for row in rows if "crowd" in row]
+    return points([(path, rows) for path, rows in found if not any("crowd" in row for row in rows)]), crowds
+
+
+def points(files: Sequence[tuple[Path, Sequence[Mapping[str, Any]]]]) -> list[Point]:
+    for path, rows in files:
+        for number, row in enumerate(rows):
+            _check(path, number, row)
+    rows = [row for _, rows in files for row in rows]
     groups: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
     for row in rows:
         groups.setdefault(tuple(row[word] for word in WORDS), []).append(row)
@@ -60,7 +77,7 @@ def _point(key: tuple[str, ...], rows: Sequence[Mapping[str, Any]]) -> Point:
     return Point(grammar.case(name), rung, notify, backing, **medians)
 
 
-def _rows(path: Path) -> Iterable[Mapping[str, Any]]:
+def _rows(path: Path) -> Sequence[Mapping[str, Any]]:
     """A list of rows, as `bench --json` writes it, or something that has one as `rows`."""
     try:
         found = json.loads(path.read_text())
@@ -72,14 +89,13 @@ def _rows(path: Path) -> Iterable[Mapping[str, Any]]:
     if not isinstance(rows, list) or not rows:
         raise UsageError(f"{path} has no rows: it is not of `bench --json` or `bench peers --json`")
     for number, row in enumerate(rows):
-        _check(path, number, row)
+        if not isinstance(row, dict):
+            raise UsageError(f"{path}, row {number} is not an object")
     return rows
 
 
-def _check(path: Path, number: int, row: Any) -> None:
+def _check(path: Path, number: int, row: Mapping[str, Any]) -> None:
     where = f"{path}, row {number}"
-    if not isinstance(row, dict):
-        raise UsageError(f"{where} is not an object")
     for word in WORDS:
         if not isinstance(row.get(word), str):
             raise UsageError(f"{where}: {word} is not a text")

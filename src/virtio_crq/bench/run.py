@@ -13,7 +13,7 @@ from virtio_crq.bench.case import Case, Rung
 from virtio_crq.bench.image import Image
 from virtio_crq.bench.row import Counts, Load, Row, bounced, per_request, priced
 
-RAW_SECONDS = 0.5  # each engine, before each row: the raw figure is taken in the same minute as the row
+RAW_SECONDS = 0.5  # each engine, before and after the rows of a case: raw is taken in the same minute as they are
 
 
 class Stage(Protocol):
@@ -59,26 +59,33 @@ class Plan:
 def measure(plan: Plan, image: Image | None, stages: Stages, progress: Callable[[str], None]) -> Iterator[Row]:
     """The rows of a plan, case by case. `progress` is told what runs."""
     for case, settings in plan.steps():
+        watched = image if settings[0].backing == "file" else None
         raw: dict[str, float] = {}
+        _raw(raw, watched, case)
         rows = []
         for setting in settings:
             progress(f"{case.name} · {setting.backing} · {setting.rung.name} · {setting.notify}")
-            watched = image if setting.backing == "file" else None
-            if watched:
-                for engine, iops in watched.raw(case, RAW_SECONDS).items():
-                    raw[engine] = max(iops, raw.get(engine, 0.0))
-            rows.append(_row(plan, case, setting, watched, stages))
-        # Raw is the best seen beside any row of this case: the harder yardstick.
+            with stages(setting) as stage:
+                rows.append(counted(stage, setting, case, plan.seconds, plan.dataplane, watched))
+        _raw(raw, watched, case)
+        # Raw is the best seen beside the rows of this case: the harder yardstick.
         yield from (_beside(row, raw) for row in rows)
 
 
-def _row(plan: Plan, case: Case, setting: Setting, image: Image | None, stages: Stages) -> Row:
+def _raw(best: dict[str, float], image: Image | None, case: Case) -> None:
+    for engine, iops in image.raw(case, RAW_SECONDS).items() if image else ():
+        best[engine] = max(iops, best.get(engine, 0.0))
+
+
+def counted(
+    stage: Stage, setting: Setting, case: Case, seconds: float, dataplane: str, image: Image | None = None
+) -> Row:
+    """One load on a machine that is up. A machine may bear several, one after the other."""
     before = image.resident() if image else None
-    with stages(setting) as stage:
-        stage.load(case, min(0.3, plan.seconds / 4))  # warm: queues set up, caches filled
-        start = stage.counts()
-        load = stage.load(case, plan.seconds)
-        counts = stage.counts().since(start)
+    stage.load(case, min(0.3, seconds / 4))  # warm: queues set up, caches filled
+    start = stage.counts()
+    load = stage.load(case, seconds)
+    counts = stage.counts().since(start)
     after = image.resident() if image else None
     iops = load.requests / load.seconds
     costs = per_request(counts, load.requests) | bounced(load)
@@ -92,7 +99,7 @@ def _row(plan: Plan, case: Case, setting: Setting, image: Image | None, stages: 
         map=load.ran.get("map", rung.map),
         data=load.ran.get("data", rung.data),
         backing=setting.backing,
-        dataplane=plan.dataplane,
+        dataplane=dataplane,
         notify=setting.notify,
         batch=round(load.batch, 2),
         resident=None if before is None or after is None else round(min(before, after), 4),

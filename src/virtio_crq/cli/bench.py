@@ -16,8 +16,8 @@ from virtio_crq.bench.case import BACKINGS, NOTIFIES, POLLING, RUNGS, chosen
 from virtio_crq.bench.grammar import cases
 from virtio_crq.bench.image import IMAGE_BYTES, Image, fill, pinned
 from virtio_crq.bench.report import report
-from virtio_crq.bench.row import Row
-from virtio_crq.bench.run import Plan, measure
+from virtio_crq.bench.rounds import Sample, in_rounds, middles
+from virtio_crq.bench.run import Plan
 from virtio_crq.cli.benchmachine import Bench
 from virtio_crq.cli.interruption import terminated_as_interrupted
 from virtio_crq.cli.reportfile import check_report_file, write_report_file
@@ -39,6 +39,7 @@ def bench(
         list[str] | None, typer.Option(help="polling, sleeping or at-once (repeatable).", metavar="MODE")
     ] = None,
     seconds: Annotated[float, typer.Option(metavar="SECONDS", help="How long each row is measured.", min=0.05)] = 2.0,
+    rounds: Annotated[int, typer.Option(metavar="N", min=1, help="Measure all so often in turn; show medians.")] = 1,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write all rows there.", metavar="FILE")] = None,
     file: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Measure on this file; random writes go to it.")
@@ -53,7 +54,7 @@ def bench(
     Examples:
       virtio-crq bench
       virtio-crq bench --case randread-4k-qd32 --rung batched --rung naive
-      virtio-crq bench --case seqread-128k-qd8 --json rows.json
+      virtio-crq bench --case seqread-128k-qd8 --rounds 5 --json rows.json
     """
     if context.invoked_subcommand is not None:
         return  # one of the verbs below
@@ -73,15 +74,17 @@ def bench(
         console = Console(width=WIDE)  # a file or a pipe has no edge at which a table had to be cut
     with terminated_as_interrupted():
         try:
-            rows = _measured(plan, file, console)
+            samples = _measured(plan, rounds, file, console)
         except KeyboardInterrupt:
             console.print("stopped; nothing is left behind")
             raise SystemExit(130) from None
-    report(rows, console)
-    write_report_file(json_file, [row.to_json() for row in rows])
+    report(middles(samples), console)
+    if rounds > 1:
+        console.print(f"\nMedians of {rounds} rounds.", highlight=False)
+    write_report_file(json_file, [sample.to_json() for sample in samples])
 
 
-def _measured(plan: Plan, file: Path | None, console: Console) -> list[Row]:
+def _measured(plan: Plan, rounds: int, file: Path | None, console: Console) -> list[Sample]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with ExitStack() as stack:
         progress = stack.enter_context(
@@ -92,7 +95,7 @@ def _measured(plan: Plan, file: Path | None, console: Console) -> list[Row]:
             path = file or made_image(stack, progress)
             image = stack.enter_context(pinned(path))
             tell_pin(image, console)
-        task = progress.add_task("", total=len(plan))
+        task = progress.add_task("", total=rounds * len(plan))
         done = 0
 
         def tell(what: str) -> None:
@@ -101,7 +104,7 @@ def _measured(plan: Plan, file: Path | None, console: Console) -> list[Row]:
             done += 1
 
         machines = Bench(path.absolute(), image.size if image else IMAGE_BYTES, plan.cases)
-        return list(measure(plan, image, machines.stage, tell))
+        return list(in_rounds(plan, rounds, image, machines.stage, tell))
 
 
 def made_image(stack: ExitStack, progress: Progress) -> Path:

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from virtio_crq.bench.case import BACKINGS, POLLING, RUNGS
+from virtio_crq.bench.case import BACKINGS, CROWDED, POLLING, RUNGS
 from virtio_crq.bench.case import chosen as rungs
 from virtio_crq.bench.crowd import CrowdPlan, CrowdRow, chosen, measure
 from virtio_crq.bench.image import IMAGE_BYTES, pinned
@@ -24,7 +24,7 @@ WIDE = 132
 
 def clients(
     crowd: Annotated[list[str] | None, typer.Option(help="Only this crowd (repeatable).", metavar="NAME")] = None,
-    rung: Annotated[str, typer.Option(help="The preset to measure on.", metavar="NAME")] = "batched-pool",
+    rung: Annotated[str, typer.Option(help="The preset to measure on.", metavar="NAME")] = CROWDED,
     backing: Annotated[str, typer.Option(help="file or null.", metavar="KIND")] = "null",
     notify: Annotated[str, typer.Option(help="polling, sleeping or at-once.", metavar="MODE")] = "sleeping",
     workers: Annotated[int, typer.Option(metavar="N", help="Threads of the server; 0: one for each core.", min=0)] = 0,

@@ -22,11 +22,11 @@ from virtio_crq.bench.peers import (
     PEERS,
     STORAGE_DAEMON,
     Comparison,
-    Sample,
     compare,
     raw_rates,
     summarize,
 )
+from virtio_crq.bench.rounds import Sample
 from virtio_crq.cli.bench import made_image, tell_pin, words
 from virtio_crq.cli.benchmachine import Bench
 from virtio_crq.cli.interruption import terminated_as_interrupted

@@ -7,9 +7,11 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from virtio_crq.bench.plot import KINDS, plot_crowds
 from virtio_crq.bench.plot import plot as draw
 from virtio_crq.bench.pricereport import overtakings, prices, report
-from virtio_crq.bench.results import read
+from virtio_crq.bench.results import read, read_all
+from virtio_crq.cli.bench import words
 from virtio_crq.cli.reportfile import check_report_file, write_report_file
 
 WIDE = 160
@@ -37,14 +39,27 @@ def price(
     write_report_file(json_file, {"prices": prices(points), "overtakings": overtakings(points)})
 
 
-def plot(files: Files, out: Annotated[Path, typer.Option(metavar="DIR", help="Where the pictures go.")]) -> None:
-    """Draw result files: rates, hypercalls, copies and latency by rung, depth and size, and rates over prices.
+def plot(
+    files: Files,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where the pictures go.")],
+    kind: Annotated[
+        list[str] | None, typer.Option(metavar="KIND", help="Only rungs, prices, depths or sizes (repeatable).")
+    ] = None,
+    svg: Annotated[bool, typer.Option("--svg", help="Pictures of lines instead of dots.")] = False,
+) -> None:
+    """Draw result files: counts, rates, latency and processor time by rung, depth and size, and rates over prices.
 
-    Needs matplotlib, which is not installed with the rest: pip install 'matplotlib>=3.8'.
+    Over prices, a dot is where one rung overtakes another, a cross where the last of ours falls behind the peer. What
+    bench clients wrote is drawn over the number of clients. Needs matplotlib, which is not installed with the rest:
+    pip install 'matplotlib>=3.8'.
 
     Examples:
       virtio-crq bench plot rows.json --out pictures
-      virtio-crq bench plot rows.json peers.json --out pictures
+      virtio-crq bench plot rows.json peers.json --out pictures --kind prices --svg
     """
-    for path in draw(read(files), out):
+    points, crowds = read_all(files)
+    suffix = "svg" if svg else "png"
+    for path in draw(points, out, words(KINDS, kind or [], "kind"), suffix):
         print(path)
+    if crowds:
+        print(plot_crowds(crowds, out, suffix))

@@ -18,7 +18,7 @@ from virtio_crq.virtio import records
 S = TypeVar("S", bound=Enum)
 E = TypeVar("E", bound=Enum)
 
-SECTION = re.compile(r"(<!-- generated: ([a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+SECTION = re.compile(r"(<!-- generated: ([a-z0-9-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def diagram(table: Mapping[tuple[S, E], S], initial: S) -> str:
@@ -98,10 +98,15 @@ def regenerate(specification: str) -> str:
     missing = set(PARTS) - {found.group(2) for found in SECTION.finditer(specification)}
     if missing:
         raise UsageError(f"the specification has no place for {', '.join(sorted(missing))}")
+    return renewed(specification, PARTS)
+
+
+def renewed(text: str, parts: Mapping[str, Callable[[], str]]) -> str:
+    """Any document, with what stands between its marks made anew."""
 
     def renew(found: re.Match[str]) -> str:
-        if found.group(2) not in PARTS:
+        if found.group(2) not in parts:
             raise UsageError(f"nothing generates {found.group(2)}")
-        return found.group(1) + PARTS[found.group(2)]() + found.group(3)
+        return found.group(1) + parts[found.group(2)]() + found.group(3)
 
-    return SECTION.sub(renew, specification)
+    return SECTION.sub(renew, text)

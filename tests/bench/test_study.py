@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A study is taken in turns that can be stopped after any, and keeps medians and the ratios within a round."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rows import fields
+
+from virtio_crq.bench.case import RUNGS
+from virtio_crq.bench.goals import GOALS, reached
+from virtio_crq.bench.paper import paper
+from virtio_crq.bench.peers import DEFAULT_POLL, POLLS, STORAGE_DAEMON
+from virtio_crq.bench.results import read as read_points
+from virtio_crq.bench.study import PARTS, CrowdPart, Part, Turn, quick
+from virtio_crq.bench.studyfile import Journal, read
+from virtio_crq.errors import UsageError
+
+PART = Part("small", ("randread-4k-qd32",), ("naive", "batched"), rounds=2)
+OWN, PEER = RUNGS[1].name, STORAGE_DAEMON.name
+
+
+def record(**words: Any) -> dict[str, Any]:
+    return {"rows": [fields(**words)]}
+
+
+def records() -> dict[Turn, dict[str, Any]]:
+    """Two rounds, the second at half the speed; the peer at two polling times, the longer serves it better."""
+    found: dict[Turn, dict[str, Any]] = {}
+    for number, speed in ((1, 1.0), (2, 0.5)):
+        found[Turn(number, "raw")] = {"raw": {PART.loads[0]: {"pread": 2e6 * speed, "io_uring": 4e6 * speed}}}
+        found[Turn(number, OWN, "polling")] = record(
+            iops=1e6 * speed, priced_iops=2e5 * speed, hcalls={"H_SEND_CRQ": 9}
+        )
+        for poll, rate in ((0, 1e5), (DEFAULT_POLL, 5e5)):
+            found[Turn(number, PEER, "polling", poll)] = record(
+                rung=PEER, iops=rate * speed, hcalls={}, hcalls_per_io=0.0
+            )
+    return found
+
+
+def test_a_round_has_the_raw_file_and_every_rung_and_the_peer_in_every_mode() -> None:
+    turns = PART.turns(peer=True)
+    assert len(turns) == len(set(turns)) == 2 * (1 + 2 * 2 + len(POLLS) + 1)
+    assert [turn.what for turn in turns if turn.notify == "polling" and turn.poll is None] == [
+        "naive", "batched", "batched", "naive",
+    ]  # fmt: skip
+    assert {turn.poll for turn in turns if turn.what == PEER and turn.notify == "sleeping"} == {DEFAULT_POLL}
+    assert PEER not in {turn.what for turn in PART.turns(peer=False)}
+
+
+def test_a_result_has_medians_and_ratios_of_a_round_and_the_peer_at_its_best() -> None:
+    found = PART.result(records())
+    ours, peer = found["rows"]
+    assert (ours["rung"], ours["iops"], ours["lowest"], ours["highest"]) == (OWN, 750_000.0, 500_000.0, 1e6)
+    assert (ours["vs_peer"], ours["priced_vs_peer"], ours["vs_raw"]) == (2.0, 0.4, 0.25)
+    assert (peer["rung"], peer["iops"]) == (PEER, 375_000.0)
+    assert found["poll_max_ns"] == {"randread-4k-qd32, polling": DEFAULT_POLL}
+    assert found["raw"] == {"randread-4k-qd32": 3e6}
+    assert ours["calls"] == {"H_SEND_CRQ": 10.0}  # a row says 10 a request, all of them of one name
+    assert peer["calls"] == {}
+
+
+def test_a_journal_goes_on_where_it_was_even_after_half_a_line(tmp_path: Path) -> None:
+    turns = PART.turns(peer=True)
+    journal = Journal(tmp_path, PART.name)
+    for turn, found in records().items():
+        journal.add(turn, found)
+    with (tmp_path / "small.turns").open("a") as file:
+        file.write('{"turn": {"round"')
+    again = Journal(tmp_path, PART.name)
+    assert again.records == records()
+    assert len(again.left(turns)) == len(turns) - len(records())
+
+
+def test_a_finished_part_is_one_compact_file_that_the_other_commands_read(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, PART.name)
+    for turn, found in records().items():
+        journal.add(turn, found)
+    journal.add(Turn(1, "naive", "sleeping"), {"error": "it ended without a word"})
+    journal.finish(PART, {"kernel": "6.1"})
+    assert not (tmp_path / "small.turns").exists()
+    found = read(tmp_path, PART.name)
+    assert found["setting"] == {"kernel": "6.1", "rounds": 2, "seconds": 0.4}
+    assert found["missing"] == {"round 1 · naive · sleeping": "it ended without a word"}
+    assert len((tmp_path / "small.json").read_text().splitlines()) == len(found["rows"]) + 2
+    assert [point.rung for point in read_points([tmp_path / "small.json"])] == [OWN, PEER]
+    assert Journal(tmp_path, PART.name).left(PART.turns(peer=True)) == []
+
+
+def test_a_result_that_is_none_is_one_clear_line(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="No such file or directory; virtio-crq bench study --out"):
+        read(tmp_path, "rungs")
+    (tmp_path / "rungs.json").write_text("no json")
+    with pytest.raises(UsageError, match="is no JSON"):
+        read(tmp_path, "rungs")
+    (tmp_path / "rungs.json").write_text(json.dumps({"rows": []}))
+    with pytest.raises(UsageError, match="has no rows"):
+        read(tmp_path, "rungs")
+
+
+def test_crowds_are_set_against_one_client_by_medians() -> None:
+    (part,) = (part for part in PARTS if isinstance(part, CrowdPart))
+    found = {
+        Turn(number, crowd.name, part.notify): {
+            "rows": [{"crowd": crowd.name, "iops": 1e5 * crowd.clients * number, "ratio": None, "load": crowd.load}]
+        }
+        for number in (1, 2, 3)
+        for crowd in part.crowds
+    }
+    rows = {row["crowd"]: row for row in part.result(found)["rows"]}
+    assert rows["16-qd2"]["iops"] == 3.2e6
+    assert (rows["1-qd32"]["ratio"], rows["16-qd2"]["ratio"], rows["64-idle"]["ratio"]) == (None, 16.0, None)
+
+
+def test_a_quick_study_takes_every_turn_once() -> None:
+    for part, brief in zip(PARTS, quick(PARTS), strict=True):
+        assert brief.rounds == 1
+        assert {replace(turn, round=1) for turn in part.turns(True)} == set(brief.turns(True))
+
+
+def test_all_goals_of_a_load_are_shown_of_one_row() -> None:
+    plain = {"vs_peer": 1.5, "priced_vs_peer": 0.5, "vs_raw": 0.6}
+    frugal = fields(rung="frugal", hcalls_per_io=1.1, copies_per_io=1.1) | plain
+    quick = fields(rung="quick", hcalls_per_io=9.0) | plain | {"vs_peer": 3.0}
+    asleep = fields(rung="asleep", notify="sleeping", interrupts_per_io=0.01) | plain
+    found = reached([frugal, quick, asleep], lambda row: str(row["data"]))
+    assert {each.rung for each in found if each.goal.notify == "polling"} == {"frugal"}
+    verdicts = {(each.goal.field, each.goal.notify): each.verdict for each in found}
+    assert verdicts["hcalls_per_io", "polling"] == "stretch"
+    assert verdicts["vs_peer", "polling"] == "met"
+    assert verdicts["vs_peer", "sleeping"] == "missed"
+    assert len(found) < len(GOALS)  # other loads were not measured
+
+
+def test_the_paper_knows_what_a_batch_shares() -> None:
+    batched = paper("split", "batched", "pool", "copy")
+    assert batched is not None
+    assert (batched.words, batched.single, batched.deep) == ("3 + 6/B", 9, 3 + 4 / 32 + 2 / 8)
+    redirected = paper("split", "push", "pool", "redirect")
+    assert redirected is not None
+    assert (redirected.words, redirected.single, redirected.deep) == ("2/B", 2, 0.125)
+    assert paper("split", "shared", "shared", "shared") is None
