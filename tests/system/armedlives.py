@@ -7,9 +7,24 @@ import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import pytest
 from runningmachine import RunningMachine
 from verifiedload import VerifiedLoad
+
+from combinations import NEGOTIABLE, selected
+
+
+def dealt() -> list[Any]:
+    """For `parametrize(("share", "combination"), dealt())`: which of the stop points which combination is killed at.
+
+    Each point is somebody's; with CHECK_COMBINATIONS=all each is everybody's.
+    """
+    rows = selected()
+    whole = len(rows) == len(NEGOTIABLE)
+    shares = [slice(None) if whole else slice(index, None, len(rows)) for index in range(len(rows))]
+    return [pytest.param(share, *row.values, id=row.id) for share, row in zip(shares, rows, strict=True)]
 
 
 class Lives:

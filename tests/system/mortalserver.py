@@ -44,8 +44,9 @@ def attach_armed(state: Path, name: str, point: str, skip: int) -> AttachedParti
 def live(state: Path, name: str, file: Path, point: str, skip: int) -> None:
     serving.attach = lambda state, name: attach_armed(state, name, point, skip)  # type: ignore[assignment]
     machine = read_machine_file(file)
-    data = machine.partition(name).data or "copy"
-    with serving.open_server(state, machine, name, 1, 50, "batched", data=data) as (server, _):
+    row = machine.partition(name)
+    options = {"data": row.data or "copy", "ring": row.ring or "split"}
+    with serving.open_server(state, machine, name, 1, 50, row.fetch or "batched", **options) as (server, _):
 
         async def serve() -> None:
             stop = asyncio.Event()

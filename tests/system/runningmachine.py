@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from errno import EOPNOTSUPP
 from pathlib import Path
 from typing import Any
 
@@ -92,3 +93,17 @@ class RunningMachine:
             for rule, count in target["refused"].items():
                 total[rule] = total.get(rule, 0) + count
         return total
+
+
+def reads_without_waiting(directory: Path) -> bool:
+    """Whether its file system tells what is in memory: where every read waits by what it says, none is redirected."""
+    with tempfile.TemporaryFile(dir=directory) as file:
+        file.write(bytes(4096))
+        file.flush()
+        try:
+            os.preadv(file.fileno(), [bytearray(4096)], 0, os.RWF_NOWAIT)
+        except OSError as error:
+            if error.errno != EOPNOTSUPP:
+                raise
+            return False
+    return True

@@ -19,6 +19,8 @@ from pathlib import Path
 import pytest
 from runningmachine import COMMAND, PATIENCE, RunningMachine
 
+from combinations import Combination, selected
+
 MIB = 1 << 20
 SIZE = 40 * MIB
 TOOLS = ("fio", "qemu-img", "nbdcopy", "mke2fs", "e2fsck")
@@ -48,14 +50,8 @@ backing = "file:cd.img"
 readonly = true
 """
 STRETCHES = {"small": 4 * MIB, "mixed": 16 * MIB, "large": 16 * MIB}
-WAYS = {
-    "batched": ("", ""),
-    "naive": ("", 'fetch = "naive"'),
-    "weak-copies": ("weak_copies = 7", ""),
-    "weak-copies-naive": ("weak_copies = 7", 'fetch = "naive"'),
-    "push": ("", 'fetch = "push"'),
-    "weak-copies-push": ("weak_copies = 7", 'fetch = "push"'),
-}
+PLAIN = Combination("split", "batched", "", "per-request", "copy")
+COPIES = {"": "", "weak": "weak_copies = 7"}
 # Three loads side by side, each on its own stretch: small and alone, mixed and deep, large. Each writes, then reads
 # back what it wrote and checks the crc32c of every block.
 LOADS = """
@@ -111,21 +107,23 @@ def tools() -> None:
 
 
 @contextmanager
-def machine(directory: Path, way: str, image: bytes) -> Iterator[RunningMachine]:
-    platform, server = WAYS[way]
+def machine(
+    directory: Path, image: bytes, combination: Combination = PLAIN, copies: str = ""
+) -> Iterator[RunningMachine]:
+    server = f"{combination.server}\n{combination.storage()}"
     with (directory / "root.img").open("wb") as file:
         file.truncate(SIZE)
     (directory / "cd.img").write_bytes(image)
-    with RunningMachine(directory, MACHINE.format(platform=platform, server=server)) as running:
+    with RunningMachine(directory, MACHINE.format(platform=COPIES[copies], server=server)) as running:
         yield running
 
 
 @contextmanager
-def exported(running: RunningMachine, disk: str) -> Iterator[str]:
+def exported(running: RunningMachine, disk: str, combination: Combination = PLAIN) -> Iterator[str]:
     """The disk's NBD URI while `virtio-crq disk export` serves it."""
     path = running.state / "nbd.sock"
     process = subprocess.Popen(
-        [*COMMAND, "disk", "export", "--nbd", str(path), disk],
+        [*COMMAND, "disk", "export", "--nbd", str(path), "--ring", combination.ring, "--map", combination.map, disk],
         env=running.environment,
         stdout=subprocess.PIPE,
         text=True,
@@ -160,22 +158,24 @@ def verified_load(directory: Path, uri: str, seed: int, share: int = 1, seconds:
 
 
 @pytest.mark.timeout(90)
-@pytest.mark.parametrize("way", WAYS)
-def test_fio_reads_back_what_it_wrote_and_the_image_holds_the_same(tmp_path: Path, way: str) -> None:
-    with machine(tmp_path, way, noise(MIB)) as running:
-        with exported(running, "web1/root") as uri:
-            verified_load(tmp_path, uri, seed=20261122, share=2 if "weak" in way else 1)
+@pytest.mark.parametrize(("combination", "copies"), selected(copies=tuple(COPIES)))
+def test_fio_reads_back_what_it_wrote_and_the_image_holds_the_same(
+    tmp_path: Path, combination: Combination, copies: str
+) -> None:
+    with machine(tmp_path, noise(MIB), combination, copies) as running:
+        with exported(running, "web1/root", combination) as uri:
+            verified_load(tmp_path, uri, seed=20261122, share=2)
             said = tool("qemu-img", "compare", "-f", "raw", "-F", "raw", uri, tmp_path / "root.img")
             assert "Images are identical" in said
         assert not running.refused("web1")
 
 
 @pytest.mark.timeout(90)
-@pytest.mark.parametrize("way", ["batched", "weak-copies-naive", "weak-copies-push"])
-def test_nbdcopy_both_ways_and_qemu_img_say_identical(tmp_path: Path, way: str) -> None:
+@pytest.mark.parametrize("copies", COPIES)
+def test_nbdcopy_both_ways_and_qemu_img_say_identical(tmp_path: Path, copies: str) -> None:
     source, back = tmp_path / "source.img", tmp_path / "back.img"
     source.write_bytes(noise(SIZE))
-    with machine(tmp_path, way, noise(MIB)) as running, exported(running, "web1/root") as uri:
+    with machine(tmp_path, noise(MIB), copies=copies) as running, exported(running, "web1/root") as uri:
         tool("nbdcopy", "--flush", source, uri)
         tool("nbdcopy", uri, back)
         assert back.read_bytes() == source.read_bytes()
@@ -186,7 +186,7 @@ def test_nbdcopy_both_ways_and_qemu_img_say_identical(tmp_path: Path, way: str) 
 def test_a_read_only_disk_is_read_by_all_and_written_by_none(tmp_path: Path) -> None:
     image = noise(3 * MIB, seed=2)
     (tmp_path / "other.img").write_bytes(noise(3 * MIB, seed=3))
-    with machine(tmp_path, "batched", image) as running:
+    with machine(tmp_path, image) as running:
         with exported(running, "web1/cd") as uri:
             assert "Images are identical" in tool(
                 "qemu-img", "compare", "-f", "raw", "-F", "raw", uri, tmp_path / "cd.img"
@@ -207,7 +207,7 @@ def test_a_file_system_that_was_copied_in_is_clean_in_the_backing(tmp_path: Path
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(noise(number * 97, seed=number))
     tool("mke2fs", "-q", "-t", "ext4", "-d", tree, tmp_path / "source.img", f"{SIZE // MIB}M")
-    with machine(tmp_path, "batched", noise(MIB)) as running:
+    with machine(tmp_path, noise(MIB)) as running:
         running.must("disk", "copy", "source.img", "web1/root")
         running.must("disk", "copy", "web1/root", "back.img")
         with exported(running, "web1/root") as uri:
@@ -219,13 +219,18 @@ def test_a_file_system_that_was_copied_in_is_clean_in_the_backing(tmp_path: Path
 
 @pytest.mark.soak
 @pytest.mark.timeout(0)
-@pytest.mark.parametrize("way", WAYS)
-def test_soak_fio_stays_clean_while_the_server_is_killed_again_and_again(tmp_path: Path, way: str) -> None:
+@pytest.mark.parametrize(("combination", "copies"), selected(copies=tuple(COPIES)))
+def test_soak_fio_stays_clean_while_the_server_is_killed_again_and_again(
+    tmp_path: Path, combination: Combination, copies: str
+) -> None:
     """SOAK_SECONDS (300) a way: new loads with new seeds, and a kill -9 of the I/O server every few seconds."""
     seconds = float(os.environ.get("SOAK_SECONDS", "300"))
     over = threading.Event()
     timer = threading.Timer(seconds, over.set)
-    with machine(tmp_path, way, noise(MIB)) as running, exported(running, "web1/root") as uri:
+    with (
+        machine(tmp_path, noise(MIB), combination, copies) as running,
+        exported(running, "web1/root", combination) as uri,
+    ):
 
         def kill() -> None:
             while not over.wait(4.0):

@@ -5,15 +5,17 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from runningmachine import COMMAND, RunningMachine
+from runningmachine import COMMAND, RunningMachine, reads_without_waiting
 from verifiedload import VerifiedLoad, load_on
 
+from combinations import Combination, selected
 from virtio_crq.cli.clientpartition import client_partition
 from virtio_crq.client.device import Options
+from virtio_crq.papr.profiles import EXTREMES
 
 BLOCKS = 1024
 KILLS = 20
-WEAK_KILLS = 3
+FEW_KILLS = 3
 LONGEST = 5.0  # seconds for any request once the server is back
 
 MACHINE = """
@@ -70,42 +72,40 @@ def test_twenty_kills_lose_nothing_and_delay_nobody(machine: RunningMachine) -> 
     survives(machine, KILLS, 300)
 
 
-@pytest.mark.timeout(60)
-@pytest.mark.clause("CRQ-D-37", "CRQ-D-85", "CRQ-D-88")
+@pytest.mark.timeout(120)
+@pytest.mark.clause("CRQ-D-37", "CRQ-D-85", "CRQ-D-88", "CRQ-D-124", "CRQ-D-129", "CRQ-D-130", "CRQ-F-52")
+@pytest.mark.clause("CRQ-D-149", "CRQ-D-151", "CRQ-F-68", "CRQ-D-171", "CRQ-D-174", "CRQ-F-95", "CRQ-F-97")
 @pytest.mark.parametrize(
-    ("fetch", "mapping"),
-    [("naive", "per-request"), ("batched", "per-request"), ("push", "per-request"), ("push", "pool")],
+    ("combination", "copies", "profile"), selected(copies=("", "weak"), profile=[each.name for each in EXTREMES])
 )
-def test_kills_lose_nothing_although_copies_are_torn_and_out_of_order(tmp_path: Path, fetch: str, mapping: str) -> None:
-    survives(prepared(tmp_path, "weak_copies = 7", f'fetch = "{fetch}"'), WEAK_KILLS, 100, Options(map=mapping))
-
-
-@pytest.mark.timeout(240)
-@pytest.mark.clause("CRQ-D-149", "CRQ-D-151", "CRQ-F-68")
-@pytest.mark.parametrize("mapping", ["per-request", "pool"])
-def test_kills_lose_no_request_that_was_pushed(tmp_path: Path, mapping: str) -> None:
-    survives(prepared(tmp_path, "", 'fetch = "push"'), KILLS // 2, 300, Options(map=mapping))
-
-
-PACKED = {
-    "naive": ('fetch = "naive"', Options(ring="packed")),
-    "batched": ("", Options(ring="packed")),
-    "indirect": ("", Options(ring="packed", indirect=True, event_idx=False)),
-    "in-order": ("", Options(ring="packed", in_order=True)),
-}
+def test_kills_lose_nothing(tmp_path: Path, combination: Combination, copies: str, profile: str) -> None:
+    platform = f'profile = "{profile}"\n' + ("weak_copies = 7" if copies else "")
+    server = f"{combination.server}\n{combination.storage()}"
+    survives(prepared(tmp_path, platform, server), FEW_KILLS, 100 if copies else 300, combination.options, combination)
 
 
 @pytest.mark.timeout(90)
 @pytest.mark.clause("CRQ-D-124", "CRQ-D-129", "CRQ-D-130", "CRQ-F-52")
-@pytest.mark.parametrize("way", PACKED)
+@pytest.mark.parametrize("way", [{"indirect": True, "event_idx": False}, {"in_order": True}], ids=" ".join)
 @pytest.mark.parametrize("weak", [False, True], ids=["", "weak copies"])
-def test_kills_lose_nothing_on_a_packed_ring(tmp_path: Path, way: str, weak: bool) -> None:
-    server, options = PACKED[way]
-    machine = prepared(tmp_path, "weak_copies = 7" if weak else "", server + '\nring = "packed"')
-    survives(machine, WEAK_KILLS, 100 if weak else 300, options)
+def test_kills_lose_nothing_on_a_packed_ring(tmp_path: Path, way: dict[str, bool], weak: bool) -> None:
+    machine = prepared(tmp_path, "weak_copies = 7" if weak else "", 'ring = "packed"')
+    survives(machine, FEW_KILLS, 100 if weak else 300, Options(ring="packed", **way))  # type: ignore[arg-type]
 
 
-def survives(machine: RunningMachine, kills: int, between: int, options: Options | None = None) -> None:
+@pytest.mark.timeout(120)
+@pytest.mark.clause("CRQ-D-151", "CRQ-F-68")
+def test_kills_lose_no_request_that_was_pushed_from_a_table(tmp_path: Path) -> None:
+    survives(prepared(tmp_path, "", 'fetch = "push"'), FEW_KILLS, 300, Options(indirect=True, event_idx=False))
+
+
+def survives(
+    machine: RunningMachine,
+    kills: int,
+    between: int,
+    options: Options | None = None,
+    combination: Combination | None = None,
+) -> None:
     with machine, load_on(machine.state, "web1", "root", BLOCKS, options=options) as load:
         assert load.disk.ring_layout == (options or Options()).ring
         load.run(between)
@@ -114,9 +114,21 @@ def survives(machine: RunningMachine, kills: int, between: int, options: Options
             load.run(between)
             assert load.slowest < LONGEST, f"a request took {load.slowest:.1f} s"
         load.check_all()
+        if combination is not None:
+            shows(combination, machine, load)
+        assert machine.refused("web1") == {}
     final = (machine.directory / "root.img").read_bytes()
     for number in range(BLOCKS):
         load.ledger.check(number, final[number * 4096 : (number + 1) * 4096])
+
+
+def shows(combination: Combination, machine: RunningMachine, load: VerifiedLoad) -> None:
+    """It was this combination that ran, and no other."""
+    assert (load.disk.ring_layout, load.disk.pushed) == (combination.ring, bool(combination.carrier))
+    assert load.disk.driver.mapping.name == combination.map
+    counters = machine.adapter("web1")["targets"][0]["counters"]
+    if combination.data == "copy" or reads_without_waiting(machine.directory):
+        assert (counters.get("redirected", 0) > 100) == (combination.data == "redirect"), counters
 
 
 @pytest.mark.timeout(120)

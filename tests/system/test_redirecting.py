@@ -1,19 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """A server that redirects the data of its files: verified I/O through kills, deaths and pages that are taken back."""
 
-import os
 import signal
 import subprocess
 import sys
-import tempfile
-from errno import EOPNOTSUPP
 from pathlib import Path
 
 import pytest
 from armedlives import Lives
 from intruder import DATA, PAGE, Intruder
-from runningmachine import RunningMachine
-from test_kill import restart_under
+from runningmachine import RunningMachine, reads_without_waiting
 from verifiedload import load_on
 
 from virtio_crq.cli.clientpartition import client_partition
@@ -23,7 +19,6 @@ from virtio_crq.papr.profiles import EXTREMES
 from virtio_crq.virtio import status
 
 BLOCKS = 256
-KILLS = 4
 MACHINE = """
 [machine]
 name = "system"
@@ -66,14 +61,8 @@ backing = "ram:1M"
 @pytest.fixture(autouse=True)
 def file_system(tmp_path: Path) -> None:
     """Where every read waits by what the kernel says, nothing is redirected, and nothing shown."""
-    with tempfile.TemporaryFile(dir=tmp_path) as file:
-        file.write(bytes(PAGE))
-        file.flush()
-        try:
-            os.preadv(file.fileno(), [bytearray(PAGE)], 0, os.RWF_NOWAIT)
-        except OSError as error:
-            if error.errno == EOPNOTSUPP:
-                pytest.skip(f"{tmp_path} is on a file system without RWF_NOWAIT")
+    if not reads_without_waiting(tmp_path):
+        pytest.skip(f"{tmp_path} is on a file system without RWF_NOWAIT")
 
 
 def prepared(directory: Path, profile: str = "power9", server: str = "") -> RunningMachine:
@@ -85,27 +74,6 @@ def prepared(directory: Path, profile: str = "power9", server: str = "") -> Runn
 def counted(machine: RunningMachine, client: str) -> dict[str, int]:
     counters: dict[str, int] = machine.adapter(client)["targets"][0]["counters"]
     return counters
-
-
-@pytest.mark.timeout(120)
-@pytest.mark.clause("CRQ-D-171", "CRQ-D-174", "CRQ-F-95", "CRQ-F-97")
-@pytest.mark.parametrize(
-    ("profile", "fetch"), [("lopar-minimum", "batched"), ("power9", "batched"), ("power9", "push")]
-)
-def test_a_killed_server_loses_nothing_that_was_redirected(tmp_path: Path, profile: str, fetch: str) -> None:
-    machine = prepared(tmp_path, profile, f'fetch = "{fetch}"')
-    with machine, load_on(machine.state, "web1", "root", BLOCKS) as load:
-        load.run(200)
-        for _ in range(KILLS):
-            restart_under(load, machine)
-            load.run(100)
-        load.check_all()
-        counters = counted(machine, "web1")
-        assert counters["redirected"] > 100, counters
-        assert machine.refused("web1") == {}
-    final = (tmp_path / "web1.img").read_bytes()
-    for number in range(BLOCKS):
-        load.ledger.check(number, final[number * PAGE : (number + 1) * PAGE])
 
 
 @pytest.mark.timeout(120)

@@ -22,7 +22,7 @@ from virtio_crq.cli.selection import MachineOption, select
 from virtio_crq.cli.tables import table
 from virtio_crq.client.client import Client
 from virtio_crq.client.copy import DiskEnd, LocalSource, LocalTarget, Source, Target, copy
-from virtio_crq.client.device import Options
+from virtio_crq.client.device import RINGS, Options
 from virtio_crq.client.disk import Disk
 from virtio_crq.client.nbdserver import NbdServer
 from virtio_crq.client.silence import Silence
@@ -38,6 +38,7 @@ DiskArgument = Annotated[str, typer.Argument(metavar="CLIENT/NAME", help="A disk
 MapOption = Annotated[
     str, typer.Option("--map", metavar="KIND", help="per-request, or pool: request slots that stay mapped.")
 ]
+RingOption = Annotated[str, typer.Option("--ring", metavar="LAYOUT", help="split, or packed where it is offered.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="As JSON.")]
 
 
@@ -47,6 +48,7 @@ def copy_command(
     target: Annotated[str, typer.Argument(metavar="DST", help="A local path, or CLIENT/NAME.")],
     machine: MachineOption = None,
     map_: MapOption = PerRequest.name,
+    ring: RingOption = RINGS[0],
 ) -> None:
     """Copy a disk: from or to a local file, or to another disk.
 
@@ -60,7 +62,7 @@ def copy_command(
     if not is_disk(source) and not is_disk(target):
         raise UsageError(f"neither {source} nor {target} is a disk; a disk is written CLIENT/NAME")
     with ExitStack() as stack:
-        clients = Clients(select(machine), stack, Options(map=map_))
+        clients = Clients(select(machine), stack, Options(map=map_, ring=ring))
         origin: Source = clients.end(source) if is_disk(source) else stack.enter_context(LocalSource(Path(source)))
         goal: Target = clients.end(target) if is_disk(target) else stack.enter_context(LocalTarget(Path(target)))
         if isinstance(origin, DiskEnd) and isinstance(goal, DiskEnd) and origin.disk is goal.disk:
@@ -76,6 +78,7 @@ def export(
     nbd: Annotated[Path, typer.Option("--nbd", metavar="SOCKET", help="Serve NBD on this Unix socket.")],
     machine: MachineOption = None,
     map_: MapOption = PerRequest.name,
+    ring: RingOption = RINGS[0],
 ) -> None:
     """Serve disks to ordinary tools until Ctrl-C.
 
@@ -86,7 +89,7 @@ def export(
       qemu-img info 'nbd+unix:///root?socket=/tmp/web1.sock'
     """
     name, _slash, wanted = disk.partition("/")
-    with client_partition(select(machine), name, Options(map=map_)) as client:
+    with client_partition(select(machine), name, Options(map=map_, ring=ring)) as client:
         disks = [client.disk(wanted)] if wanted else client.disks()
         if not disks:
             raise UsageError(f"client {name} has no disks")
