@@ -155,3 +155,14 @@ def test_the_report_prints_counts_of_ours_then_times_of_all_then_prices() -> Non
     assert STORAGE_DAEMON.name in times
     assert any("raw io_uring" in line and "2,000,000" in line for line in times.splitlines())
     assert next(line for line in priced.splitlines() if "batched" in line).split()[-1] == "0.50"
+
+
+def test_the_report_says_of_which_row_in_which_mode_a_goal_was_reached() -> None:
+    out = io.StringIO()
+    report(summarize(samples(), STORAGE_DAEMON.name), raw_rates(samples()), PEERS, Console(file=out, width=140))
+    goals = out.getvalue().split("What was aimed at")[1]
+    ratio = next(line for line in goals.splitlines() if "÷ the peer " in line).split()
+    assert ratio == [
+        "randread-4k-qd32", "polling", "copy", "÷", "the", "peer", "≥", "1.4", "2", "1.50", "met", "batched",
+    ]  # fmt: skip
+    assert "sleeping" not in goals

@@ -53,6 +53,11 @@ RUNGS = (
 
 # The study measures all rungs at four loads; over depths and sizes these, which each change one thing of another.
 SWEPT = ("naive", "batched", "batched-pool", "redirect", "push-pool", "push-pool-redirect")
+SHOWN = (
+    "naive",
+    "batched",
+    "push-pool",
+)  # where a page has room for three: a plain port, by batches, and the fewest calls
 CROWDED = "batched-pool"  # what crowds of clients are measured on
 
 BACKINGS = ("file", "null")

@@ -3,6 +3,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 Row = Mapping[str, Any]  # a load on a rung in a mode: medians and ratios, as result files have them
@@ -26,6 +27,10 @@ class Goal:
         wanted = self.goal if limit is None else limit
         value = row[self.field]
         return value is not None and (value <= wanted if self.most else value >= wanted)
+
+    def nearness(self, row: Row) -> float:
+        value = row[self.field]
+        return -inf if value is None else -value if self.most else value
 
 
 PEER, PRICED, RAW = "÷ the peer", "÷ the peer, ours priced", "÷ raw"
@@ -69,7 +74,7 @@ def reached(rows: Sequence[Row], data: Callable[[Row], str]) -> list[Reached]:
         mine = [row for row in rows if (row["case"], row["notify"], data(row)) == _together(goal)]
         if not mine:
             continue
-        best = max(mine, key=lambda row: (sum(each.met(row) for each in group), row["vs_peer"] or row["iops"]))
+        best = max(mine, key=lambda row: (sum(each.met(row) for each in group), group[0].nearness(row)))
         found.append(Reached(goal, best["rung"], best[goal.field], _verdict(goal, best)))
     return found
 

@@ -6,10 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from rich.console import Console
 from rich.table import Table
 
+from virtio_crq.bench.case import RUNGS
+from virtio_crq.bench.goals import HEADER, Reached, cells, reached
 from virtio_crq.bench.peers import Summary
 from virtio_crq.bench.report import EMULATED, PRICED
 
 COUNTS = "Per I/O, both partitions: hypercalls, copies, bytes, interrupts. A peer maps its client's memory and has none"
+GOALS = "What was aimed at: all goals of a load in a mode are of one row, and both sides of a ratio are in that mode"
 NOTE = "Medians of the rounds; a ratio is the median of the ratios within a round."
 
 Cells = Callable[[Summary], list[str]]
@@ -25,7 +28,27 @@ def report(
     _print(console, EMULATED, times, summaries, _times, raw)
     priced = f"{PRICED}. The peer pays nothing"
     _print(console, priced, ["IOPS", "/ peer"], summaries, _priced, {})
+    _print_goals(console, summaries)
     console.print(f"\n{NOTE}", soft_wrap=True, highlight=False)
+
+
+def _print_goals(console: Console, summaries: Sequence[Summary]) -> None:
+    """Each goal with the row that its figure is of, and the mode that both sides of a ratio are in."""
+    found = goals_reached(summaries)
+    if not found:
+        return
+    console.print(f"\n{GOALS}", style="bold", soft_wrap=True)
+    table = Table(box=None, pad_edge=False)
+    for name in HEADER:
+        table.add_column(name, no_wrap=True)
+    for each in found:
+        table.add_row(*cells(each))
+    console.print(table)
+
+
+def goals_reached(summaries: Sequence[Summary]) -> list[Reached]:
+    how = {rung.name: rung.data for rung in RUNGS}
+    return reached([row.flat() for row in summaries], lambda row: how.get(row["rung"], ""))
 
 
 def _counts(row: Summary) -> list[str]:

@@ -90,6 +90,10 @@ class Summary:
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
+    def flat(self) -> dict[str, Any]:
+        """All of it under the names that a result file's rows have."""
+        return {**self.to_json(), **self.medians}
+
 
 def compare(
     comparison: Comparison, image: Image, own: Stages, peer: PeerStages, progress: Callable[[str], None]

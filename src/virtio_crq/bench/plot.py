@@ -20,11 +20,12 @@ MEASURES: tuple[tuple[str, Callable[[Point], float]], ...] = (
     ("bytes copied per I/O", lambda point: point.bytes_copied_per_io),
     ("interrupts per I/O", lambda point: point.interrupts_per_io),
     ("bounce copies per I/O", lambda point: point.bounce_copies_per_io),
-    ("requests a second", lambda point: point.iops),
+    ("1,000 requests a second", lambda point: point.iops / 1e3),
     ("p99 in µs", lambda point: point.p99_us),
     ("processor time in µs per I/O", lambda point: point.cpu_us_per_io),
 )
 WIDE = 4  # panels in a row
+LEGEND = 0.5  # inches
 PRICES = [0.03e-6 * 1.15**step for step in range(38)]  # 0.03 to 5.3 µs a hypercall
 KINDS = ("rungs", "prices", "depths", "sizes")
 SUFFIXES = ("png", "svg")
@@ -40,6 +41,8 @@ class Easel:
             matplotlib: Any = import_module("matplotlib")
             matplotlib.use("Agg")
             matplotlib.rcParams.update(SAME)
+            colours = [*matplotlib.colormaps["tab10"].colors, *matplotlib.colormaps["Dark2"].colors]
+            matplotlib.rcParams["axes.prop_cycle"] = matplotlib.cycler(color=colours)  # more rungs than ten
             self._pyplot: Any = import_module("matplotlib.pyplot")
         except ImportError:
             raise UsageError(MISSING) from None
@@ -50,14 +53,18 @@ class Easel:
         self._directory = directory
         self._suffix = suffix
 
-    def draw(self, name: str, panels: int, paint: Callable[[Sequence[Any]], None], height: float = 3.6) -> Path:
-        """A picture of `panels` axes, each `height` inches, at most four side by side."""
+    def draw(
+        self, name: str, panels: int, paint: Callable[[Sequence[Any]], None], height: float = 3.4, legend: bool = True
+    ) -> Path:
+        """A picture of `panels` axes, each `height` inches, at most four side by side; what lines are stands below."""
         columns = min(panels, WIDE)
         rows = -(-panels // columns)
         figure, axes = self._pyplot.subplots(rows, columns, figsize=(4.2 * columns, height * rows), squeeze=False)
         try:
             paint(list(axes.flat))
-            figure.tight_layout()
+            if legend:
+                figure.legend(*axes[0][0].get_legend_handles_labels(), loc="lower center", ncols=5, frameon=False)
+            figure.tight_layout(rect=(0, LEGEND / (height * rows) if legend else 0, 1, 1))
             path = self._directory / f"{name}.{self._suffix}"
             figure.savefig(path, dpi=110, metadata={"Date": None} if self._suffix == "svg" else None)
             if self._suffix == "svg":
@@ -72,6 +79,7 @@ class Easel:
 def slim(svg: str) -> str:
     """The same picture in fewer bytes: hundredths of a point are not seen, nor is what stands between elements."""
     svg = re.sub(r"(\d+\.\d)\d+", r"\1", svg)
+    svg = re.sub(r"font-family: [^;]*, sans-serif", "font-family: sans-serif", svg)
     return re.sub(r">\s+<", ">\n<", re.sub(r"<!--.*?-->", "", svg, flags=re.DOTALL))
 
 
@@ -111,7 +119,7 @@ def _by_rung(easel: Easel, points: Sequence[Point], case: Case, backing: str) ->
                 axis.set_yticklabels([])
         axes[0].set_title(f"{case.name}, {backing}")
 
-    return easel.draw(f"{case.name}-{backing}", len(MEASURES), paint, height=1 + 0.16 * len(here))
+    return easel.draw(f"{case.name}-{backing}", len(MEASURES), paint, height=1 + 0.16 * len(here), legend=False)
 
 
 def _by_mode(points: Sequence[Point]) -> list[tuple[int, Point]]:
@@ -143,7 +151,6 @@ def _priced(easel: Easel, here: Sequence[Point], case: Case, backing: str, notif
             axis.set_ylabel("requests a second, priced")
             axis.yaxis.set_major_formatter("{x:,.0f}")
             axis.set_title(f"{case.name}, {backing}, {notify}; copies {copy / 1e9:g} GB/s", fontsize=9)
-            axis.legend(fontsize=7)
 
     return easel.draw(f"{case.name}-{backing}-{notify}-priced", len(COPIES), paint)
 
@@ -186,7 +193,6 @@ def _sweep(easel: Easel, group: Sequence[Point], title: str, name: str, along: C
             axis.set_xlabel(name if name == "depth" else "bytes of a request")
             axis.set_ylabel(what)
         axes[0].set_title(title)
-        axes[0].legend(fontsize=7)
 
     return easel.draw(title, len(MEASURES), paint)
 
@@ -211,6 +217,5 @@ def plot_crowds(crowds: Sequence[Mapping[str, Any]], directory: Path, suffix: st
             axis.set_ylim(bottom=0)
             axis.set_xlabel("clients")
             axis.set_ylabel(what)
-        axes[0].legend(fontsize=7)
 
     return easel.draw("by-clients", len(panels), paint)

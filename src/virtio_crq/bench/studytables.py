@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from virtio_crq.bench.case import NOTIFIES
+from virtio_crq.bench.case import NOTIFIES, SHOWN
 from virtio_crq.bench.goals import HEADER, cells, reached
 from virtio_crq.bench.paper import paper
 from virtio_crq.bench.peers import PEERS
@@ -47,6 +47,8 @@ def tables(directory: Path) -> Tables:
         "study-paper": lambda: by_paper(rows),
         "study-overtakings": lambda: overtakings(points),
         "study-goals": lambda: goals(rows),
+        "study-time": lambda: brief_times(rows),
+        "study-short": lambda: short(rows),
         "study-calls": lambda: calls(of(rows, "randread-4k-qd32", "polling")),
         "study-clients": lambda: clients(part(directory, "clients")["rows"]),
     }
@@ -124,6 +126,46 @@ def times(rows: Sequence[Row], case: str) -> str:
          "priced IOPS", "priced ÷ peer"],
         found,
     )  # fmt: skip
+
+
+def brief_times(rows: Sequence[Row]) -> str:
+    """Every load, on a few rungs."""
+    found = [
+        [
+            case, notify, row["rung"], f"{row['iops']:,.0f}", f"{row['mib_per_s']:,.0f}", f"{row['p50_us']:,.1f}",
+            f"{row['p99_us']:,.1f}", f"{row['cpu_us_per_io']:.1f}", _number(row["vs_raw"]),
+            f"{row['priced_iops']:,.0f}",
+        ]
+        for case in dict.fromkeys(row["case"] for row in rows) for notify in NOTIFIES for row in of(rows, case, notify)
+        if row["rung"] in SHOWN
+    ]  # fmt: skip
+    header = [
+        "load, file",
+        "both sides",
+        "rung",
+        "IOPS",
+        "MiB/s",
+        "p50 µs",
+        "p99 µs",
+        "CPU µs",
+        "of raw",
+        "priced IOPS",
+    ]
+    return markdown(header, found)
+
+
+def short(rows: Sequence[Row]) -> str:
+    """One load, on a few rungs, all that matters in one row."""
+    found = [
+        [
+            row["rung"], row["notify"], f"{row['hcalls_per_io']:.1f} ({row['tce_hcalls_per_io']:.0f})",
+            f"{row['copies_per_io']:.1f}", f"{row['interrupts_per_io']:.2f}", f"{row['iops']:,.0f}",
+            _number(row["vs_raw"]), f"{row['priced_iops']:,.0f}",
+        ]
+        for rung in SHOWN for notify in NOTIFIES for row in of(rows, "randread-4k-qd32", notify) if row["rung"] == rung
+    ]  # fmt: skip
+    header = ["rung", "both sides", "calls (to map)", "copies", "interrupts", "IOPS", "of raw", "priced IOPS"]
+    return markdown(header, found)
 
 
 def calls(rows: Sequence[Row]) -> str:

@@ -5,6 +5,7 @@ import os
 import platform
 import stat
 from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from virtio_crq.bench.case import NOTIFIES, RUNGS, chosen
 from virtio_crq.bench.grammar import cases
 from virtio_crq.bench.image import pinned
-from virtio_crq.bench.peerreport import report
+from virtio_crq.bench.peerreport import goals_reached, report
 from virtio_crq.bench.peers import (
     ANY_BACKEND,
     DEFAULT_POLL,
@@ -44,8 +45,8 @@ def peers(
     case: Annotated[list[str] | None, typer.Option(help="Only this load (repeatable).", metavar="NAME")] = None,
     rung: Annotated[list[str] | None, typer.Option(help="Only this preset (repeatable).", metavar="NAME")] = None,
     notify: Annotated[list[str] | None, typer.Option(help="polling or sleeping (repeatable).", metavar="MODE")] = None,
-    rounds: Annotated[int, typer.Option(metavar="N", min=1, help="How often each load is run on each.")] = 5,
-    seconds: Annotated[float, typer.Option(metavar="SECONDS", help="How long each row is measured.", min=0.05)] = 2.0,
+    rounds: Annotated[int, typer.Option(metavar="N", min=1, help="How often each load is run on each.")] = 3,
+    seconds: Annotated[float, typer.Option(metavar="SECONDS", help="How long each row is measured.", min=0.05)] = 0.5,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write everything there.", metavar="FILE")] = None,
     file: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Measure on this file; random writes go to it.")
@@ -64,7 +65,8 @@ def peers(
     The peer is QEMU's storage daemon on the same file, held in memory, or whatever listens at --socket. One load
     generator drives all, one after the other in each round. Polling: the front-end looks at the ring, and the daemon's
     iothread polls as long as serves it best (tried first). Sleeping: the front-end sleeps on an eventfd, and the daemon
-    is as it comes. What our rungs pay a hypervisor stands beside; the peer pays nothing.
+    is as it comes. What our rungs pay a hypervisor stands beside; the peer pays nothing. All loads on all rungs take
+    about seven minutes; a load that decides something deserves --rounds 5 --seconds 2.
 
     Examples:
       virtio-crq bench peers
@@ -170,6 +172,7 @@ def _found(
         "setting": setting,
         "tuning": tuned,
         "raw": raw,
+        "goals": [asdict(each) for each in goals_reached(summarize(samples, comparison.peer.name))],
         "summary": [row.to_json() for row in summarize(samples, comparison.peer.name)],
         "rows": [sample.to_json() for sample in samples],
     }
