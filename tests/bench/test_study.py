@@ -142,4 +142,8 @@ def test_the_paper_knows_what_a_batch_shares() -> None:
     redirected = paper("split", "push", "pool", "redirect")
     assert redirected is not None
     assert (redirected.words, redirected.single, redirected.deep) == ("2/B", 2, 0.125)
+    carried = paper("split", "push", "pool", "copy", "sub-crq")
+    assert carried is not None
+    assert (carried.words, carried.single, carried.deep) == ("1", 1, 1)
     assert paper("split", "shared", "shared", "shared") is None
+    assert paper("split", "push", "per-request", "copy", "sub-crq") is None  # nobody did the arithmetic

@@ -5,7 +5,7 @@ Depth 32 is not one batch: requests are fetched by up to 32, but what is complet
 are pushed), so that client and server work at the same time. What is paid for a batch is paid per 32, or per 8.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 FETCHED, TOLD, PUSHED = 32, 8, 16
 
@@ -42,13 +42,17 @@ PAPERS = {
     ("packed", "batched"): Paper(3, fetched=2, told=2),
     ("split", "push"): Paper(3, fetched=0, pushed=3),
 }
-INLINED = {"push": Paper(1, pushed=2)}  # header and status travel in the records where slots stay mapped
-DATA_COPIES = 1  # of each request; none where the storage adapter transfers
+# Header and status travel in the records where slots stay mapped; by who carries the records. In the client's window
+# they are brought by one copy and answered by one, as messages they need none.
+INLINED = {("push", "window"): Paper(1, pushed=2), ("push", "sub-crq"): Paper(1)}
+DATA_COPIES = {"copy": 0, "redirect": 1}  # fewer for each request
 
 
-def paper(ring: str, fetch: str, mapping: str, data: str) -> Paper | None:
+def paper(ring: str, fetch: str, mapping: str, data: str, carrier: str = "window") -> Paper | None:
     """The arithmetic of one combination, None where nobody did it."""
-    found = INLINED[fetch] if mapping == "pool" and fetch in INLINED else PAPERS.get((ring, fetch))
-    if found is None or data == "copy":
-        return found
-    return Paper(found.each - DATA_COPIES, found.fetched, found.told, found.pushed)
+    found = INLINED.get((fetch, carrier)) if mapping == "pool" else None
+    if found is None and carrier == "window":
+        found = PAPERS.get((ring, fetch))
+    if found is None or data not in DATA_COPIES:
+        return None
+    return replace(found, each=found.each - DATA_COPIES[data])

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from virtio_crq.bench.case import NOTIFIES, SHOWN
+from virtio_crq.bench.case import NOTIFIES, RUNGS, SHOWN
 from virtio_crq.bench.goals import HEADER, cells, reached
 from virtio_crq.bench.paper import paper
 from virtio_crq.bench.peers import PEERS
@@ -239,8 +239,10 @@ def overtakings(points: Sequence[Point]) -> str:
 
 def by_paper(rows: Sequence[Row]) -> str:
     found = []
+    carriers = {rung.name: getattr(rung, "carrier", "window") for rung in RUNGS}
     for single in of(rows, "randread-4k-qd1", "polling"):
-        arithmetic = paper(single["ring"], single["fetch"], single["map"], single["data"])
+        carrier = carriers.get(single["rung"], "window")
+        arithmetic = paper(single["ring"], single["fetch"], single["map"], single["data"], carrier)
         deep = [row for row in of(rows, "randread-4k-qd32", "polling") if row["rung"] == single["rung"]]
         if single["rung"] in PEERS or arithmetic is None or not deep:
             continue
