@@ -171,7 +171,7 @@ def short(rows: Sequence[Row]) -> str:
 def calls(rows: Sequence[Row]) -> str:
     """Where the calls go, by name."""
     own = [row for row in rows if row["rung"] not in PEERS]
-    names = sorted({name for row in own for name in row["calls"]}, key=lambda name: -max(_calls(own, name)))
+    names = sorted({name for row in own for name in row["calls"]}, key=lambda name: (-max(_calls(own, name)), name))
     return markdown(
         ["rung", *names],
         [
