@@ -121,8 +121,8 @@ SIZES = ("512", "4k", "16k", "64k", "128k")
 PARTS: Sequence[Part | CrowdPart] = (
     Part("rungs", ("randread-4k-qd1", "randread-4k-qd32", "seqread-128k-qd8")),
     Part("writes", ("randwrite-4k-qd32",)),  # apart, since writing back goes on while the next is measured
-    Part("depths", [f"randread-4k-qd{depth}" for depth in DEPTHS], SWEPT, seconds=0.3, polls=POLLS[1:]),
-    Part("sizes", [f"randread-{size}-qd8" for size in SIZES], SWEPT, seconds=0.3, polls=POLLS[1:]),
+    Part("depths", [f"randread-4k-qd{depth}" for depth in DEPTHS], SWEPT, seconds=0.2, polls=POLLS[1:]),
+    Part("sizes", [f"randread-{size}-qd8" for size in SIZES], SWEPT, seconds=0.2, polls=POLLS[1:]),
     CrowdPart("clients", tuple(_crowds())),
 )
 
