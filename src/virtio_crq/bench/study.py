@@ -119,7 +119,7 @@ def _crowds() -> Iterator[Crowd]:
 DEPTHS = (1, 2, 4, 8, 16, 32, 64)
 SIZES = ("512", "4k", "16k", "64k", "128k")
 PARTS: Sequence[Part | CrowdPart] = (
-    Part("rungs", ("randread-4k-qd1", "randread-4k-qd32", "seqread-128k-qd8")),
+    Part("rungs", ("randread-4k-qd1", "randread-4k-qd32", "seqread-128k-qd8"), rounds=5, seconds=0.25),
     Part("writes", ("randwrite-4k-qd32",)),  # apart, since writing back goes on while the next is measured
     Part("depths", [f"randread-4k-qd{depth}" for depth in DEPTHS], SWEPT, seconds=0.2, polls=POLLS[1:]),
     Part("sizes", [f"randread-{size}-qd8" for size in SIZES], SWEPT, seconds=0.2, polls=POLLS[1:]),
