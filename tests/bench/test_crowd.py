@@ -3,11 +3,12 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 
 from virtio_crq.bench.case import RUNGS, Case
-from virtio_crq.bench.crowd import CROWDS, Crowd, CrowdPlan, Presence, chosen, measure
+from virtio_crq.bench.crowd import CROWDS, Crowd, CrowdPlan, Presence, chosen, measure, medians
 from virtio_crq.bench.row import Counts, Load
 from virtio_crq.cli.crowdmachine import CrowdMachines
 from virtio_crq.errors import UsageError
@@ -51,6 +52,27 @@ def test_a_crowd_that_does_nothing_has_no_figures_of_requests() -> None:
     (row,) = measure(CrowdPlan(CROWDS[-1:], "batched", "sleeping", 0, 2.0), stages, lambda what: None)
     assert (row.iops, row.hcalls_per_io, row.copies_per_io, row.ratio) == (0, None, None, None)
     assert row.server_cpu == 0.125
+
+
+def test_rounds_are_set_against_their_own_and_their_medians_are_told() -> None:
+    paces = iter([1.0, 1.5, 3.0, 2.4, 2.0, 1.8])
+
+    class Paced(EvenStage):
+        def loads(self, case: Case, seconds: float) -> Sequence[Load]:
+            each = super().loads(case, seconds)
+            return each if seconds < 1.0 else [replace(load, requests=int(1000 * self.pace)) for load in each]
+
+    @contextmanager
+    def paced(crowd: Crowd) -> Iterator[Paced]:
+        stage = Paced(crowd)
+        stage.pace = next(paces)  # type: ignore[attr-defined]
+        yield stage
+
+    rows = list(measure(CrowdPlan(CROWDS[:2], "batched", "sleeping", 0, 1.0, rounds=3), paced, lambda what: None))
+    assert [row.ratio for row in rows] == [None, 24.0, None, 12.8, None, 14.4]
+    one, many = medians(rows)
+    assert (one.crowd, one.iops, one.ratio) == ("1-qd32", 200_000, None)
+    assert (many.crowd, many.iops, many.ratio) == ("16-qd32", 2_880_000, 14.4)
 
 
 def test_who_is_asked_for_brings_what_it_is_measured_against() -> None:

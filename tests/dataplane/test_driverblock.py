@@ -6,129 +6,22 @@ import struct
 from typing import Any
 
 import pytest
+from driverrig import BUS, FLUSH, GET_ID, MAPPINGS, READ, RING, SLOTS, SPEEDS, WRITE, Pages, Rig
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from slowring import SlowDevice, Wire, interpreted
+from slowring import SlowDevice, interpreted
 
 from virtio_crq.dataplane import (
     blockdriver,
-    directfront,
     entropydriver,
-    load,
-    mapping,
-    perrequest,
     pool,
     splitdriverring,
 )
 from virtio_crq.errors import DeviceFault, PlatformError
-from virtio_crq.platform.channel import AVAIL, NOTHING, USED
 from virtio_crq.platform.hosted import host
 from virtio_crq.platform.port import Port
 
-RING, SLOTS, BUS = 0, 1 << 16, 1 << 32  # the slots' bus addresses are not their offsets
-READ, WRITE, FLUSH, GET_ID = 0, 1, 4, 8
-DRIVERS = {"compiled": blockdriver, "interpreted": interpreted(blockdriver)}
 ENTROPY = {"compiled": entropydriver, "interpreted": interpreted(entropydriver)}
-LOADS = {"compiled": load, "interpreted": interpreted(load)}
-SLOW_MAPPING = interpreted(mapping)
-MAPPINGS = {
-    ("compiled", "per-request"): perrequest.PerRequest,
-    ("compiled", "pool"): pool.Pool,
-    ("interpreted", "per-request"): interpreted(perrequest, SLOW_MAPPING).PerRequest,
-    ("interpreted", "pool"): interpreted(pool, SLOW_MAPPING).Pool,
-}
-SPEEDS = sorted(DRIVERS)
-
-
-class Pages:
-    """A platform that maps, counts, and answers from `codes` first."""
-
-    def __init__(self) -> None:
-        self.pages: dict[int, tuple[int, int]] = {}
-        self.asked: list[tuple[str, int, int]] = []
-        self.codes: list[int] = []
-
-    def map(self, bus: int, offset: int, length: int, access: int) -> int:
-        if self.codes and (code := self.codes.pop(0)):
-            return code
-        assert bus % 4096 == offset % 4096 == length % 4096 == 0
-        self.asked.append(("map", bus, access))
-        for at in range(0, length, 4096):
-            assert (bus + at) // 4096 not in self.pages, "mapped twice"
-            self.pages[(bus + at) // 4096] = (offset + at, access)
-        return 0
-
-    def unmap(self, bus: int, length: int) -> int:
-        if self.codes and (code := self.codes.pop(0)):
-            return code
-        self.asked.append(("unmap", bus, 0))
-        for at in range(0, length, 4096):
-            del self.pages[(bus + at) // 4096]
-        return 0
-
-    def fileno(self) -> int:
-        return -1
-
-    def at(self, bus: int, access: int) -> int:
-        """The offset that the device reaches at `bus`; KeyError or a failed check when it may not."""
-        offset, allowed = self.pages[bus // 4096]
-        assert allowed & access
-        return offset + bus % 4096
-
-
-class Rig:
-    """A block driver, its ring, a slow device, and the pages between them."""
-
-    def __init__(
-        self,
-        speed: str,
-        *,
-        indirect: bool = False,
-        slots: int = 4,
-        transfer: int = 8192,
-        kind: str = "per-request",
-        **limits: int,
-    ) -> None:
-        self.memory = bytearray(1 << 20)
-        self.pages = Pages()
-        self.port = Port(host(self.pages, self.memory))  # type: ignore[arg-type]
-        self.ring = splitdriverring.SplitDriverRing(self.port, RING, 16, indirect, True)
-        self.mapping = MAPPINGS[speed, kind](self.port, slots, blockdriver.HEAD, transfer, SLOTS, BUS)
-        assert self.mapping.begin() == 0
-        self.driver = DRIVERS[speed].BlockDriver(
-            self.ring, self.mapping, 1 << 30, limits.get("size_max", 0), limits.get("seg_max", 0)
-        )
-        self.front = directfront.DirectFront(self.ring)
-        self.device = SlowDevice(self.memory, 16, True)
-        self.wire = Wire()
-
-    def submit(self, kind: int, sector: int, length: int) -> int:
-        slot = int(self.driver.acquire())
-        assert self.driver.submit(slot, kind, sector, length) == 0
-        self.ring.publish()
-        return slot
-
-    def chain(self) -> tuple[int, list[tuple[int, int, int]]]:
-        """The device fetches all and gives the oldest; an indirect table is read through the pages."""
-        until = self.ring.published
-        while self.device.fetched != until:
-            at = self.device.avail + 4 + 2 * (self.device.fetched % 16)
-            head = self.device.number(at, 2)
-            bus, length, flags = struct.unpack_from("<QIH", self.memory, 16 * head)
-            if flags & 4:
-                table = self.pages.at(bus, 1)
-                entries = [struct.unpack_from("<QIH", self.memory, table + at) for at in range(0, length, 16)]
-                self.device.open[head] = [(bus, length, flags & 2) for bus, length, flags in entries]
-                self.device.fetched += 1
-            else:
-                self.device.fetch((self.device.fetched + 1) & 0xFFFF)
-        head = next(iter(self.device.open))
-        return head, self.device.open[head]
-
-    def answer(self, length: int, status: int = 0) -> None:
-        head, chain = self.chain()
-        self.memory[self.pages.at(chain[-1][0], 2)] = status
-        self.device.use(head, length)
 
 
 @pytest.fixture(params=SPEEDS)
@@ -408,87 +301,3 @@ def test_an_address_leads_to_own_memory_only_where_it_is_shown(speed: str, kind:
     rig.answer(8193)
     rig.driver.release(rig.driver.reap())
     assert (find(data, 1) == -1) is (kind == "per-request")
-
-
-class ServedWire(Wire):
-    """A channel with a slow device behind it: what is announced is served at once, and told."""
-
-    def __init__(self, rig: Rig) -> None:
-        super().__init__()
-        self.rig = rig
-        self.queued: list[tuple[int, int, int]] = []
-        self.kinds: list[tuple[int, int]] = []
-
-    def announce(self, kind: int, device: int, queue: int, position: int, credit: int) -> int:
-        super().announce(kind, device, queue, position, credit)
-        if kind == AVAIL:
-            while self.rig.device.fetched != position or self.rig.device.open:
-                _head, chain = self.rig.chain()
-                request = struct.unpack_from("<IIQ", self.rig.memory, self.rig.pages.at(chain[0][0], 1))
-                self.kinds.append((request[0], request[2]))
-                self.rig.answer(1 + sum(length for _bus, length, flags in chain[1:-1] if flags))
-            self.rig.device.wish(self.rig.device.fetched)
-            self.queued.append((USED, self.rig.device.position, 1))
-        return 0
-
-    def poll(self) -> int:
-        if not self.queued:
-            return NOTHING
-        kind, self.position, self.credit = self.queued.pop(0)
-        return kind
-
-
-@pytest.mark.parametrize("kind", [READ, WRITE])
-def test_over_a_pool_the_load_pays_the_copy_that_a_block_layer_pays(speed: str, kind: int) -> None:
-    rig = Rig(speed, kind="pool")
-    wire = ServedWire(rig)
-    buffers = 1 << 18
-    filled = buffers if kind == WRITE else rig.driver.data(0)
-    for slot in range(4):
-        at = filled + slot * (4096 if kind == WRITE else rig.mapping.stride)
-        rig.memory[at : at + 4096] = bytes([slot + 1]) * 4096
-    generator = LOADS[speed].LoadGenerator(rig.driver, rig.front, wire, kind, 4096, 3, 40960, buffers=buffers)
-    generator.begin(0, 50)
-    assert generator.turn(10) == 0
-    assert (generator.completed, generator.bounced) == (50, 50)
-    for slot in {0, 1, 2}:
-        at = rig.driver.data(slot) if kind == WRITE else buffers + slot * 4096
-        assert rig.memory[at : at + 4096] == bytes([slot + 1]) * 4096
-
-
-@pytest.mark.parametrize(("kind", "sequential"), [(READ, False), (WRITE, True)])
-def test_the_load_generator_does_what_it_says_and_counts_it(speed: str, kind: int, sequential: bool) -> None:
-    rig = Rig(speed)
-    wire = ServedWire(rig)
-    generator = LOADS[speed].LoadGenerator(rig.driver, rig.front, wire, kind, 4096, 3, 10 * 4096, sequential)
-    for _run in range(2):
-        wire.kinds.clear()
-        generator.begin(0, 100)
-        assert generator.turn(10) == 0
-        assert (generator.completed, generator.failed) == (100, 0)
-        assert {each for each, _sector in wire.kinds} == {kind}
-        assert {sector for _each, sector in wire.kinds} == {8 * block for block in range(10)}
-        assert 0 < generator.percentile(0.5) <= generator.percentile(0.99)
-        assert generator.percentile(1.0) < generator.seconds() * 1e6 * 1.1
-        assert generator.bounced == 0
-    assert rig.ring.in_flight == 0
-    assert rig.pages.pages == {}
-
-
-def test_the_load_generator_gives_foreign_entries_to_its_caller(speed: str) -> None:
-    rig = Rig(speed)
-    wire = ServedWire(rig)
-    generator = LOADS[speed].LoadGenerator(rig.driver, rig.front, wire, READ, 4096, 1, 40960)
-    generator.begin(0, 5)
-    wire.queued.append((4, 0, 0))
-    assert generator.turn(10) == 4
-    assert generator.turn(10) == 0
-    assert generator.completed == 5
-
-
-@given(st.integers(0, 2**40))
-def test_histogram_buckets_are_exact_to_three_percent(value: int) -> None:
-    bucket = load.bucket_of(value)
-    assert bucket < 2048
-    assert abs(load.bucket_value(bucket) - value) <= max(1, value * 0.04)
-    assert bucket == LOADS["interpreted"].bucket_of(value)

@@ -58,7 +58,7 @@ SHOWN = (
     "batched",
     "push-pool",
 )  # where a page has room for three: a plain port, by batches, and the fewest calls
-CROWDED = "batched-pool"  # what crowds of clients are measured on
+CROWDED = "push-pool"  # what crowds of clients are measured on
 
 BACKINGS = ("file", "null")
 NOTIFIES = ("polling", "sleeping")

@@ -7,7 +7,8 @@ stands there: its clients are up and ask for nothing.
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from statistics import median
 from typing import Any, Protocol
 
 from virtio_crq.bench.case import Case
@@ -37,6 +38,12 @@ CROWDS = (
     Crowd("16-qd2", 16, "randread-4k-qd2", against="1-qd32", goal=0.8),
     Crowd("64-idle", 64),
 )
+
+
+MEASURED = (
+    "iops", "slowest", "hcalls_per_io", "copies_per_io", "interrupts_per_io", "server_cpu", "server_mib_per_client",
+    "ratio",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -89,6 +96,7 @@ class CrowdPlan:
     notify: str
     workers: int
     seconds: float
+    rounds: int = 1
 
 
 Stages = Callable[[Crowd], AbstractContextManager[CrowdStage]]
@@ -105,14 +113,28 @@ def chosen(names: Sequence[str]) -> Sequence[Crowd]:
 
 
 def measure(plan: CrowdPlan, stages: Stages, progress: Callable[[str], None]) -> Iterator[CrowdRow]:
-    """The rows of a plan."""
-    reached: dict[str, float] = {}
-    for crowd in plan.crowds:
-        progress(crowd.name)
-        with stages(crowd) as stage:
-            row = _row(plan, crowd, stage, reached)
-        reached[crowd.name] = row.iops
-        yield row
+    """The rows of a plan, round by round; each is set against the other of its own round."""
+    for _ in range(plan.rounds):
+        reached: dict[str, float] = {}
+        for crowd in plan.crowds:
+            progress(crowd.name)
+            with stages(crowd) as stage:
+                row = _row(plan, crowd, stage, reached)
+            reached[crowd.name] = row.iops
+            yield row
+
+
+def medians(rows: Sequence[CrowdRow]) -> list[CrowdRow]:
+    """One row for each crowd: each figure is the median of its rounds, the ratio that of their ratios."""
+    groups: dict[str, list[CrowdRow]] = {}
+    for row in rows:
+        groups.setdefault(row.crowd, []).append(row)
+    return [replace(group[0], **{name: _median(group, name) for name in MEASURED}) for group in groups.values()]
+
+
+def _median(rows: Sequence[CrowdRow], name: str) -> float | None:
+    found = [value for row in rows if (value := getattr(row, name)) is not None]
+    return median(found) if found else None
 
 
 def _row(plan: CrowdPlan, crowd: Crowd, stage: CrowdStage, reached: dict[str, float]) -> CrowdRow:

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from virtio_crq.bench.case import BACKINGS, CROWDED, POLLING, RUNGS
 from virtio_crq.bench.case import chosen as rungs
-from virtio_crq.bench.crowd import CrowdPlan, CrowdRow, chosen, measure
+from virtio_crq.bench.crowd import CrowdPlan, CrowdRow, chosen, measure, medians
 from virtio_crq.bench.image import IMAGE_BYTES, pinned
 from virtio_crq.cli.bench import made_image, tell_pin, words
 from virtio_crq.cli.crowdmachine import CrowdMachines
@@ -25,20 +25,24 @@ WIDE = 132
 def clients(
     crowd: Annotated[list[str] | None, typer.Option(help="Only this crowd (repeatable).", metavar="NAME")] = None,
     rung: Annotated[str, typer.Option(help="The preset to measure on.", metavar="NAME")] = CROWDED,
-    backing: Annotated[str, typer.Option(help="file or null.", metavar="KIND")] = "null",
+    backing: Annotated[str, typer.Option(help="file or null.", metavar="KIND")] = "file",
     notify: Annotated[str, typer.Option(help="polling, sleeping or at-once.", metavar="MODE")] = "sleeping",
-    workers: Annotated[int, typer.Option(metavar="N", help="Threads of the server; 0: one for each core.", min=0)] = 0,
-    seconds: Annotated[float, typer.Option(metavar="SECONDS", help="How long each row is measured.", min=0.05)] = 2.0,
+    workers: Annotated[int, typer.Option(metavar="N", help="Threads of the server; 0: one for each core.", min=0)] = 1,
+    rounds: Annotated[int, typer.Option(metavar="N", help="How often; the table has medians.", min=1)] = 3,
+    seconds: Annotated[float, typer.Option(metavar="SECONDS", help="How long each row is measured.", min=0.05)] = 1.0,
+    apart: Annotated[bool, typer.Option("--apart", help="Each client that works is a process of its own.")] = False,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write all rows there.", metavar="FILE")] = None,
 ) -> None:
     """Measure crowds: many clients on one server, each a partition with a disk of its own.
 
     16 clients with much in flight, and with little, are set against one client that has the server for itself; 64 that
-    ask for nothing show what it costs to have them. Clients that work are processes, so that they compete for cores.
+    ask for nothing show what it costs to have them. One thread drives all clients of a crowd and looks at each in turn,
+    so that the server is what is measured; --apart has them compete for cores, each a process.
 
     Examples:
       virtio-crq bench clients
-      virtio-crq bench clients --crowd 16-qd2 --workers 1
+      virtio-crq bench clients --crowd 16-qd2 --workers 1 --notify polling
+      virtio-crq bench clients --crowd 16-qd2 --apart
       virtio-crq bench clients --crowd 64-idle --json idle.json
     """
     plan = CrowdPlan(
@@ -47,6 +51,7 @@ def clients(
         notify=words(tuple(POLLING), [notify], "notify")[0],
         workers=workers,
         seconds=seconds,
+        rounds=rounds,
     )
     words(BACKINGS, [backing], "backing")
     check_report_file(json_file)
@@ -55,15 +60,15 @@ def clients(
         console = Console(width=WIDE)
     with terminated_as_interrupted():
         try:
-            rows = _measured(plan, backing, console)
+            rows = _measured(plan, backing, apart, console)
         except KeyboardInterrupt:
             console.print("stopped; nothing is left behind")
             raise SystemExit(130) from None
-    console.print(_table(rows))
+    console.print(_table(medians(rows)))
     write_report_file(json_file, [row.to_json() for row in rows])
 
 
-def _measured(plan: CrowdPlan, backing: str, console: Console) -> list[CrowdRow]:
+def _measured(plan: CrowdPlan, backing: str, apart: bool, console: Console) -> list[CrowdRow]:
     with ExitStack() as stack:
         progress = stack.enter_context(Progress(console=console, transient=True, disable=not console.is_terminal))
         path, size = None, IMAGE_BYTES
@@ -72,9 +77,9 @@ def _measured(plan: CrowdPlan, backing: str, console: Console) -> list[CrowdRow]
             image = stack.enter_context(pinned(path))
             tell_pin(image, console)
             size = image.size
-        task = progress.add_task("", total=len(plan.crowds))
+        task = progress.add_task("", total=len(plan.crowds) * plan.rounds)
         rung = next(row for row in RUNGS if row.name == plan.rung)
-        machines = CrowdMachines(path, size, rung, plan.notify, plan.workers)
+        machines = CrowdMachines(path, size, rung, plan.notify, plan.workers, apart)
         return list(measure(plan, machines.stage, lambda what: progress.update(task, description=what, advance=1)))
 
 

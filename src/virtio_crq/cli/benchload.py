@@ -34,10 +34,7 @@ def main(state: str, partition: str, depth: str, transfer: str, mapping: str, ri
     options = Options(depth=int(depth), transfer=int(transfer), map=mapping, ring=ring)
     try:
         with client_partition(Path(state), partition, options) as client:
-            disk = client.disks()[0]
-            if disk.ring_layout != ring:
-                raise VirtioCrqError(f"a {ring} ring is to be measured, but the server offers only {disk.ring_layout}")
-            buffers = _buffers(disk)
+            buffers = ready(client.disks()[0], ring)
             print(json.dumps({"ready": True}), flush=True)
             for line in sys.stdin:
                 print(json.dumps(asdict(run(client, buffers, json.loads(line)))), flush=True)
@@ -50,7 +47,7 @@ def run(client: Client, buffers: int, order: Order) -> Load:
     """One load; the server's processor time is added by who ordered it."""
     connection = client.connections[0]
     disk = client.disks()[0]
-    generator = _generator(connection, disk, buffers, order)
+    generator = made(connection, disk, buffers, order)
     polling = order["notify"] == "polling"
     connection.endpoint.disarm(wholly=True)  # from here on the interrupt is the load's
     generator.begin(order["seconds"], 0)
@@ -69,6 +66,11 @@ def run(client: Client, buffers: int, order: Order) -> Load:
         if kind == LOST:
             raise PartnerLost("the server went away during a load")
         connection.endpoint.control(kind, generator.channel.entry())
+    return measured(generator, disk, time.process_time() - burnt)
+
+
+def measured(generator: LoadGenerator, disk: Disk, cpu_seconds: float) -> Load:
+    """What became of a load that is over."""
     seconds = generator.seconds()
     if generator.failed or not generator.completed:
         raise VirtioCrqError(f"{generator.failed} of {generator.completed} requests failed")
@@ -77,17 +79,19 @@ def run(client: Client, buffers: int, order: Order) -> Load:
         seconds=seconds,
         p50_us=generator.percentile(0.5),
         p99_us=generator.percentile(0.99),
-        cpu_seconds=time.process_time() - burnt,
+        cpu_seconds=cpu_seconds,
         batch=generator.completed / max(1, generator.batches),
         bounces=generator.bounced,
-        bounce_bytes=generator.bounced * order["size"],
+        bounce_bytes=generator.bounced * generator.block,
         ran={"map": generator.driver.mapping.name, "ring": disk.ring_layout}
         | ({"fetch": "push"} if disk.pushed else {}),
     )
 
 
-def _buffers(disk: Disk) -> int:
+def ready(disk: Disk, ring: str) -> int:
     """Where in own RAM stands for the pages of a block layer: a block for each slot, where slots bounce."""
+    if disk.ring_layout != ring:
+        raise VirtioCrqError(f"a {ring} ring is to be measured, but the server offers only {disk.ring_layout}")
     driver, _ = _queue(disk)
     if not driver.mapping.bounces:
         return 0
@@ -101,7 +105,8 @@ def _queue(disk: Disk) -> tuple[BlockDriver, Front]:
     return disk.driver, disk.front
 
 
-def _generator(connection: Connection, disk: Disk, buffers: int, order: Order) -> LoadGenerator:
+def made(connection: Connection, disk: Disk, buffers: int, order: Order) -> LoadGenerator:
+    """The load of an order, not begun."""
     return LoadGenerator(
         *_queue(disk),
         connection.endpoint.channel,

@@ -22,6 +22,7 @@ from virtio_crq.hypervisor.machinefile import parse_machine_file
 from virtio_crq.hypervisor.statedirectory import make_state_directory
 
 SERVER = "vios1"
+STORAGE_SLOT = 200  # beyond those that its connections take
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
 MACHINE = """
@@ -34,6 +35,9 @@ data = "{data}"
 ring = "{ring}"
 polling = {polling}
 workers = {workers}
+[[storage]]
+server = "vios1"
+slot = {storage}
 """
 CLIENT = """
 [partition.{client}]
@@ -59,6 +63,7 @@ class CrowdMachines:
     rung: Rung
     notify: str
     workers: int
+    apart: bool = False  # each client that works is a process
 
     def text(self, name: str, crowd: Crowd) -> str:
         backing = f"file:{self.image}" if self.image else f"null:{self.size}"
@@ -70,6 +75,7 @@ class CrowdMachines:
             ring=self.rung.ring,
             polling=POLLING[self.notify],
             workers=self.workers,
+            storage=STORAGE_SLOT,
         )
         rows = (
             CLIENT.format(client=client, backing=backing, readonly="true" if self.image else "false")
@@ -101,12 +107,11 @@ class CrowdMachines:
             shutil.rmtree(directory, ignore_errors=True)
 
     def _begin(self, directory: Path, crowd: Crowd) -> list[ClientProcess]:
-        case = crowd.case
-        if case is None:
-            return [ClientProcess("crowdload", str(directory), *clients(crowd))]
-        limits = str(slots([case])), str(transfer([case]))
-        axes = self.rung.map, self.rung.ring
-        return [ClientProcess("benchload", str(directory), each, *limits, *axes) for each in clients(crowd)]
+        cases = [crowd.case] if crowd.case else []
+        options = str(slots(cases)), str(transfer(cases)), self.rung.map, self.rung.ring
+        if self.apart and cases:
+            return [ClientProcess("benchload", str(directory), each, *options) for each in clients(crowd)]
+        return [ClientProcess("crowdload", str(directory), *options, *clients(crowd))]
 
 
 def clients(crowd: Crowd) -> list[str]:
@@ -145,7 +150,8 @@ class RunningCrowd:
                 seconds=seconds,
                 notify=self._notify,
             )
-        done = [Load(**load.answer()) for load in self._loads]
+        answers = [load.answer() for load in self._loads]
+        done = [Load(**each) for answer in answers for each in answer.get("loads", [answer])]
         burnt = processor_time(self._server) - before
         self._busy = time.monotonic() - began, burnt
         return [replace(each, cpu_seconds=each.cpu_seconds + burnt / len(done)) for each in done]

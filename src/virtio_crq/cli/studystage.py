@@ -11,7 +11,7 @@ from typing import Any
 
 from virtio_crq.bench.case import RUNGS, Rung
 from virtio_crq.bench.crowd import CrowdPlan, measure
-from virtio_crq.bench.image import IMAGE_BYTES, Image
+from virtio_crq.bench.image import Image
 from virtio_crq.bench.peers import DEFAULT_POLL, RAW, STORAGE_DAEMON
 from virtio_crq.bench.run import Setting, Stage, counted
 from virtio_crq.bench.study import CrowdPart, Part, Record, Turn
@@ -25,6 +25,7 @@ from virtio_crq.hypervisor.statedirectory import make_state_directory
 
 RAW_SECONDS = 0.25  # each engine, at each load, in each round
 BACKING = "file"
+WORKERS = 1  # of a crowd's server: the load has the other processor
 
 
 @dataclass(frozen=True)
@@ -66,8 +67,8 @@ class StudyMachines:
 
     def _crowd(self, part: CrowdPart, turn: Turn) -> Record:
         crowds = [crowd for crowd in part.crowds if crowd.name == turn.what]
-        plan = CrowdPlan(crowds, part.rung, part.notify, 0, part.seconds)
-        machines = CrowdMachines(None, IMAGE_BYTES, _rung(part.rung), part.notify, 0)
+        plan = CrowdPlan(crowds, part.rung, part.notify, WORKERS, part.seconds)
+        machines = CrowdMachines(self.path, self.image.size, _rung(part.rung), part.notify, WORKERS)
         return {"rows": [row.to_json() for row in measure(plan, machines.stage, lambda _: None)]}
 
     def setting(self) -> dict[str, Any]:

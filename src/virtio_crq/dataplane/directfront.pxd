@@ -10,5 +10,5 @@ cdef class DirectFront(Front):
     cpdef int64_t publish(self) except -2 nogil
     cpdef int64_t rearm(self) except -2 nogil
     cpdef int64_t deliver(self) except -2 nogil
-    cpdef int64_t sent(self) except -2
-    cpdef int64_t confirm(self, uint64_t position) except -2
+    cpdef int64_t sent(self) except -2 nogil
+    cpdef int64_t confirm(self, uint64_t position) except -2 nogil

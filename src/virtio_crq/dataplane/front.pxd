@@ -3,9 +3,10 @@ cimport cython
 from libc.stdint cimport int64_t, uint64_t
 
 from virtio_crq.dataplane.driverring cimport DriverRing
-from virtio_crq.platform.channel cimport Channel
+from virtio_crq.platform.channel cimport Channel, tell_through
 
 cdef uint64_t CREDIT_OVERRUN, CREDIT_UNOWED
+cdef int64_t AVAIL, CREDIT
 
 cdef class Front:
     cdef readonly DriverRing ring
@@ -22,13 +23,21 @@ cdef class Front:
     cdef int64_t publish(self) except -2 nogil
     cdef int64_t rearm(self) except -2 nogil
     cdef int64_t deliver(self) except -2 nogil
-    @cython.locals(code=int64_t)
     cpdef int64_t announce(self, Channel channel) except? -99
-    @cython.locals(code=int64_t)
     cpdef int64_t settle(self, Channel channel) except? -99
     cpdef int64_t used_told(self, uint64_t position, uint64_t credit) except -2
-    cdef int64_t confirm(self, uint64_t position) except -2
-    cdef int64_t sent(self) except -2
-    cdef int64_t regained(self) except -2
     cpdef int64_t credit_returned(self) except -2
+    @cython.locals(code=int64_t)
+    cdef int64_t spend(self, Channel channel) except? -99 nogil
+    @cython.locals(code=int64_t)
+    cdef int64_t conclude(self, Channel channel) except? -99 nogil
+    cdef int64_t hear_used(self, uint64_t position, uint64_t credit) except -2 nogil
+    cdef int64_t hear_credit(self) except -2 nogil
+    cdef int64_t confirm(self, uint64_t position) except -2 nogil
+    cdef int64_t sent(self) except -2 nogil
+    cdef int64_t regained(self) except -2 nogil
     cdef int64_t _refuse(self, uint64_t rule, uint64_t first, uint64_t second) except -2 with gil
+
+cpdef int64_t take_used(Front front, uint64_t position, uint64_t credit) except -2 nogil
+cpdef int64_t take_credit(Front front) except -2 nogil
+cpdef int64_t settle_through(Front front, Channel channel) except? -99 nogil

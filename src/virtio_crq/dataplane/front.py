@@ -7,14 +7,14 @@ and spends the queue's one credit on an announcement (`announce`, `settle`); it 
 the device (`suspend`, `standing`, `resume`).
 
 What an announcement counts, and what stands in the client's window for the device to take, is a front's own affair:
-`DirectFront` lets the device read the ring itself, a `PushFront` reads it and sends records. Only what talks to a
-channel or ends in Python needs the interpreter's lock; `publish`, `rearm` and `deliver` do not.
+`DirectFront` lets the device read the ring itself, a `PushFront` reads it and sends records. Nothing that moves
+requests needs the interpreter's lock: `take_used`, `take_credit` and `settle_through` are for whoever does not hold it.
 """
 
 from virtio_crq.dataplane.driverring import DriverRing
 from virtio_crq.dataplane.mapping import SlotMapping
 from virtio_crq.errors import DeviceFault
-from virtio_crq.platform.channel import AVAIL, CREDIT, Channel
+from virtio_crq.platform.channel import AVAIL, CREDIT, Channel, tell_through
 
 CREDIT_OVERRUN = 0
 CREDIT_UNOWED = 1
@@ -52,10 +52,13 @@ class Front:
         return self.ring.rearm()
 
     def announce(self, channel: Channel) -> int:
+        return self.spend(channel)
+
+    def spend(self, channel: Channel) -> int:
         """Spend the credit on an announcement if one is due. The channel's code; a failed one stays pending."""
         if not self.pending or not self.credit:
             return 0
-        code = channel.announce(AVAIL, self.ring.device, self.ring.queue, self.position, self.owed)
+        code = tell_through(channel, AVAIL, self.ring.device, self.ring.queue, self.position, self.owed)
         if code == 0:
             self.announced = self.position
             self.sent()
@@ -70,30 +73,39 @@ class Front:
         return 0
 
     def settle(self, channel: Channel) -> int:
+        return self.conclude(channel)
+
+    def conclude(self, channel: Channel) -> int:
         """After a drain: announce what is due, or else return the device's credit if it will need it."""
         if self.pending and self.credit:
-            return self.announce(channel)
+            return self.spend(channel)
         if not self.owed or not self.ring.in_flight:
             return 0
-        code = channel.announce(CREDIT, self.ring.device, self.ring.queue, self.ring.last_used, 1)
+        code = tell_through(channel, CREDIT, self.ring.device, self.ring.queue, self.ring.last_used, 1)
         if code == 0:
             self.owed = 0
         return code
 
     def used_told(self, position: int, credit: int) -> int:
+        return self.hear_used(position, credit)
+
+    def hear_used(self, position: int, credit: int) -> int:
         """Take a used announcement. The driver finds what was completed by `collect()`."""
         self.confirm(position)
         if self.owed:
             return self._refuse(CREDIT_OVERRUN, position, self.told)
         self.told = position
         self.owed = 1
-        return self.credit_returned() if credit else 0
+        return self.hear_credit() if credit else 0
 
     def confirm(self, position: int) -> int:
         """The device says it completed all up to `position`: DeviceFault unless that can be true."""
         raise NotImplementedError
 
     def credit_returned(self) -> int:
+        return self.hear_credit()
+
+    def hear_credit(self) -> int:
         """The right to announce came back. What was published meanwhile is due: the device does not look by itself."""
         if self.credit:
             return self._refuse(CREDIT_UNOWED, self.announced, self.position)
@@ -139,3 +151,18 @@ class Front:
         name, text = RULES[rule]
         self.refusals[name] = self.refusals.get(name, 0) + 1
         raise DeviceFault(name, f"queue {self.ring.queue} of device {self.ring.device}: {text.format(first, second)}")
+
+
+def take_used(front: Front, position: int, credit: int) -> int:
+    """As `used_told`. Without the interpreter's lock, like what follows."""
+    return front.hear_used(position, credit)
+
+
+def take_credit(front: Front) -> int:
+    """As `credit_returned`."""
+    return front.hear_credit()
+
+
+def settle_through(front: Front, channel: Channel) -> int:
+    """As `settle`."""
+    return front.conclude(channel)

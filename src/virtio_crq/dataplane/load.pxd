@@ -3,9 +3,9 @@ cimport cython
 from libc.stdint cimport int64_t, uint64_t
 
 from virtio_crq.dataplane.blockdriver cimport BlockDriver
-from virtio_crq.dataplane.front cimport Front
+from virtio_crq.dataplane.front cimport Front, settle_through, take_credit, take_used
 from virtio_crq.dataplane.kernel cimport doze
-from virtio_crq.platform.channel cimport Channel, entry_waits
+from virtio_crq.platform.channel cimport Channel, entry_waits, take_from
 from virtio_crq.platform.port cimport Port, give_way, pause
 
 cdef extern from *:
@@ -23,6 +23,8 @@ cdef extern from *:
     uint64_t load_now() noexcept nogil
 
 cdef uint64_t BUCKETS, FLOW, LOOKS, SECTOR_BYTES, WIDE
+cdef int64_t CREDIT, NO_ENTRY, NOTHING, USED
+cdef int64_t IDLE, WORKED, STRANGE
 
 @cython.final
 cdef class LoadGenerator:
@@ -36,10 +38,15 @@ cdef class LoadGenerator:
     cdef readonly uint64_t ended
     cdef readonly Front front
     cdef Port port
+    cdef readonly uint64_t over
+    cdef public int64_t strange
+    cdef public uint64_t woken
+    cdef readonly int descriptor
+    cdef public LoadGenerator next
     cdef uint64_t buffers, bounces, armed, heard
-    cdef int descriptor
     cdef uint64_t device, queue
-    cdef uint64_t kind, block, depth, blocks, sequential
+    cdef readonly uint64_t block
+    cdef uint64_t kind, depth, blocks, sequential
     cdef uint64_t state, cursor, issued, limit, deadline, held, drawn, active
     cdef uint64_t[::1] starts
     cdef uint64_t[::1] buckets
@@ -52,6 +59,13 @@ cdef class LoadGenerator:
     cdef int64_t _unarm(self) noexcept nogil
     @cython.locals(kind=int64_t)
     cdef int64_t _listen(self) except -2
+    cdef int64_t _hear(self, int64_t kind) except -2 nogil
+    cdef int64_t _done(self) except -2 nogil
+    @cython.locals(found=int64_t, rest=int64_t)
+    cpdef int64_t sweep(self) except -2 nogil
+    @cython.locals(came=uint64_t, kind=int64_t, before=uint64_t)
+    cpdef int64_t look(self) except -2 nogil
+    cpdef int64_t arm(self) except -2
     @cython.locals(slot=int64_t, now=uint64_t)
     cdef int64_t _serve(self) except -2 nogil
     @cython.locals(slot=int64_t)

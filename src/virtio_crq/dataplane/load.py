@@ -11,9 +11,9 @@ from array import array
 import cython
 
 from virtio_crq.dataplane.blockdriver import BlockDriver
-from virtio_crq.dataplane.front import Front
+from virtio_crq.dataplane.front import Front, settle_through, take_credit, take_used
 from virtio_crq.dataplane.kernel import doze
-from virtio_crq.platform.channel import AN_ENTRY, CREDIT, NO_ENTRY, NOTHING, USED, Channel, entry_waits
+from virtio_crq.platform.channel import AN_ENTRY, CREDIT, NO_ENTRY, NOTHING, USED, Channel, entry_waits, take_from
 
 if not cython.compiled:
     from virtio_crq.platform.port import give_way, pause
@@ -25,6 +25,9 @@ FLOW = 128  # looks in vain, a few microseconds, while which work may still flow
 LOOKS = 32  # and from then on, before the processor is offered to whoever it waits for
 BUCKETS = 2048
 FAR = 1 << 62
+IDLE = 0  # what a look finds
+WORKED = 1
+STRANGE = 2
 WIDE = (1 << 64) - 1
 
 
@@ -78,6 +81,8 @@ class LoadGenerator:
         self.descriptor = driver.port.fileno()
         self.armed = 0
         self.heard = 0
+        self.woken = 0
+        self.next: LoadGenerator | None = None  # of those that one thread drives: see `loadround`
         self.bounces = 1 if driver.mapping.bounces else 0
         self.device = driver.ring.device
         self.queue = driver.ring.queue
@@ -98,6 +103,8 @@ class LoadGenerator:
         self.completed = self.failed = self.batches = self.bounced = 0
         self.issued = 0
         self.active = 0
+        self.over = 0
+        self.strange = 0
         self.held = 0
         self.drawn = 0
         self.limit = requests or FAR
@@ -121,7 +128,7 @@ class LoadGenerator:
             with cython.nogil:
                 self._serve()
             self.front.settle(self.channel)
-            if self.active == 0 and (self.issued >= self.limit or self.ended >= self.deadline):
+            if self._done():
                 self._unarm()
                 return 0
             kind = self._listen()
@@ -177,13 +184,69 @@ class LoadGenerator:
         self.heard += 1
         if self.heard > 1:
             self._unarm()  # more comes than one for each sleep
+        return -1 if self._hear(kind) else kind
+
+    def _hear(self, kind: int) -> int:
+        """Take an announcement for this queue; 0 when the entry is anything else."""
         if (kind != USED and kind != CREDIT) or self.channel.device != self.device or self.channel.queue != self.queue:
-            return kind
+            return 0
         if kind == USED:
-            self.front.used_told(self.channel.position, self.channel.credit)
+            take_used(self.front, self.channel.position, self.channel.credit)
         else:
-            self.front.credit_returned()
-        return -1
+            take_credit(self.front)
+        return 1
+
+    def _done(self) -> int:
+        return 1 if self.active == 0 and (self.issued >= self.limit or self.ended >= self.deadline) else 0
+
+    # --- one of several in a thread ---
+
+    def sweep(self) -> int:
+        """A look at this load and at those behind it: the most that one of them found."""
+        found = self.look()
+        if self.next is not None:
+            rest = self.next.sweep()
+            if rest > found:
+                found = rest
+        return found
+
+    def look(self) -> int:
+        """Take what came and serve it. IDLE, or WORKED; STRANGE: `strange` is of a kind that the caller must see."""
+        if self.over:
+            return IDLE
+        if self.strange:
+            return STRANGE
+        came = 0
+        kind = take_from(self.channel)
+        while kind != NOTHING:
+            came += 1
+            if not self._hear(kind):
+                self.strange = kind
+                return STRANGE
+            kind = take_from(self.channel)
+        if came:
+            if not self.woken:
+                self._unarm()  # what comes while somebody looks would only cost its sender
+            self.woken = 0
+        elif self.active and entry_waits(self.channel) == NO_ENTRY and not self.front.rearm():
+            return IDLE
+        before = self.completed + self.issued
+        self._serve()
+        settle_through(self.front, self.channel)
+        if self._done():
+            self._unarm()
+            self.over = 1
+        elif came == 0 and before == self.completed + self.issued:
+            return IDLE
+        return WORKED
+
+    def arm(self) -> int:
+        """The next entry interrupts. What came before has to be looked for once more."""
+        if not self.armed and not self.over:
+            self.port.signal(1)
+            self.armed = 1
+        self.woken = 0
+        return 0
 
     def _serve(self) -> int:
         now = load_now()
