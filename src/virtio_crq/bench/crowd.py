@@ -129,12 +129,12 @@ def medians(rows: Sequence[CrowdRow]) -> list[CrowdRow]:
     groups: dict[str, list[CrowdRow]] = {}
     for row in rows:
         groups.setdefault(row.crowd, []).append(row)
-    return [replace(group[0], **{name: _median(group, name) for name in MEASURED}) for group in groups.values()]
+    return [replace(group[0], **_middle(group)) for group in groups.values()]
 
 
-def _median(rows: Sequence[CrowdRow], name: str) -> float | None:
-    found = [value for row in rows if (value := getattr(row, name)) is not None]
-    return median(found) if found else None
+def _middle(rows: Sequence[CrowdRow]) -> dict[str, Any]:
+    found = {name: [value for row in rows if (value := getattr(row, name)) is not None] for name in MEASURED}
+    return {name: median(values) if values else None for name, values in found.items()}
 
 
 def _row(plan: CrowdPlan, crowd: Crowd, stage: CrowdStage, reached: dict[str, float]) -> CrowdRow:
