@@ -149,7 +149,7 @@ def test_the_report_prints_counts_of_ours_then_times_of_all_then_prices() -> Non
     counts, rest = out.getvalue().split("Time in the emulator")
     times, priced = rest.split("Time with prices")
     ours = next(line for line in counts.splitlines() if "batched" in line).split()
-    assert ours == ["randread-4k-qd32", "polling", "batched", "10.00", "6.00", "3.00", "4,096", "0.000"]
+    assert ours == ["randread-4k-qd32", "polling", "batched", "10.00", "6.00", "3.00", "4,096", "0.00", "0.000"]
     assert STORAGE_DAEMON.name not in counts
     assert "1.50" in next(line for line in times.splitlines() if "batched" in line).split()
     assert STORAGE_DAEMON.name in times

@@ -11,7 +11,10 @@ from virtio_crq.bench.goals import HEADER, Reached, cells, reached
 from virtio_crq.bench.peers import Summary
 from virtio_crq.bench.report import EMULATED, PRICED
 
-COUNTS = "Per I/O, both partitions: hypercalls, copies, bytes, interrupts. A peer maps its client's memory and has none"
+COUNTS = (
+    "Per I/O, both partitions: hypercalls, copies, bytes, the client's own copies (bounce), interrupts. "
+    "A peer maps its client's memory and has none"
+)
 GOALS = "What was aimed at: all goals of a load in a mode are of one row, and both sides of a ratio are in that mode"
 NOTE = "Medians of the rounds; a ratio is the median of the ratios within a round."
 
@@ -23,7 +26,7 @@ def report(
 ) -> None:
     """Three tables, with a block of rows for each case and mode; the raw file ends each case of the second."""
     ours = [row for row in summaries if row.rung not in peers]
-    _print(console, COUNTS, ["calls", "TCE", "copies", "bytes", "intr"], ours, _counts, {})
+    _print(console, COUNTS, ["calls", "TCE", "copies", "bytes", "bounce", "intr"], ours, _counts, {})
     times = ["IOPS", "lowest–highest", "p50 µs", "p99 µs", "CPU µs", "/ peer", "/ raw"]
     _print(console, EMULATED, times, summaries, _times, raw)
     priced = f"{PRICED}. The peer pays nothing"
@@ -58,6 +61,7 @@ def _counts(row: Summary) -> list[str]:
         f"{found['tce_hcalls_per_io']:.2f}",
         f"{found['copies_per_io']:.2f}",
         f"{found['bytes_copied_per_io']:,.0f}",
+        f"{found['bounce_copies_per_io']:.2f}",
         f"{found['interrupts_per_io']:.3f}",
     ]
 
