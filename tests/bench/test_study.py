@@ -10,6 +10,7 @@ import pytest
 from rows import fields
 
 from virtio_crq.bench.case import RUNGS
+from virtio_crq.bench.crowd import Crowd
 from virtio_crq.bench.goals import GOALS, reached
 from virtio_crq.bench.paper import paper
 from virtio_crq.bench.peers import DEFAULT_POLL, POLLS, STORAGE_DAEMON
@@ -101,18 +102,24 @@ def test_a_result_that_is_none_is_one_clear_line(tmp_path: Path) -> None:
         read(tmp_path, "rungs")
 
 
-def test_crowds_are_set_against_one_client_by_medians() -> None:
-    (part,) = (part for part in PARTS if isinstance(part, CrowdPart))
+def test_crowds_are_set_against_one_client_of_the_same_round_and_mode() -> None:
+    part = next(part for part in PARTS if isinstance(part, CrowdPart))
+    speeds = {("polling", 1): 2.0, ("polling", 2): 1.0, ("polling", 3): 8.0}
     found = {
-        Turn(number, crowd.name, part.notify): {
-            "rows": [{"crowd": crowd.name, "iops": 1e5 * crowd.clients * number, "ratio": None, "load": crowd.load}]
-        }
-        for number in (1, 2, 3)
+        turn: {"rows": [fields_of(crowd, turn, speeds.get((turn.notify, turn.round), 1.0))]}
+        for turn in part.turns(peer=True)
         for crowd in part.crowds
+        if crowd.name == turn.what
     }
-    rows = {row["crowd"]: row for row in part.result(found)["rows"]}
-    assert rows["16-qd2"]["iops"] == 3.2e6
-    assert (rows["1-qd32"]["ratio"], rows["16-qd2"]["ratio"], rows["64-idle"]["ratio"]) == (None, 16.0, None)
+    rows = {(row["crowd"], row["notify"]): row for row in part.result(found)["rows"]}
+    assert rows["16-qd2", "polling"]["iops"] == 3.2e6
+    assert {row["ratio"] for (crowd, _), row in rows.items() if crowd == "16-qd2"} == {16.0}
+    assert rows["1-qd32", "sleeping"]["ratio"] is None
+    assert ("64-idle", "polling") not in rows
+
+
+def fields_of(crowd: Crowd, turn: Turn, speed: float) -> dict[str, Any]:
+    return {"crowd": crowd.name, "notify": turn.notify, "iops": 1e5 * crowd.clients * speed, "load": crowd.load}
 
 
 def test_a_quick_study_takes_every_turn_once() -> None:

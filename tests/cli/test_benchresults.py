@@ -57,7 +57,14 @@ def test_only_what_was_asked_for_is_drawn(rows: Path, tmp_path: Path) -> None:
 
 def test_crowds_are_drawn_over_the_number_of_clients(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
-    row = {"crowd": "x", "load": "randread-4k-qd32", "hcalls_per_io": 1, "interrupts_per_io": 1, "server_cpu": 1}
+    row = {
+        "crowd": "x",
+        "load": "randread-4k-qd32",
+        "notify": "polling",
+        "hcalls_per_io": 1,
+        "interrupts_per_io": 1,
+        "server_cpu": 1,
+    }
     path = tmp_path / "clients.json"
     path.write_text(json.dumps([row | {"clients": number, "iops": 1e5 * number} for number in (1, 2)]))
     done = bench("plot", str(path), "--out", str(tmp_path / "pictures"))

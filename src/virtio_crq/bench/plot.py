@@ -203,7 +203,7 @@ def plot_crowds(crowds: Sequence[Mapping[str, Any]], directory: Path, suffix: st
     lines: dict[str, list[Mapping[str, Any]]] = {}
     for row in sorted(crowds, key=lambda row: int(row["clients"])):
         if row["load"]:
-            lines.setdefault(row["load"], []).append(row)
+            lines.setdefault(f"{row['load']}, {row['notify']}", []).append(row)
     panels = (
         ("iops", "requests a second, all together"), ("hcalls_per_io", "hypercalls per I/O"),
         ("interrupts_per_io", "interrupts per I/O"), ("server_cpu", "processors the server takes"),

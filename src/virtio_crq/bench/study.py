@@ -12,7 +12,7 @@ from statistics import median
 from typing import Any
 
 from virtio_crq.bench.case import CROWDED, NOTIFIES, RUNGS, SWEPT, Case, chosen
-from virtio_crq.bench.crowd import Crowd
+from virtio_crq.bench.crowd import CROWDS, Crowd
 from virtio_crq.bench.grammar import cases
 from virtio_crq.bench.peers import DEFAULT_POLL, POLLS, RAW, STORAGE_DAEMON
 from virtio_crq.bench.rounds import MEDIANS, rotated
@@ -83,29 +83,44 @@ class Part:
 
 @dataclass(frozen=True)
 class CrowdPart:
-    """Crowds on one rung, each against one client that has the server for itself; idle ones beside."""
+    """Crowds on one rung, each against one client that has the server for itself; idle ones beside.
+
+    `apart`: each client is a process; otherwise one thread drives them all, so that the server is what is measured.
+    """
 
     name: str
     crowds: Sequence[Crowd]
     rung: str = CROWDED
-    notify: str = "sleeping"
+    notifies: Sequence[str] = NOTIFIES
     rounds: int = 3
-    seconds: float = 1.0
+    seconds: float = 0.4
+    apart: bool = False
 
     def turns(self, peer: bool) -> list[Turn]:
-        return [Turn(number + 1, crowd.name, self.notify) for number in range(self.rounds) for crowd in self.crowds]
+        return [
+            Turn(number + 1, crowd.name, notify)
+            for number in range(self.rounds)
+            for notify in self.notifies
+            for crowd in self.crowds
+            if crowd.load or notify != "polling"  # one that asks for nothing does not poll for it
+        ]
 
     def result(self, records: Mapping[Turn, Record]) -> dict[str, Any]:
+        """Medians of the rounds; the ratio is that of ratios within a round."""
+        rates = {turn: record["rows"][0]["iops"] for turn, record in records.items()}
         rows = []
-        for crowd in self.crowds:
-            found = {turn.round: record["rows"][0] for turn, record in records.items() if turn.what == crowd.name}
-            if found:
-                rows.append(_middle_crowd(list(found.values())))
-        rates = {row["crowd"]: row["iops"] for row in rows}
-        for row, crowd in ((row, crowd) for row in rows for crowd in self.crowds if crowd.name == row["crowd"]):
-            before = rates.get(crowd.against)
-            row["ratio"] = round(row["iops"] / before, 3) if before else None
-        return {"rung": self.rung, "notify": self.notify, "rows": rows}
+        for notify, crowd in ((notify, crowd) for notify in self.notifies for crowd in self.crowds):
+            found = {turn: record["rows"][0] for turn, record in records.items() if _is(turn, crowd.name, notify)}
+            if not found:
+                continue
+            before = {turn: rates.get(replace(turn, what=crowd.against)) for turn in found}
+            ratios = [rates[turn] / rate for turn, rate in before.items() if rate]
+            rows.append({**_middle_crowd(list(found.values())), "ratio": _ratio(ratios)})
+        return {"rung": self.rung, "apart": self.apart, "rows": rows}
+
+
+def _is(turn: Turn, what: str, notify: str) -> bool:
+    return (turn.what, turn.notify) == (what, notify)
 
 
 def _crowds() -> Iterator[Crowd]:
@@ -124,6 +139,7 @@ PARTS: Sequence[Part | CrowdPart] = (
     Part("depths", [f"randread-4k-qd{depth}" for depth in DEPTHS], SWEPT, seconds=0.2, polls=POLLS[1:]),
     Part("sizes", [f"randread-{size}-qd8" for size in SIZES], SWEPT, seconds=0.2, polls=POLLS[1:]),
     CrowdPart("clients", tuple(_crowds())),
+    CrowdPart("apart", tuple(CROWDS[:3]), notifies=("sleeping",), apart=True),
 )
 
 

@@ -51,6 +51,7 @@ def tables(directory: Path) -> Tables:
         "study-short": lambda: short(rows),
         "study-calls": lambda: calls(of(rows, "randread-4k-qd32", "polling")),
         "study-clients": lambda: clients(part(directory, "clients")["rows"]),
+        "study-apart": lambda: clients(part(directory, "apart")["rows"]),
     }
     for case in dict.fromkeys(row["case"] for row in rows):
         found[f"study-counts-{case}"] = lambda case=case: counts(rows, case)  # type: ignore[misc]
@@ -278,10 +279,10 @@ def sweep(rows: Sequence[Row], column: Callable[[Row], str], measure: str) -> st
 
 def clients(rows: Sequence[Row]) -> str:
     return markdown(
-        ["crowd", "IOPS together", "÷ one at depth 32", "slowest ÷ even share", "calls", "copies", "interrupts",
-         "processors of the server", "MiB of the server, each"],
+        ["both sides", "crowd", "IOPS together", "÷ one at depth 32", "slowest ÷ even share", "calls", "copies",
+         "interrupts", "processors of the server", "MiB of the server, each"],
         [
-            [row["crowd"], f"{row['iops']:,.0f}" if row["load"] else DASH, _number(row["ratio"]),
+            [row["notify"], row["crowd"], f"{row['iops']:,.0f}" if row["load"] else DASH, _number(row["ratio"]),
              _number(row["slowest"] if row["load"] else None), _number(row["hcalls_per_io"]),
              _number(row["copies_per_io"]), _number(row["interrupts_per_io"]), f"{row['server_cpu']:.4f}",
              f"{row['server_mib_per_client']:.2f}"]

@@ -67,8 +67,8 @@ class StudyMachines:
 
     def _crowd(self, part: CrowdPart, turn: Turn) -> Record:
         crowds = [crowd for crowd in part.crowds if crowd.name == turn.what]
-        plan = CrowdPlan(crowds, part.rung, part.notify, WORKERS, part.seconds)
-        machines = CrowdMachines(self.path, self.image.size, _rung(part.rung), part.notify, WORKERS)
+        plan = CrowdPlan(crowds, part.rung, turn.notify, WORKERS, part.seconds)
+        machines = CrowdMachines(self.path, self.image.size, _rung(part.rung), turn.notify, WORKERS, part.apart)
         return {"rows": [row.to_json() for row in measure(plan, machines.stage, lambda _: None)]}
 
     def setting(self) -> dict[str, Any]:
