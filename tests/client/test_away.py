@@ -69,7 +69,7 @@ def test_a_device_that_breaks_while_its_server_is_away_is_reset_here(machine: Ma
     with machine.server(model) as server:
         machine.client.open()
         disk = machine.client.disk("root")
-        standing = machine.shown()
+        standing = machine.shown_beside(disk)
         model.hold = True
         write = disk.start_write(0, b"x" * 512)
         machine.until(lambda: len(model.todo) == 1)
@@ -79,7 +79,7 @@ def test_a_device_that_breaks_while_its_server_is_away_is_reset_here(machine: Ma
     lose(machine)
     with pytest.raises(DeviceFault, match="used-ahead"):
         ended(machine, write)
-    machine.until(lambda: machine.shown() == standing)
+    machine.until(lambda: machine.shown() == standing)  # its pool is taken back, too
     assert disk.front is not None
     assert disk.front.ring.in_flight == 0
     assert machine.client.connections[0].refusals == {"used-ahead": 1}
@@ -91,7 +91,7 @@ def test_a_reset_that_the_loss_overtakes_is_complete(machine: Machine) -> None:
     with machine.server(model) as server:
         machine.client.open()
         disk = machine.client.disk("root")
-        standing = machine.shown()
+        standing = machine.shown_beside(disk)
         model.hold = True
         write = disk.start_write(0, b"x" * 512)
         machine.until(lambda: len(model.todo) == 1)
@@ -102,7 +102,7 @@ def test_a_reset_that_the_loss_overtakes_is_complete(machine: Machine) -> None:
     lose(machine)
     with pytest.raises(DeviceFault):
         ended(machine, write)
-    machine.until(lambda: machine.shown() == standing)
+    machine.until(lambda: machine.shown() == standing)  # its pool is taken back, too
 
 
 @pytest.mark.clause("CRQ-F-36")

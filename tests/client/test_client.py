@@ -58,7 +58,8 @@ class Machine:
     def shown_beside(self, disk: Disk) -> dict[int, tuple[int, int]]:
         """The same without what the requests of this disk lie in."""
         slots = disk.driver.mapping
-        own = range(slots.bus // 4096, slots.bus // 4096 + slots.slots * slots.stride // 4096)
+        _ram, window = slots.footprint(slots.slots, slots.head, slots.room, slots.kept)
+        own = range(slots.bus // 4096, (slots.bus + window) // 4096)
         return {bus: page for bus, page in self.shown().items() if bus not in own}
 
     def until(self, true: Callable[[], bool]) -> None:
@@ -377,8 +378,13 @@ def test_a_pool_stands_as_long_as_its_device_and_is_gone_after_it(machine: Machi
 
 
 def test_a_map_that_does_not_exist_is_one_clear_line() -> None:
-    with pytest.raises(UsageError, match="map 'forever' is not one of per-request, pool"):
+    with pytest.raises(UsageError, match="map 'forever' of a client is not one of pool, per-request"):
         Options(map="forever")
+
+
+def test_a_fetch_that_only_a_server_can_choose_is_one_clear_line() -> None:
+    with pytest.raises(UsageError, match="fetch 'naive' of a client is not one of push, batched"):
+        Options(fetch="naive")
 
 
 def test_no_server_is_said_so(machine: Machine) -> None:
@@ -400,7 +406,7 @@ def test_a_small_window_makes_requests_smaller_and_one_too_small_is_said_so() ->
         assert small.client.disk("root").read(0, 1 << 19) == bytes(1 << 19)
         small.client.close()
     small.cable.close()
-    none = Machine(memory=12 << 10)
+    none = Machine(memory=8 << 10)
     with none.server(none.block()):
         none.client.open()
         with pytest.raises(UsageError, match="window too small"):

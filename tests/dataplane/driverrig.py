@@ -70,6 +70,7 @@ class Rig:
         slots: int = 4,
         transfer: int = 8192,
         kind: str = "per-request",
+        kept: int = 8192,
         pages: Pages | None = None,
         **limits: int,
     ) -> None:
@@ -77,7 +78,7 @@ class Rig:
         self.pages = pages or Pages()
         self.port = Port(host(self.pages, self.memory))  # type: ignore[arg-type]
         self.ring = splitdriverring.SplitDriverRing(self.port, RING, 16, indirect, True)
-        self.mapping = MAPPINGS[speed, kind](self.port, slots, blockdriver.HEAD, transfer, SLOTS, BUS)
+        self.mapping = MAPPINGS[speed, kind](self.port, slots, blockdriver.HEAD, transfer, SLOTS, BUS, kept)
         assert self.mapping.begin() == 0
         self.driver = DRIVERS[speed].BlockDriver(
             self.ring, self.mapping, 1 << 30, limits.get("size_max", 0), limits.get("seg_max", 0)

@@ -126,7 +126,7 @@ class PushPair:
         self.ring = speed.ring.SplitDriverRing(self.port, 0, size, indirect, event_idx, 3, 2)
         self.front = speed.front.WindowFront(self.ring, RECORDS, WINDOW + RECORDS, MARK)
         if pooled:
-            slots = speed.pool.Pool(self.port, 64, 4096, 4096, SLOTS, WINDOW + SLOTS)
+            slots = speed.pool.Pool(self.port, 64, 4096, 4096, SLOTS, WINDOW + SLOTS, 4096)
             assert slots.begin() == 0
             self.front.translate(slots)
         self.device = SlowReceiver(self.memory, size)

@@ -215,19 +215,57 @@ def test_entropy_is_mapped_per_request_and_taken_once(speed: str) -> None:
 @pytest.mark.clause("CRQ-F-91")
 def test_a_pool_is_mapped_before_the_first_request_and_by_no_request(speed: str, indirect: bool) -> None:
     rig = Rig(speed, kind="pool", indirect=indirect)
-    assert rig.pages.asked == [("map", BUS, 3)]
+    standing = [("map", BUS + slot * 12288, 3) for slot in range(4)]
+    assert rig.pages.asked == standing
     for sector in range(20):
         slot = rig.submit(READ, sector, 4096)
         rig.answer(4097)
         assert rig.driver.reap() == slot
         rig.driver.release(slot)
-    assert rig.pages.asked == [("map", BUS, 3)]
+    assert rig.pages.asked == standing
+
+
+@pytest.mark.parametrize("kept", [0, 4096])
+def test_data_that_is_longer_than_a_pool_keeps_is_mapped_for_its_request_by_one_call(speed: str, kept: int) -> None:
+    rig = Rig(speed, kind="pool", kept=kept)
+    standing = dict(rig.pages.pages)
+    rig.pages.asked = []
+    slot = rig.submit(READ, 3, kept + 512)
+    _head, ((header, _, _), (data, length, _), (status, _, _)) = rig.chain()
+    assert {header // 4096, status // 4096} <= set(standing)
+    assert data // 4096 not in standing
+    assert length == kept + 512
+    assert rig.pages.asked == [("map", data, 3)]
+    rig.answer(kept + 513)
+    assert rig.driver.reap() == slot
+    assert rig.pages.asked == [("map", data, 3), ("unmap", data, 0)]
+    assert rig.pages.pages == standing
+
+
+def test_a_pool_that_cannot_take_long_data_back_yet_lends_its_slot_to_nobody(speed: str) -> None:
+    rig = Rig(speed, kind="pool", kept=4096, slots=1)
+    slot = rig.submit(WRITE, 3, 8192)
+    rig.answer(1)
+    rig.pages.codes = [1, 1]  # it asks again before it gives up
+    assert rig.driver.reap() < 0
+    assert rig.driver.acquire() < 0
+    assert rig.driver.reap() == slot
+
+
+def test_a_pool_goes_on_mapping_where_the_platform_was_busy(speed: str) -> None:
+    pages = Pages()
+    pages.codes = [0, 0, 1]
+    port = Port(host(pages, bytearray(1 << 20)))  # type: ignore[arg-type]
+    mapping = MAPPINGS[speed, "pool"](port, 4, blockdriver.HEAD, 8192, SLOTS, BUS, 4096)
+    assert mapping.begin() == 1
+    assert mapping.begin() == 0
+    assert len(pages.pages) == 4 * 2
 
 
 @pytest.mark.clause("CRQ-F-90")
 def test_what_a_pool_shows_is_its_slots_and_nothing_beside_them(speed: str) -> None:
     rig = Rig(speed, kind="pool")
-    ram, window = pool.Pool.footprint(4, blockdriver.HEAD, 8192)
+    ram, window = pool.Pool.footprint(4, blockdriver.HEAD, 8192, 8192)
     assert ram == window == 4096 * len(rig.pages.pages)
     assert sorted(offset for offset, _access in rig.pages.pages.values()) == list(range(SLOTS, SLOTS + ram, 4096))
 
@@ -264,7 +302,7 @@ def test_a_pool_is_taken_back_only_when_the_device_was_let_go_and_wholly(speed: 
     assert rig.pages.pages == {}
     assert (rig.driver.reap(), rig.driver.status(slot)) == (slot, 1)
     assert rig.mapping.finish() == 0
-    assert [name for name, _bus, _access in rig.pages.asked] == ["map", "unmap"]
+    assert [name for name, _bus, _access in rig.pages.asked] == ["map"] * 4 + ["unmap"] * 4
 
 
 @pytest.mark.clause("CRQ-F-94")
@@ -280,9 +318,9 @@ def test_a_slot_of_a_pool_is_nobody_elses_before_its_request_was_used(speed: str
     assert rig.driver.acquire() == slot
 
 
-@pytest.mark.parametrize("kind", ["per-request", "pool"])
-def test_an_address_leads_to_own_memory_only_where_it_is_shown(speed: str, kind: str) -> None:
-    rig = Rig(speed, kind=kind)
+@pytest.mark.parametrize(("kind", "kept"), [("per-request", 0), ("pool", 8192), ("pool", 0)])
+def test_an_address_leads_to_own_memory_only_where_it_is_shown(speed: str, kind: str, kept: int) -> None:
+    rig = Rig(speed, kind=kind, kept=kept)
     find = rig.mapping.locate
     for bus in (0, BUS - 1, BUS - 4096, BUS + (1 << 20), (1 << 64) - 1):
         assert find(bus, 1) == -1
@@ -300,4 +338,4 @@ def test_an_address_leads_to_own_memory_only_where_it_is_shown(speed: str, kind:
     assert find(data, end - rig.driver.data(slot) + 1) == -1
     rig.answer(8193)
     rig.driver.release(rig.driver.reap())
-    assert (find(data, 1) == -1) is (kind == "per-request")
+    assert (find(data, 1) == -1) is (kept == 0)

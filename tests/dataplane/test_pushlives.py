@@ -64,7 +64,7 @@ class Life:
         self.ring = speed.ring.SplitDriverRing(self.port, 0, SIZE, indirect, event_idx, 2, 1)
         self.front = speed.front.WindowFront(self.ring, RECORDS, WINDOW + RECORDS, 1)
         if pooled:
-            slots = speed.pool.Pool(self.port, REQUESTS, 4096, 4096, SLOTS, WINDOW + SLOTS)
+            slots = speed.pool.Pool(self.port, REQUESTS, 4096, 4096, SLOTS, WINDOW + SLOTS, 4096)
             assert slots.begin() == 0
             self.front.translate(slots)
         self.wire = Wire()

@@ -101,6 +101,9 @@ MISTAKES = [
     ("no adapter", 'client = "web1"\ntarget = "root"', 'client = "vios1"\ntarget = "root"', "m.toml:21: vios1 has no"),
     ("wrong server", 'target = "root"', 'target = "root"\nserver = "web1"', "m.toml:23: no partition 'web1'"),
     ("node", "slot = 2", 'slot = 2\nnode = "pci"', "m.toml:17: node 'pci' is not one of"),
+    ("client's fetch", "number = 9", 'fetch = "naive"', "m.toml:12: fetch 'naive' is not one of push, batched"),
+    ("client's map", "number = 9", 'map = "never"', "m.toml:12: map 'never' is not one of pool, per-request"),
+    ("server's map", 'memory = "256MiB"', 'memory = "256MiB"\nmap = "pool"', "m.toml:9: map is for clients, but vios1"),
     ("server's own", "number = 9", "workers = 2", "m.toml:12: workers is for servers, but web1 is no adapter's server"),
     ("gathering", 'memory = "256MiB"', 'memory = "256MiB"\ngathering = -1', "m.toml:9: gathering -1 is not in 0 to"),
     ("fetch", 'memory = "256MiB"', 'memory = "256MiB"\nfetch = "x"', "m.toml:9: fetch 'x' is not one of"),
@@ -208,7 +211,7 @@ GUEST_MISTAKES = [
     ("too little", "512MiB", "64MiB", "m.toml:6: memory '64MiB' of a guest is not a multiple of 256 MiB"),
     ("vcpus", "vcpus = 2", "vcpus = 0", "m.toml:8: vcpus 0 is not in 1 to 16"),
     ("many", "vcpus = 2", "vcpus = 17", "m.toml:8: vcpus 17 is not in 1 to 16"),
-    ("our server", '"64MiB"', '"256MiB"\nguest = true\nworkers = 2', "m.toml:6: workers is for our I/O server, but"),
+    ("our server", '"64MiB"', '"256MiB"\nguest = true\nworkers = 2', "m.toml:6: workers is for partitions of ours"),
     ("late", "[partition.web1]", "[partition.x]\nmemory='4MiB'\n[partition.web1]",
      "m.toml:18: boot is for guests, and x is none"),
 ]  # fmt: skip
@@ -240,7 +243,7 @@ def test_a_server_that_redirects_has_a_storage_adapter() -> None:
 
 STORAGE_MISTAKES = [
     ("none", '[[storage]]\nserver = "vios1"\nslot = 9\n', "", 'data = "redirect" needs a storage adapter; add'),
-    ("way", 'data = "redirect"', 'data = "teleport"', "m.toml:5: data 'teleport' is not one of copy, redirect"),
+    ("way", 'data = "redirect"', 'data = "teleport"', "m.toml:5: data 'teleport' is not one of redirect, copy"),
     ("guest", 'server = "vios1"\nslot = 9', 'server = "web1"\nslot = 9', "m.toml:19: 'web1' is no server of ours"),
     ("slot", "slot = 9", "slot = 1", "m.toml:20: slot 1 is not in 2 to 4095"),
     ("taken", "slot = 9", "slot = 2", "m.toml:20: slot 2 of vios1 is taken; use a free one"),

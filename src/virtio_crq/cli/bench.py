@@ -23,6 +23,7 @@ from virtio_crq.cli.interruption import terminated_as_interrupted
 from virtio_crq.cli.reportfile import check_report_file, write_report_file
 from virtio_crq.cli.scratch import SCRATCH
 from virtio_crq.cli.version import dataplane
+from virtio_crq.client.device import POOL_LIMIT
 from virtio_crq.errors import UsageError
 
 WIDE = 132
@@ -44,6 +45,9 @@ def bench(
     file: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Measure on this file; random writes go to it.")
     ] = None,
+    pool_limit: Annotated[
+        int, typer.Option(metavar="BYTES", help="With map=pool: longer data is mapped for its request.", min=0)
+    ] = POOL_LIMIT,
     interpreted: Annotated[bool, typer.Option("--interpreted", help="Measure an interpreted data plane, too.")] = False,
 ) -> None:
     """Measure, and count what one I/O costs.
@@ -74,7 +78,7 @@ def bench(
         console = Console(width=WIDE)  # a file or a pipe has no edge at which a table had to be cut
     with terminated_as_interrupted():
         try:
-            samples = _measured(plan, rounds, file, console)
+            samples = _measured(plan, rounds, file, pool_limit, console)
         except KeyboardInterrupt:
             console.print("stopped; nothing is left behind")
             raise SystemExit(130) from None
@@ -84,7 +88,7 @@ def bench(
     write_report_file(json_file, [sample.to_json() for sample in samples])
 
 
-def _measured(plan: Plan, rounds: int, file: Path | None, console: Console) -> list[Sample]:
+def _measured(plan: Plan, rounds: int, file: Path | None, pool_limit: int, console: Console) -> list[Sample]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with ExitStack() as stack:
         progress = stack.enter_context(
@@ -103,7 +107,7 @@ def _measured(plan: Plan, rounds: int, file: Path | None, console: Console) -> l
             progress.update(task, description=what, completed=done)
             done += 1
 
-        machines = Bench(path.absolute(), image.size if image else IMAGE_BYTES, plan.cases)
+        machines = Bench(path.absolute(), image.size if image else IMAGE_BYTES, plan.cases, pool_limit)
         return list(in_rounds(plan, rounds, image, machines.stage, tell))
 
 

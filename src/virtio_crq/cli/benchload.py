@@ -12,7 +12,7 @@ from virtio_crq.bench.row import Load
 from virtio_crq.cli.clientpartition import client_partition
 from virtio_crq.client.client import Client
 from virtio_crq.client.connection import Connection
-from virtio_crq.client.device import Options
+from virtio_crq.client.device import POOL_LIMIT, Options
 from virtio_crq.client.disk import Disk
 from virtio_crq.dataplane.blockdriver import BlockDriver
 from virtio_crq.dataplane.front import Front
@@ -29,9 +29,11 @@ PATIENCE = 10 * WAIT  # a server that says nothing for so long is gone
 Order = dict[str, Any]
 
 
-def main(state: str, partition: str, depth: str, transfer: str, mapping: str, ring: str) -> None:
+def main(
+    state: str, partition: str, depth: str, transfer: str, mapping: str, ring: str, pool_limit: str = str(POOL_LIMIT)
+) -> None:
     """Serve orders until stdin ends."""
-    options = Options(depth=int(depth), transfer=int(transfer), map=mapping, ring=ring)
+    options = Options(depth=int(depth), transfer=int(transfer), map=mapping, ring=ring, pool_limit=int(pool_limit))
     try:
         with client_partition(Path(state), partition, options) as client:
             buffers = ready(client.disks()[0], ring)
@@ -93,10 +95,10 @@ def ready(disk: Disk, ring: str) -> int:
     if disk.ring_layout != ring:
         raise VirtioCrqError(f"a {ring} ring is to be measured, but the server offers only {disk.ring_layout}")
     driver, _ = _queue(disk)
-    if not driver.mapping.bounces:
+    if not driver.mapping.kept:
         return 0
     options = disk.site.options
-    return disk.site.memory.take(options.depth * options.transfer, 0, "the load's own buffers").offset
+    return disk.site.memory.take(options.depth * driver.mapping.kept, 0, "the load's own buffers").offset
 
 
 def _queue(disk: Disk) -> tuple[BlockDriver, Front]:

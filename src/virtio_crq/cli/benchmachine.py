@@ -16,6 +16,7 @@ from virtio_crq.bench.run import Setting
 from virtio_crq.cli.clientprocess import ClientProcess
 from virtio_crq.cli.processes import ProcessTable
 from virtio_crq.cli.roles import HYPERVISOR, roles
+from virtio_crq.client.device import POOL_LIMIT
 from virtio_crq.hypervisor.conversation import Conversation
 from virtio_crq.hypervisor.machinefile import parse_machine_file
 from virtio_crq.hypervisor.statedirectory import make_state_directory
@@ -55,6 +56,7 @@ class Bench:
     image: Path
     size: int
     cases: Sequence[Case] = ()
+    pool_limit: int = POOL_LIMIT
 
     @contextmanager
     def stage(self, setting: Setting) -> Iterator["RunningStage"]:
@@ -80,7 +82,8 @@ class Bench:
             for role in roles(parse_machine_file(text, path), directory):
                 processes.start(role)
             limits = str(slots(self.cases)), str(transfer(self.cases))
-            load = ClientProcess("benchload", str(directory), CLIENT, *limits, setting.rung.map, setting.rung.ring)
+            axes = setting.rung.map, setting.rung.ring, str(self.pool_limit)
+            load = ClientProcess("benchload", str(directory), CLIENT, *limits, *axes)
             load.answer()  # that its disk is up
             yield RunningStage(directory, load, processes.running()[SERVER].pid, setting.notify)
         finally:

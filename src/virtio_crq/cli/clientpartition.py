@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from virtio_crq.cli.axes import client_options
 from virtio_crq.client.client import Client
 from virtio_crq.client.connection import Connect
 from virtio_crq.client.device import Options
@@ -23,9 +24,12 @@ MOST_DEVICES = 32  # per connection; each has one queue
 
 @contextmanager
 def client_partition(state: Path, name: str, options: Options | None = None, timeout: float = 10.0) -> Iterator[Client]:
-    """The client partition `name` of a running machine, in this process, with every device up."""
+    """The client partition `name` of a running machine, in this process, with every device up.
+
+    Without `options` it carries as the machine was made to.
+    """
     with attach(state, name) as partition:
-        client = Client(connects(partition), options, lifeline=partition.fileno())
+        client = Client(connects(partition), options or client_options(state, name), lifeline=partition.fileno())
         try:
             client.open(timeout)
             yield client

@@ -17,16 +17,16 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
+from virtio_crq.cli.axes import FetchOption, MapOption, RingOption, client_options
 from virtio_crq.cli.clientpartition import client_partition
 from virtio_crq.cli.selection import MachineOption, select
 from virtio_crq.cli.tables import table
 from virtio_crq.client.client import Client
 from virtio_crq.client.copy import DiskEnd, LocalSource, LocalTarget, Source, Target, copy
-from virtio_crq.client.device import RINGS, Options
+from virtio_crq.client.device import FETCHES
 from virtio_crq.client.disk import Disk
 from virtio_crq.client.nbdserver import NbdServer
 from virtio_crq.client.silence import Silence
-from virtio_crq.dataplane.perrequest import PerRequest
 from virtio_crq.errors import UsageError, VirtioCrqError
 from virtio_crq.hypervisor.conversation import ask
 
@@ -35,10 +35,6 @@ DISK = re.compile(r"(?P<client>[^/.~][^/]*)/(?P<disk>[^/]+)")
 READ_PIECE = 1 << 20
 
 DiskArgument = Annotated[str, typer.Argument(metavar="CLIENT/NAME", help="A disk as its server maps it.")]
-MapOption = Annotated[
-    str, typer.Option("--map", metavar="KIND", help="per-request, or pool: request slots that stay mapped.")
-]
-RingOption = Annotated[str, typer.Option("--ring", metavar="LAYOUT", help="split, or packed where it is offered.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="As JSON.")]
 
 
@@ -47,8 +43,9 @@ def copy_command(
     source: Annotated[str, typer.Argument(metavar="SRC", help="A local path, or CLIENT/NAME.")],
     target: Annotated[str, typer.Argument(metavar="DST", help="A local path, or CLIENT/NAME.")],
     machine: MachineOption = None,
-    map_: MapOption = PerRequest.name,
-    ring: RingOption = RINGS[0],
+    fetch: FetchOption = None,
+    ring: RingOption = None,
+    map_: MapOption = None,
 ) -> None:
     """Copy a disk: from or to a local file, or to another disk.
 
@@ -62,7 +59,7 @@ def copy_command(
     if not is_disk(source) and not is_disk(target):
         raise UsageError(f"neither {source} nor {target} is a disk; a disk is written CLIENT/NAME")
     with ExitStack() as stack:
-        clients = Clients(select(machine), stack, Options(map=map_, ring=ring))
+        clients = Clients(select(machine), stack, fetch=fetch, ring=ring, map=map_)
         origin: Source = clients.end(source) if is_disk(source) else stack.enter_context(LocalSource(Path(source)))
         goal: Target = clients.end(target) if is_disk(target) else stack.enter_context(LocalTarget(Path(target)))
         if isinstance(origin, DiskEnd) and isinstance(goal, DiskEnd) and origin.disk is goal.disk:
@@ -77,8 +74,9 @@ def export(
     disk: Annotated[str, typer.Argument(metavar="CLIENT[/NAME]", help="One disk, or all of a client's.")],
     nbd: Annotated[Path, typer.Option("--nbd", metavar="SOCKET", help="Serve NBD on this Unix socket.")],
     machine: MachineOption = None,
-    map_: MapOption = PerRequest.name,
-    ring: RingOption = RINGS[0],
+    fetch: FetchOption = None,
+    ring: RingOption = None,
+    map_: MapOption = None,
 ) -> None:
     """Serve disks to ordinary tools until Ctrl-C.
 
@@ -89,7 +87,8 @@ def export(
       qemu-img info 'nbd+unix:///root?socket=/tmp/web1.sock'
     """
     name, _slash, wanted = disk.partition("/")
-    with client_partition(select(machine), name, Options(map=map_, ring=ring)) as client:
+    state = select(machine)
+    with client_partition(state, name, client_options(state, name, fetch=fetch, ring=ring, map=map_)) as client:
         disks = [client.disk(wanted)] if wanted else client.disks()
         if not disks:
             raise UsageError(f"client {name} has no disks")
@@ -135,8 +134,9 @@ def list_command(
     if as_json:
         print(json.dumps(rows, indent=2))
         return
-    heads = ("disk", "bytes", "block", "state", "identity")
-    print(table(heads, [(row["disk"], row["bytes"], row["block_size"], row["state"], row["identity"]) for row in rows]))
+    heads = ("disk", "bytes", "block", "state", "fetch", "map", "identity")
+    columns = ("disk", "bytes", "block_size", "state", "fetch", "map", "identity")
+    print(table(heads, [tuple(row[column] for column in columns) for row in rows]))
 
 
 @app.command()
@@ -164,9 +164,9 @@ def read(
 class Clients:
     """The client partitions that one command is, each attached once."""
 
-    def __init__(self, state: Path, stack: ExitStack, options: Options | None = None) -> None:
+    def __init__(self, state: Path, stack: ExitStack, **axes: str | None) -> None:
         self.state = state
-        self.options = options
+        self.axes = axes
         self.opened: dict[str, Client] = {}
         self._stack = stack
 
@@ -177,7 +177,8 @@ class Clients:
             raise UsageError(f"{text!r} is not of the form CLIENT/NAME")
         name = found["client"]
         if name not in self.opened:
-            client = self.opened[name] = self._stack.enter_context(client_partition(self.state, name, self.options))
+            options = client_options(self.state, name, **self.axes)
+            client = self.opened[name] = self._stack.enter_context(client_partition(self.state, name, options))
             client.on_idle = Silence(client.disks, partial(say_silent, name), time.monotonic).look
         return DiskEnd(self.opened[name].disk(found["disk"]), text)
 
@@ -207,6 +208,8 @@ def described(client: str, disk: Disk) -> dict[str, Any]:
         "block_size": disk.block_size,
         "read_only": disk.readonly,
         "state": "broken" if disk.broken else "read-only" if disk.readonly else "read-write",
+        "fetch": FETCHES[0] if disk.pushed else f"by the server, {disk.ring_layout} ring",
+        "map": disk.site.options.map,
         "identity": disk.identity.hex(),
     }
 

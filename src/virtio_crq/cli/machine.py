@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from virtio_crq.cli.axes import write_note
 from virtio_crq.cli.interruption import terminated_as_interrupted
 from virtio_crq.cli.mapentry import map_entry
 from virtio_crq.cli.processes import ProcessTable, Running
@@ -29,6 +30,8 @@ from virtio_crq.hypervisor.statedirectory import (
 )
 from virtio_crq.vios.backing import parse_backing
 from virtio_crq.vios.consolebacking import parse_ports
+from virtio_crq.vios.control import ask as ask_server
+from virtio_crq.vios.lsmap import carried
 from virtio_crq.vios.mapping import BLOCK, CONSOLE, by_client
 
 FILE_NOTE = "machine-file"  # in the state directory: which file the machine was made from
@@ -61,6 +64,7 @@ def up(
             raise UsageError(f"machine {machine.name} is up already; stop it with: virtio-crq down -m {machine.name}")
         clear(directory, processes)
         (directory / FILE_NOTE).write_text(str(machine.path.resolve()))
+        write_note(directory, machine)
         try:
             started = [processes.start(role) for role in roles(machine, directory)]
             starting.close()
@@ -125,7 +129,7 @@ def start(
 
 
 def show(machine: MachineOption = None, as_json: JsonOption = False) -> None:
-    """Show partitions, adapters, connections and counters.
+    """Show partitions, adapters, connections and counters, and how each device's requests are carried.
 
     What was counted is since the machine came up: calls, copies, copied bytes and interrupts of both ends.
 
@@ -133,7 +137,8 @@ def show(machine: MachineOption = None, as_json: JsonOption = False) -> None:
       virtio-crq show
       virtio-crq show --json
     """
-    view = ask(select(machine), "show")
+    directory = select(machine)
+    view = ask(directory, "show")
     if as_json:
         print(json.dumps(view))
         return
@@ -149,6 +154,24 @@ def show(machine: MachineOption = None, as_json: JsonOption = False) -> None:
     print()
     header = ("client", "unit", "server", "unit", "queues", "window", "calls", "copies", "bytes", "interrupts")
     print(table(header, _wires(view)))
+    if carried := _carried(directory):
+        print()
+        print(table(("device", "state", "carried"), carried))
+
+
+def _carried(directory: Path) -> list[tuple[object, ...]]:
+    """What was negotiated for each device in use, as the servers that answer say."""
+    rows: list[tuple[object, ...]] = []
+    for path in sorted(directory.glob("vios-*.sock")):
+        with contextlib.suppress(UsageError):
+            adapters = ask_server(path, "lsmap")
+            targets = [(adapter["client"], target) for adapter in adapters for target in adapter["targets"]]
+            rows += [
+                (f"{client}/{target['target']}", target["state"], carried(target))
+                for client, target in targets
+                if target["carried"]
+            ]
+    return rows
 
 
 def check_maps(machine: MachineFile) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from virtio_crq.cli.axes import write_note
 from virtio_crq.cli.guardian import guarded
 from virtio_crq.cli.interruption import undisturbed
 from virtio_crq.cli.machine import FILE_NOTE, check_maps, clear
@@ -37,6 +38,7 @@ def machine_up(machine: MachineFile) -> Iterator[Path]:
             with processes.starting():
                 clear(directory, processes)
                 (directory / FILE_NOTE).write_text(str(machine.path.resolve()))
+                write_note(directory, machine)
                 started = []
                 for role in roles(machine, directory):
                     started.append(processes.start(role))

@@ -3,6 +3,7 @@
 
 from virtio_crq.cli.clientpartition import MOST_DEVICES
 from virtio_crq.cli.mapentry import map_entry
+from virtio_crq.client.device import FETCHES, PUSH_ROOM
 from virtio_crq.client.disk import queue_room, smallest_disk
 from virtio_crq.client.lane import Lane
 from virtio_crq.client.memory import PAGE, whole_pages
@@ -28,10 +29,18 @@ def check_room(machine: MachineFile) -> None:
         kinds = [entry.device for entry in entries]
         counts = kinds.count(BLOCK), kinds.count(ENTROPY)
         queues = sum(entry.queues for entry in entries if entry.device == CONSOLE)
-        push = machine.partition(row.server).fetch == "push"
+        push = pushes(machine, row)
         needs = ((row.client, client_needs(*counts, queues, push)), (row.server, server_needs(*counts, queues)))
         for name, needed in needs:
             _check(machine, row, name, needed, f"the {len(kinds)} devices of {row.client}")
+
+
+def pushes(machine: MachineFile, row: AdapterRow) -> bool:
+    """Whether this adapter's queues will be pushed: both sides must want it, and the client have room."""
+    asked = [machine.partition(name).fetch or FETCHES[0] for name in (row.client, row.server)]
+    sharers = sum(row.client == other.client for other in machine.adapters)
+    share = min(row.window, machine.partition(row.client).memory // sharers)
+    return asked == [FETCHES[0]] * 2 and share >= PUSH_ROOM
 
 
 def client_needs(disks: int, entropies: int, console_queues: int = 0, push: bool = False) -> int:

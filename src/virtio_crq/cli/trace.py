@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from virtio_crq.cli.anatomy import is_transfer
+from virtio_crq.cli.axes import FetchOption, MapOption, RingOption, client_options
 from virtio_crq.cli.selection import MachineOption, select
 from virtio_crq.cli.tracewords import Fold, render, words
 from virtio_crq.errors import UsageError
@@ -36,26 +37,31 @@ def trace(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
     fold: Annotated[bool, typer.Option("--fold", help="Of a run of one call only the first and the last.")] = False,
     machine: MachineOption = None,
+    fetch: FetchOption = None,
+    ring: RingOption = None,
+    map_: MapOption = None,
 ) -> None:
     """Show every hypercall with its arguments by name, as the engine saw it, until Ctrl-C.
 
-    With CLIENT/NAME --one, and no process being that client, one block of the disk is read to have something to show.
+    With CLIENT/NAME --one, and no process being that client, one block of the disk is read to have something to show,
+    carried as --fetch, --ring and --map say.
     Times are microseconds since the first call shown.
 
     Examples:
       virtio-crq trace
       virtio-crq trace web1/root --one
+      virtio-crq trace web1/root --one --fetch batched --map per-request
       virtio-crq trace web1 --json
       virtio-crq trace web1 --fold
     """
-    directory = select(machine)
+    directory, axes = select(machine), {"fetch": fetch, "ring": ring, "map": map_}
     with Conversation(directory) as hypervisor:
         wanted = _ends(hypervisor, connection)
         say = words(hypervisor.ask("show")["adapters"])
         shown: Counter[str] = Counter()
         run = Fold()
         try:
-            with _something_to_show(hypervisor, directory, connection if one else None) as act:
+            with _something_to_show(hypervisor, directory, connection if one else None, axes) as act:
                 begun = 0
                 for entry in follow(hypervisor, one, wanted, act):
                     shown[entry["call"]] += 1
@@ -96,7 +102,7 @@ def follow(
 
 @contextmanager
 def _something_to_show(
-    hypervisor: Conversation, directory: Path, connection: str | None
+    hypervisor: Conversation, directory: Path, connection: str | None, axes: dict[str, str | None]
 ) -> Iterator[Callable[[], object]]:
     """One read of the disk meant, by this process as the client; when that client runs, whoever steers it may begin."""
     client, _, name = (connection or "").partition("/")
@@ -106,7 +112,7 @@ def _something_to_show(
         return
     from virtio_crq.cli.clientpartition import client_partition
 
-    with client_partition(directory, client) as running:
+    with client_partition(directory, client, client_options(directory, client, **axes)) as running:
         disk = running.disk(name)
         time.sleep(SETTLE_SECONDS)  # the connection's own calls are over
         yield lambda: disk.read(0, disk.block_size * (ONE_READ // disk.block_size or 1))

@@ -46,18 +46,20 @@ def run(
     polling: Annotated[
         int, typer.Option(help="Microseconds to look for work before sleeping, at most; -1: never sleep.")
     ] = 32,
-    fetch: Annotated[str, typer.Option(help="How requests come: naive, batched or push.")] = "batched",
-    ring: Annotated[str, typer.Option(help="split, or packed: drivers may choose a packed ring.")] = "split",
+    fetch: Annotated[str, typer.Option(help="How requests come: push, batched or naive.")] = FETCHES[0],
+    ring: Annotated[str, typer.Option(help="packed: drivers may choose a packed ring, or split.")] = RINGS[0],
     gathering: Annotated[
         int, typer.Option(min=0, help="Microseconds that a busy driver is told later, so that it is told of more.")
     ] = 0,
-    data: Annotated[str, typer.Option(help="How the data of files moves: copy or redirect.")] = "copy",
+    data: Annotated[
+        str | None, typer.Option(help="How the data of files moves: redirect or copy.", show_default=False)
+    ] = None,
 ) -> None:
     """Run the server partition NAME of a machine whose hypervisor is up, until a signal ends it."""
     from virtio_crq.cli.serving import open_server
 
     for key, value, known in (("fetch", fetch, FETCHES), ("ring", ring, RINGS), ("data", data, DATAS)):
-        if value not in known:
+        if value is not None and value not in known:
             raise UsageError(f"{key} {value!r} is not one of {', '.join(known)}")
     asleep = None if polling < 0 else polling
     # Standard error is the server's log file.
@@ -65,7 +67,9 @@ def run(
     content = read_machine_file(file)
     state = select(machine or content.name)
     try:
-        with open_server(state, content, name, workers, asleep, fetch, gathering, data, ring, pin) as opened:
+        with open_server(
+            state, content, name, workers, asleep, fetch, gathering, data or content.data_of(name), ring, pin
+        ) as opened:
             server, lifeline = opened
 
             async def serve() -> None:

@@ -12,7 +12,7 @@ from enum import Enum
 from functools import partial
 
 from virtio_crq.client.console import Console
-from virtio_crq.client.device import Device, Options, Site
+from virtio_crq.client.device import FETCHES, PUSH_ROOM, Device, Options, Site
 from virtio_crq.client.disk import Disk
 from virtio_crq.client.entropy import Entropy
 from virtio_crq.client.memory import Memory
@@ -78,7 +78,8 @@ class Connection:
         if self.devices:
             return PUSH if self._mark else 0
         arena = self.endpoint.arena
-        return PUSH if arena.bus + arena.size <= 1 << records.ADDRESS_BITS else 0
+        fits = arena.size >= PUSH_ROOM and arena.bus + arena.size <= 1 << records.ADDRESS_BITS
+        return PUSH if fits and self.options.fetch == FETCHES[0] else 0
 
     @property
     def busy(self) -> bool:

@@ -30,8 +30,13 @@ from virtio_crq.virtio.splitring import DescriptorIndex, QueueSize, RingPosition
 RING_ACCESS = 3  # the device reads descriptors and available ring, and writes the used ring
 BUSY_TRIES = 1000
 REQUEST_QUEUE = 0
-RINGS = ("split", "packed")
-MAPPINGS: dict[str, type[SlotMapping]] = {kind.name: kind for kind in (PerRequest, Pool)}
+# What a client can choose on each axis, the best first. A server has its say in the first two.
+FETCHES = ("push", "batched")
+RINGS = ("packed", "split")
+MAPPINGS: dict[str, type[SlotMapping]] = {kind.name: kind for kind in (Pool, PerRequest)}
+POOL_LIMIT = 16 * 1024
+# What the most queues that a connection can have take when they are pushed; a narrower window keeps its room.
+PUSH_ROOM = 4 << 20
 
 
 @dataclass(frozen=True)
@@ -42,16 +47,17 @@ class Options:
     transfer: int = 128 * 1024  # data bytes per request, at most
     indirect: bool = False  # off: a table per request costs the server one more copy
     event_idx: bool = True
-    ring: str = "split"  # "packed" where it is offered
+    fetch: str = FETCHES[0]  # "push" where the server agrees; else it reads rings, and chooses how
+    ring: str = RINGS[0]  # of what is not pushed: "packed" where it is offered
     in_order: bool = False  # with a packed ring: one used descriptor may end many requests
     polling: int = 32  # microseconds of looking for an answer before sleeping, at most (see dataplane.patience)
-    map: str = PerRequest.name  # how request slots become reachable: see MAPPINGS
+    map: str = Pool.name  # how request slots become reachable: see MAPPINGS
+    pool_limit: int = POOL_LIMIT  # with a pool: longer data is mapped for its request alone
 
     def __post_init__(self) -> None:
-        if self.ring not in RINGS:
-            raise UsageError(f"ring {self.ring!r} is not one of {', '.join(RINGS)}")
-        if self.map not in MAPPINGS:
-            raise UsageError(f"map {self.map!r} is not one of {', '.join(MAPPINGS)}")
+        for key, known in (("fetch", FETCHES), ("ring", RINGS), ("map", tuple(MAPPINGS))):
+            if getattr(self, key) not in known:
+                raise UsageError(f"{key} {getattr(self, key)!r} of a client is not one of {', '.join(known)}")
 
     @property
     def mapping(self) -> type[SlotMapping]:
@@ -171,10 +177,11 @@ class Device:
     def slots(self, count: int, head: int, data: int, purpose: str) -> SlotMapping:
         """Request slots, as reachable as the client's way of mapping has them before the first request."""
         kind = self.site.options.mapping
-        area = self.site.memory.take(*kind.footprint(count, head, data), purpose)
-        mapping = kind(self.site.port, count, head, data, area.offset, area.bus)
+        kept = self.site.options.pool_limit
+        area = self.site.memory.take(*kind.footprint(count, head, data, kept), purpose)
+        mapping = kind(self.site.port, count, head, data, area.offset, area.bus, kept)
         _patiently(mapping.begin, purpose)
-        if self.front is not None and kind.bounces:
+        if self.front is not None and kind.stays:
             self.front.translate(mapping)
         return mapping
 

@@ -222,7 +222,7 @@ class Disk(Device):
         self.site.devices -= 1
         transfer = options.transfer
         while True:
-            _ram, window = options.mapping.footprint(1, blockdriver.HEAD, transfer)
+            _ram, window = options.mapping.footprint(1, blockdriver.HEAD, transfer, options.pool_limit)
             depth = min(options.depth, ring.size // (1 if ring.indirect else 3), share // window)
             if depth >= min(8, options.depth) or (depth and transfer == SMALLEST):
                 return depth, transfer

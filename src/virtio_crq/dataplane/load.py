@@ -51,8 +51,8 @@ class LoadGenerator:
     The device must be quiet and nobody else may use its queue meanwhile. Call `begin`, then `turn` until it answers
     `FINISHED`; see `turn` for what else it answers.
 
-    Where slots stay mapped (`map=pool`), each block is really copied between its slot and a buffer of its own, as a
-    block layer has to: `buffers` is where in own RAM there is room for a block for each slot. `bounced` counts it.
+    Where blocks of this size stay mapped (`map=pool`), each is really copied between its slot and a buffer of its own,
+    as a block layer has to: `buffers` is where in own RAM there is room for a block for each slot. `bounced` counts it.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class LoadGenerator:
         self.heard = 0
         self.woken = 0
         self.next: LoadGenerator | None = None  # of those that one thread drives: see `loadround`
-        self.bounces = 1 if driver.mapping.bounces else 0
+        self.bounces = 1 if block <= driver.mapping.kept else 0
         self.device = driver.ring.device
         self.queue = driver.ring.queue
         self.channel = channel

@@ -14,6 +14,7 @@ cdef class SlotMapping:
     cdef readonly uint64_t head
     cdef readonly uint64_t room
     cdef readonly uint64_t stride
+    cdef readonly uint64_t kept
     cdef uint64_t at(self, uint64_t slot, uint64_t piece) noexcept nogil
     cdef uint64_t bus_at(self, uint64_t slot, uint64_t piece) noexcept nogil
     cdef int64_t show(self, uint64_t slot, uint64_t piece, uint64_t length, uint64_t access) except -99 nogil

@@ -20,13 +20,15 @@ def pages(length: int) -> int:
 class SlotMapping:
     """`slots` of `head` + `data` bytes, in own RAM from `memory` on; what the device is told begins at `bus`.
 
-    The areas have the sizes that `footprint` tells. Driven by one thread, like the port.
+    The areas have the sizes that `footprint` tells. Data of up to `kept` bytes lies in memory that stays mapped, where
+    a strategy keeps any: a kernel would have to copy that between its own pages and the slot's. Driven by one thread,
+    like the port.
     """
 
     name = ""
-    bounces = False  # a kernel would have to copy between its own pages and the slot's
+    stays = False  # what surrounds the data stays mapped, at addresses that a transport may look behind
 
-    def __init__(self, port: Port, slots: int, head: int, data: int, memory: int, bus: int) -> None:
+    def __init__(self, port: Port, slots: int, head: int, data: int, memory: int, bus: int, kept: int = 0) -> None:
         if memory % PAGE or bus % PAGE or head % PAGE:
             raise ValueError("slots begin on a page")
         self.port = port
@@ -34,11 +36,12 @@ class SlotMapping:
         self.head = head
         self.room = pages(data)
         self.stride = head + self.room
+        self.kept = 0
         self.memory = memory
         self.bus = bus
 
     @staticmethod
-    def footprint(slots: int, head: int, data: int) -> tuple[int, int]:
+    def footprint(slots: int, head: int, data: int, kept: int = 0) -> tuple[int, int]:
         """Bytes of own RAM and bytes of the window that they take."""
         raise NotImplementedError
 
@@ -66,7 +69,7 @@ class SlotMapping:
         return self.memory + slot * self.stride + (self.head if piece == DATA else 0)
 
     def bus_at(self, slot: int, piece: int) -> int:
-        """The I/O address that stands for `at`."""
+        """The I/O address that stands for `at`, of data once it was shown."""
         return 0
 
     def show(self, slot: int, piece: int, length: int, access: int) -> int:

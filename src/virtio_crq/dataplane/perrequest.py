@@ -17,14 +17,14 @@ class PerRequest(SlotMapping):
 
     name = "per-request"
 
-    def __init__(self, port: Port, slots: int, head: int, data: int, memory: int, bus: int) -> None:
+    def __init__(self, port: Port, slots: int, head: int, data: int, memory: int, bus: int, kept: int = 0) -> None:
         super().__init__(port, slots, head, data, memory, bus)
         self.bus_stride = 3 * head + pages(data)
         self.shown = array("Q", bytes(8 * slots))
         self.lengths = array("Q", bytes(8 * slots))
 
     @staticmethod
-    def footprint(slots: int, head: int, data: int) -> tuple[int, int]:
+    def footprint(slots: int, head: int, data: int, kept: int = 0) -> tuple[int, int]:
         return slots * (head + pages(data)), slots * (3 * head + pages(data))
 
     def bus_at(self, slot: int, piece: int) -> int:

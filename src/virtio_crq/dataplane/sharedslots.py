@@ -14,7 +14,7 @@ class SharedSlots(SlotMapping):
     name = "shared"
 
     @staticmethod
-    def footprint(slots: int, head: int, data: int) -> tuple[int, int]:
+    def footprint(slots: int, head: int, data: int, kept: int = 0) -> tuple[int, int]:
         return slots * (head + pages(data)), slots * (head + pages(data))
 
     def bus_at(self, slot: int, piece: int) -> int:

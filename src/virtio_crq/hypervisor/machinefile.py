@@ -2,7 +2,7 @@
 """The machine file, in TOML. Every refusal is one line: `FILE:LINE: what is wrong, what is allowed`.
 
 [machine]           name, profile, weak_copies, prices         the console's view
-[partition.NAME]    memory, number; guest, vcpus, kernel, initrd, command_line for a real kernel
+[partition.NAME]    memory, number; how a server or a client of ours works; of a real kernel guest, vcpus, kernel, …
 [[storage]]         server, slot, window: a storage adapter, for data = "redirect"
 [[adapter]]         client, slot, server, server_slot, window, node, boot
 [[map]]             client, target, backing, readonly, device, ports, server  the I/O server's view
@@ -34,9 +34,11 @@ GIB = 1 << 30
 SMALLEST_MEMORY, LARGEST_MEMORY = 4 * MIB, 64 * GIB
 SMALLEST_WINDOW, LARGEST_WINDOW = 1 * MIB, 4 * GIB  # a ring and the message area fit; I/O addresses have 32 bits
 FIRST_SLOT, LAST_SLOT = 2, 4095  # slots 0 and 1 belong to the virtual terminals
-FETCHES = ("batched", "naive", "push")
-DATAS = ("copy", "redirect")
-RINGS = ("split", "packed")  # packed: a driver may choose
+# What a server can say on each axis, the best first; a client of ours can turn down what is in CLIENT_AXES.
+FETCHES = ("push", "batched", "naive")
+DATAS = ("redirect", "copy")
+RINGS = ("packed", "split")  # packed: a driver may choose
+CLIENT_AXES = {"fetch": ("push", "batched"), "ring": RINGS, "map": ("pool", "per-request")}
 LONGEST_GATHERING = 10_000  # microseconds; a driver would rather be interrupted
 SERVER_KEYS = ("workers", "pin", "polling", "fetch", "ring", "gathering", "data")
 _GUEST_KEYS = ("vcpus", "kernel", "initrd", "command_line")
@@ -57,6 +59,7 @@ _KEYS: dict[str, dict[str, type]] = {
         "pin": int,
         "polling": int,
         "fetch": str,
+        "map": str,
         "ring": str,
         "gathering": int,
         "data": str,
@@ -109,6 +112,7 @@ class PartitionRow:
     ring: str | None = None
     gathering: int | None = None
     data: str | None = None
+    map: str | None = None  # clients of ours
     guest: bool = False  # a real kernel runs here
     vcpus: int = 1
     kernel: str = ""  # a path, counted from the machine file, or the name of one of the lab's kernels; "": not said
@@ -207,6 +211,11 @@ class MachineFile:
         named = {row.client for row in self.adapters}
         return tuple(row for row in self.partitions if row.name in named)
 
+    def data_of(self, server: str) -> str:
+        """How the data of files moves: as the file says, or as well as the server's adapters can."""
+        best = DATAS[0] if any(row.server == server for row in self.storage) else DATAS[-1]
+        return self.partition(server).data or best
+
     def maps_of(self, server: str) -> tuple[MapRow, ...]:
         return tuple(row for row in self.maps if row.server == server)
 
@@ -298,12 +307,11 @@ class _Reader:
     def _partition(self, name: str, number: int, memory: int, server: bool) -> PartitionRow:
         table = self.content["partition"][name]
         options = {key: table[key] for key in SERVER_KEYS if key in table}
-        if options and not server:
-            key = next(iter(options))
-            raise self.refuse(f"{key} is for servers, but {name} is no adapter's server", "partition", name, key)
-        for key, known in (("fetch", FETCHES), ("ring", RINGS), ("data", DATAS)):
-            if options.get(key, known[0]) not in known:
-                raise self.refuse(f"{key} {options[key]!r} is not one of {', '.join(known)}", "partition", name, key)
+        if not server:
+            return PartitionRow(name, number, memory, server, **self._client(name, table, memory))
+        if "map" in table:
+            raise self.refuse(f"map is for clients, but {name} is a server", "partition", name, "map")
+        self._one_of({"fetch": FETCHES, "ring": RINGS, "data": DATAS}, options, name)
         if options.get("data") == "redirect" and not any(
             row.get("server") == name for row in self.content.get("storage", [])
         ):
@@ -314,6 +322,21 @@ class _Reader:
             raise self.refuse(wrong, "partition", name, "gathering")
         return PartitionRow(name, number, memory, server, **options, **self._guest(name, table, memory))
 
+    def _client(self, name: str, table: dict[str, Any], memory: int) -> dict[str, Any]:
+        """What is said of a partition that serves nobody."""
+        guest = self._guest(name, table, memory)
+        for key in SERVER_KEYS:
+            if key in table and key not in CLIENT_AXES:
+                raise self.refuse(f"{key} is for servers, but {name} is no adapter's server", "partition", name, key)
+        options = {key: table[key] for key in CLIENT_AXES if key in table}
+        self._one_of(CLIENT_AXES, options, name)
+        return options | guest
+
+    def _one_of(self, known: Mapping[str, tuple[str, ...]], options: dict[str, Any], name: str) -> None:
+        for key, values in known.items():
+            if options.get(key, values[0]) not in values:
+                raise self.refuse(f"{key} {options[key]!r} is not one of {', '.join(values)}", "partition", name, key)
+
     def _guest(self, name: str, table: dict[str, Any], memory: int) -> dict[str, Any]:
         """What is said of a real kernel; nothing of it is allowed for a partition that runs none."""
         said = {key: table[key] for key in _GUEST_KEYS if key in table}
@@ -322,9 +345,9 @@ class _Reader:
                 key = next(iter(said))
                 raise self.refuse(f"{key} is for guests; say guest = true, or leave it out", "partition", name, key)
             return {}
-        for key in SERVER_KEYS:
+        for key in (*SERVER_KEYS, "map"):
             if key in table:
-                raise self.refuse(f"{key} is for our I/O server, but {name} is a guest", "partition", name, key)
+                raise self.refuse(f"{key} is for partitions of ours, but {name} is a guest", "partition", name, key)
         if memory % GUEST_BLOCK:
             wrong = f"memory {table['memory']!r} of a guest is not a multiple of {GUEST_BLOCK // MIB} MiB"
             raise self.refuse(wrong, "partition", name, "memory")

@@ -284,6 +284,7 @@ class Adapter:
             identity=device.identity.hex(),
             write_cache=device.write_cache if isinstance(device, BlockDevice) else "",
             features=_feature_names(device.device_id, negotiated),
+            carried=device.carried(),
             queues=device.queues(),
             counters=device.counters(),
             refused=dict(self._back_end.refused_by(number)),

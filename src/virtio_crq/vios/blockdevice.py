@@ -58,6 +58,7 @@ class BlockDevice(RingDevice):
         super().__init__(identity, Features(features), services, QUEUE_SIZE)
         self.name = name
         self.store = store
+        self.data = data
         self._record = record or CacheRecord()
         self._cache_chosen = False
         self.readonly = readonly
@@ -81,6 +82,10 @@ class BlockDevice(RingDevice):
                 found["redirected"] = found.get("redirected", 0) + service.redirected
                 found["copied"] = found.get("copied", 0) + service.copied
         return found
+
+    def carried(self) -> dict[str, str]:
+        found = super().carried()
+        return found | {"data": self.data} if found else found
 
     @property
     def write_cache(self) -> str:

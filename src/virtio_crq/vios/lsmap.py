@@ -44,6 +44,7 @@ class TargetView:
     identity: str
     write_cache: str = ""
     features: Sequence[str] = ()
+    carried: Mapping[str, str] = field(default_factory=dict)  # by axis, as negotiated; nothing while no queue is on
     queues: Sequence[QueueView] = ()
     counters: Mapping[str, int] = field(default_factory=dict)
     refused: Mapping[str, int] = field(default_factory=dict)
@@ -108,6 +109,8 @@ def _target_pairs(target: Mapping[str, Any]) -> list[tuple[str, str]]:
     if target["write_cache"]:
         pairs.append(("Write cache", target["write_cache"]))
     pairs.append(("Features", " ".join(target["features"]) or "not negotiated"))
+    if target.get("carried"):
+        pairs.append(("Carried", carried(target)))
     for index, port in enumerate(target.get("ports", ())):
         there = "attached" if port["connected"] else "nobody attached"
         size = "{} columns, {} rows".format(*port["size"]) if any(port["size"]) else ""
@@ -118,6 +121,11 @@ def _target_pairs(target: Mapping[str, Any]) -> list[tuple[str, str]]:
         text = f"size {queue['size']}, in flight {queue['in_flight']}, requests {queue['requests']}{state}"
         pairs.append((f"Queue {queue['index']}", text))
     return pairs + _counted("Counters", target["counters"]) + _counted("Refused", target["refused"])
+
+
+def carried(target: Mapping[str, Any]) -> str:
+    """How a target's requests and data travel, on one line."""
+    return ", ".join(f"{axis} {value}" for axis, value in target.get("carried", {}).items())
 
 
 def _counted(title: str, counts: Mapping[str, int]) -> list[tuple[str, str]]:

@@ -4,6 +4,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from virtio_crq.vios.lsmap import carried
+
 Adapters = Sequence[Mapping[str, Any]]
 
 
@@ -81,6 +83,7 @@ def _row(
         "errors_per_s": per_second("errors"),
         "in_mib_per_s": per_second("bytes_in") / (1 << 20),
         "out_mib_per_s": per_second("bytes_out") / (1 << 20),
+        "carried": dict(target.get("carried", {})),
         "in_flight": sum(queue["in_flight"] for queue in target["queues"]),
     }
 
@@ -89,14 +92,14 @@ def render_rates(rows: Sequence[Mapping[str, Any]]) -> str:
     """A table for people."""
     lines = [
         f"{'ADAPTER':<10}{'CLIENT/TARGET':<28}{'IOPS':>12}{'IN MiB/s':>12}{'OUT MiB/s':>12}{'ERR/s':>8}{'QUEUED':>8}"
-        f"{'HCALLS/IO':>11}{'COPIES/IO':>11}"
+        f"{'HCALLS/IO':>11}{'COPIES/IO':>11}  CARRIED"
     ]
     for row in rows:
         name = f"{row['client']}/{row['target']}"
         lines.append(
             f"{row['adapter']:<10}{name:<28}{row['iops']:>12,.0f}{row['in_mib_per_s']:>12,.1f}"
             f"{row['out_mib_per_s']:>12,.1f}{row['errors_per_s']:>8,.0f}{row['in_flight']:>8}"
-            f"{_cost(row['hcalls_per_io']):>11}{_cost(row['copies_per_io']):>11}"
+            f"{_cost(row['hcalls_per_io']):>11}{_cost(row['copies_per_io']):>11}  {carried(row) or '-'}"
         )
     return "\n".join(lines) + "\n"
 

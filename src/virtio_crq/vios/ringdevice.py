@@ -136,6 +136,13 @@ class RingDevice:
             for index, service in enumerate(self.services)
         )
 
+    def carried(self) -> dict[str, str]:
+        """What was negotiated for its queues, by axis; nothing while none is enabled."""
+        for setup, _ in dict(self._enabled).values():
+            fetch = {"fetch": self._fetched(setup)}
+            return fetch if setup.mark else {"ring": self._ring(setup)} | fetch  # a pushed queue's ring nobody sees
+        return {}
+
     def counters(self) -> dict[str, int]:
         """Totals over all queues since the server started."""
         return {
@@ -162,6 +169,9 @@ class RingDevice:
             return "push"
         return "batched" if self.fetch == "push" else self.fetch
 
+    def _ring(self, setup: QueueSetup) -> str:
+        return "records" if setup.mark else "packed" if has(self.negotiated, RING_PACKED) else "split"
+
     def _serve(self, index: QueueIndex) -> None:
         setup, resume = self._enabled[index]
         terms = RingTerms(
@@ -172,7 +182,7 @@ class RingDevice:
             event_idx=has(self.negotiated, EVENT_IDX),
             indirect=has(self.negotiated, INDIRECT_DESC),
             in_order=has(self.negotiated, IN_ORDER),
-            ring="records" if setup.mark else "packed" if has(self.negotiated, RING_PACKED) else "split",
+            ring=self._ring(setup),
             fetch=self._fetched(setup),
             device=self._number,
             queue=index,

@@ -46,9 +46,9 @@ class Settings:
     workers: int = 0
     polling: int | None = 32
     pin: int | None = None  # the processor of the first worker, the next one's is the next; None: wherever
-    fetch: str = "batched"
+    fetch: str = "push"  # where a client can; of others rings are read, batched
     data: str = COPY  # how the data of files moves
-    ring: str = "split"  # "packed": a driver may choose a packed ring
+    ring: str = "packed"  # a driver may choose a packed ring, or "split"
     record: Path | None = None  # where to remember which drivers turned their write cache off
     ports: Path | None = None  # where to remember which ports of consoles drivers opened
     maps: Path | None = None  # where to remember what was mapped at run time
