@@ -100,8 +100,10 @@ class Demo:
         counts = comparison(entries)
         self._lines(table(("hypercalls of both partitions", "this read", "IBM's vSCSI"), counts))
         self._say("IBM's as counted on its own drivers: virtio-crq guests witness. A deep queue shares all but mapping")
-        self._say("and data: virtio-crq bench --case randread-4k-qd32 counts that. For this read nothing was mapped and no")
-        self._say("ring fetched; the long way: virtio-crq trace web1/root --one --fetch batched --map per-request")
+        self._say("and data: virtio-crq bench --case randread-4k-qd32 counts that. For this read nothing was mapped")
+        self._say(
+            "and no ring fetched; the long way: virtio-crq trace web1/root --one --fetch batched --map per-request"
+        )
 
     def kill(self) -> None:
         self._title(f"Kill the I/O server with -9, {KILLS} times, under writes that check themselves")
