@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from runningmachine import RunningMachine
 
+from virtio_crq.bench.case import RUNGS
 from virtio_crq.cli.clientpartition import client_partition
 from virtio_crq.cli.room import client_needs, pushes
 from virtio_crq.client.device import PUSH_ROOM, Options
@@ -15,6 +16,7 @@ from virtio_crq.crq.ring import SPARE_ENTRIES
 from virtio_crq.hypervisor.conversation import Conversation
 from virtio_crq.hypervisor.machinefile import parse_machine_file
 from virtio_crq.papr.profiles import EXTREMES
+from virtio_crq.vios.server import Settings
 
 MACHINE = """
 [machine]
@@ -158,3 +160,10 @@ def test_the_most_queues_that_a_connection_can_have_find_room_where_they_are_pus
     assert pushes(wide, wide.adapters[0])
     narrow = parse_machine_file(AGREED["a narrow client"][0], tmp_path / "narrow.toml")
     assert not pushes(narrow, narrow.adapters[0])
+
+
+def test_the_default_is_a_rung_that_is_measured() -> None:
+    client, server = Options(), Settings()
+    assert client.fetch == server.fetch
+    default = [rung.name for rung in RUNGS if (rung.fetch, rung.map) == (client.fetch, client.map)]
+    assert default == ["push-pool", "push-pool-redirect"]

@@ -35,6 +35,7 @@ from virtio_crq.vios.lsmap import carried
 from virtio_crq.vios.mapping import BLOCK, CONSOLE, by_client
 
 FILE_NOTE = "machine-file"  # in the state directory: which file the machine was made from
+ANSWER_SECONDS = 1  # that `show` waits for a server, which may be stopped
 RETURN_SECONDS = 0.5  # between looks for a server that was started again by hand
 
 FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="The machine file (TOML).")]
@@ -164,12 +165,12 @@ def _carried(directory: Path) -> list[tuple[object, ...]]:
     rows: list[tuple[object, ...]] = []
     for path in sorted(directory.glob("vios-*.sock")):
         with contextlib.suppress(UsageError):
-            adapters = ask_server(path, "lsmap")
+            adapters = ask_server(path, "lsmap", patience=ANSWER_SECONDS)
             targets = [(adapter["client"], target) for adapter in adapters for target in adapter["targets"]]
             rows += [
                 (f"{client}/{target['target']}", target["state"], carried(target))
                 for client, target in targets
-                if target["carried"]
+                if target.get("carried")
             ]
     return rows
 

@@ -58,6 +58,8 @@ class Options:
         for key, known in (("fetch", FETCHES), ("ring", RINGS), ("map", tuple(MAPPINGS))):
             if getattr(self, key) not in known:
                 raise UsageError(f"{key} {getattr(self, key)!r} of a client is not one of {', '.join(known)}")
+        if self.pool_limit < 0:
+            raise UsageError(f"pool_limit {self.pool_limit} of a client is negative")
 
     @property
     def mapping(self) -> type[SlotMapping]:
