@@ -49,9 +49,9 @@ SIZE = 1 << 20
 @pytest.mark.parametrize(
     ("server", "options"),
     [
-        ("", Options(ring="packed")),
-        ('fetch = "naive"', Options(ring="packed", event_idx=False)),
-        ("", Options(ring="packed", in_order=True, indirect=True)),
+        ("", Options(fetch="batched", ring="packed")),
+        ('fetch = "naive"', Options(fetch="batched", ring="packed", event_idx=False)),
+        ("", Options(fetch="batched", ring="packed", in_order=True, indirect=True)),
     ],
     ids=["batched", "naive", "in-order"],
 )
