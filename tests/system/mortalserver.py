@@ -18,7 +18,7 @@ from virtio_crq.errors import UsageError
 from virtio_crq.hypervisor import binding_stops
 from virtio_crq.hypervisor.attachment import AttachedPartition
 from virtio_crq.hypervisor.conversation import PROTOCOL, Conversation
-from virtio_crq.hypervisor.machinefile import read_machine_file
+from virtio_crq.hypervisor.machinefile import FETCHES, RINGS, read_machine_file
 from virtio_crq.hypervisor.partition import EmulatedPartition
 from virtio_crq.vios.control import socket_path
 
@@ -45,8 +45,8 @@ def live(state: Path, name: str, file: Path, point: str, skip: int) -> None:
     serving.attach = lambda state, name: attach_armed(state, name, point, skip)  # type: ignore[assignment]
     machine = read_machine_file(file)
     row = machine.partition(name)
-    options = {"data": row.data or "copy", "ring": row.ring or "split"}
-    with serving.open_server(state, machine, name, 1, 50, row.fetch or "batched", **options) as (server, _):
+    options = {"data": machine.data_of(name), "ring": row.ring or RINGS[0]}
+    with serving.open_server(state, machine, name, 1, 50, row.fetch or FETCHES[0], **options) as (server, _):
 
         async def serve() -> None:
             stop = asyncio.Event()
