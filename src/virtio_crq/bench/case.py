@@ -53,11 +53,8 @@ RUNGS = (
 
 # The study measures all rungs at four loads; over depths and sizes these, which each change one thing of another.
 SWEPT = ("naive", "batched", "batched-pool", "redirect", "push-pool", "push-pool-redirect")
-SHOWN = (
-    "naive",
-    "batched",
-    "push-pool",
-)  # where a page has room for three: a plain port, by batches, and the fewest calls
+# Where a page has room for three: a plain port, by batches, and the default.
+SHOWN = ("naive", "batched", "push-pool")
 CROWDED = "push-pool"  # what crowds of clients are measured on
 
 BACKINGS = ("file", "null")
