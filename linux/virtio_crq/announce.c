@@ -27,12 +27,15 @@ static enum vcrq_rule vcrq_book(struct vcrq_queue *queue, bool used,
 	u16 moved = position - queue->told;
 	u16 most = (u16)(queue->reaped - queue->told) + queue->in_flight;
 
+	if (queue->push)
+		most -= queue->shown - queue->announced;
+
 	if (used && moved > most)
 		return VCRQ_RULE_USED_AHEAD;
 	if (used && queue->owed)
 		return VCRQ_RULE_CREDIT_OVERRUN;
 	/* The index is stored before it is announced. */
-	if (used && (u16)(load_used_index(queue) - queue->told) < moved)
+	if (used && !queue->push && (u16)(load_used_index(queue) - queue->told) < moved)
 		return VCRQ_RULE_USED_AHEAD;
 	if (credit && queue->credit)
 		return VCRQ_RULE_CREDIT_UNOWED;
@@ -42,8 +45,9 @@ static enum vcrq_rule vcrq_book(struct vcrq_queue *queue, bool used,
 	}
 	if (credit) {
 		queue->credit = true;
+		queue->lists_stand = false;
 		/* The device does not look by itself (CRQ-F-17). */
-		vcrq_take(queue);
+		vcrq_take(queue, true);
 		if (queue->shown != queue->announced)
 			queue->pending = true;
 	}

@@ -182,7 +182,7 @@ static void vcrq_add(struct vcrq_device *device)
 	device->vdev.dev.parent = vcrq_dev(adapter);
 	device->vdev.dev.release = vcrq_release;
 	device->vdev.config = &vcrq_config_ops;
-	vcrq_pool_serve(device);
+	vcrq_serve_mapping(device);
 	kref_get(&device->ref);
 	/* What was described is there before anybody finds it registered. */
 	smp_mb__before_atomic();

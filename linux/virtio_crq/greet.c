@@ -4,6 +4,19 @@
  */
 #include "virtio_crq.h"
 
+/*
+ * Session work.  The transport features that HELLO offers: queues that there
+ * are keep what they were made with (CRQ-F-69).  A window ends below 2^32
+ * (CRQ-F-60), and what an indirect table names is not seen.
+ */
+static u64 vcrq_wishes(const struct vcrq_adapter *adapter)
+{
+	bool push = READ_ONCE(adapter->queue_count) ? adapter->push :
+						      vcrq_push && !vcrq_indirect;
+
+	return push ? VCRQ_PUSH : 0;
+}
+
 /* What a front-end must not build a session on (CRQ-F-5). */
 static bool vcrq_welcome_ok(struct vcrq_adapter *adapter,
 			    const struct vcrq_welcome *welcome)
@@ -12,7 +25,8 @@ static bool vcrq_welcome_ok(struct vcrq_adapter *adapter,
 	u32 message = le32_to_cpu(welcome->max_message);
 
 	return le16_to_cpu(welcome->revision) == VCRQ_REVISION &&
-	       !welcome->features && low &&
+	       !(le64_to_cpu(welcome->features) & ~adapter->offered) &&
+	       low &&
 	       low != (adapter->lost_session & 0xff) &&
 	       message >= VCRQ_MESSAGE_MIN &&
 	       message <= VCRQ_MESSAGE_HEADER + VCRQ_SLOT_BYTES &&
@@ -61,6 +75,8 @@ static int vcrq_welcomed(struct vcrq_adapter *adapter,
 		adapter->max_message = le32_to_cpu(welcome->max_message);
 		adapter->ring_entries = entries;
 		adapter->phase = VCRQ_ACTIVE;
+		WRITE_ONCE(adapter->push,
+			   le64_to_cpu(welcome->features) & VCRQ_PUSH);
 		WRITE_ONCE(adapter->session, le32_to_cpu(welcome->session));
 		result = 0;
 	}
@@ -93,10 +109,12 @@ int vcrq_greet(struct vcrq_adapter *adapter)
 	unsigned long flags;
 	int result;
 
+	adapter->offered = vcrq_wishes(adapter);
 	*hello = (struct vcrq_hello) {
 		.magic = cpu_to_le32(VCRQ_HELLO_MAGIC),
 		.revision = cpu_to_le16(VCRQ_REVISION),
 		.lowest_revision = cpu_to_le16(VCRQ_REVISION),
+		.features = cpu_to_le64(adapter->offered),
 		.session = cpu_to_le32(adapter->lost_session),
 		.max_message = cpu_to_le32(VCRQ_MESSAGE_HEADER +
 					   VCRQ_SLOT_BYTES),

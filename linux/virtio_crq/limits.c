@@ -70,7 +70,7 @@ static u64 vcrq_ring_footprint(u64 size, u64 buffer, u32 segments,
 	u64 buffers = indirect ? size * ((u64)segments + 3) : size;
 
 	return buffers * vcrq_footprint(buffer) +
-	       2 * ALIGN(32 * size, PAGE_SIZE);
+	       2 * ALIGN(48 * size, PAGE_SIZE);
 }
 
 /* The device's own number of segments, and its longest buffer. */

@@ -28,6 +28,21 @@ module_param_named(pool_kib, vcrq_pool_kib, uint, 0444);
 MODULE_PARM_DESC(pool_kib,
 		 "KiB of each adapter that stay mapped, and that short buffers are copied through; 0, or a window below 16 times as much: each buffer is mapped by itself (0)");
 
+unsigned int vcrq_pool_bytes = SZ_32K;
+module_param_named(pool_bytes, vcrq_pool_bytes, uint, 0444);
+MODULE_PARM_DESC(pool_bytes,
+		 "length of the longest buffer that is copied through the pool (32768)");
+
+unsigned int vcrq_lend_kib;
+module_param_named(lend_kib, vcrq_lend_kib, uint, 0444);
+MODULE_PARM_DESC(lend_kib,
+		 "KiB of I/O addresses of each adapter for buffers that are mapped by announcement, many in one call; 0, or a window below 16 times as much: each buffer is mapped by itself (0)");
+
+bool vcrq_push;
+module_param_named(push, vcrq_push, bool, 0444);
+MODULE_PARM_DESC(push,
+		 "send requests as records, where the server agrees to it (no)");
+
 static unsigned int vcrq_vscsi;
 module_param_named(vscsi, vcrq_vscsi, uint, 0444);
 MODULE_PARM_DESC(vscsi,
@@ -64,6 +79,8 @@ static void vcrq_release_adapter(struct vcrq_adapter *adapter)
 {
 	struct device *dev = vcrq_dev(adapter);
 
+	vcrq_unwrap_mapping(adapter);
+	vcrq_free_loans(adapter);
 	vcrq_free_pool(adapter);
 	if (adapter->session_queue)
 		destroy_workqueue(adapter->session_queue);
@@ -121,6 +138,10 @@ static int vcrq_probe(struct vio_dev *vio, const struct vio_device_id *id)
 		error = vcrq_alloc(adapter);
 	if (!error)
 		error = vcrq_make_pool(adapter);
+	if (!error)
+		error = vcrq_make_loans(adapter);
+	if (!error)
+		vcrq_wrap_mapping(adapter);
 	if (!error)
 		error = vcrq_register(adapter);
 	if (error)

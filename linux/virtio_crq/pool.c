@@ -5,16 +5,10 @@
  *
  * The server can reach the pool at any time, and nothing else of a driver's
  * (CRQ-F-90).  A short buffer gets grains of a piece.  One that is longer than
- * a piece, or comes when no piece has room, is mapped by the platform's own DMA
- * operations as if there were no pool: the calls for a long buffer cost less
- * than its copy would.
- *
- * Drivers are not asked.  Up to Linux 6.17 the virtio core maps through the
- * adapter's dma_map_ops, and those are wrapped; since then a transport may have
- * operations of its own, virtio_map_ops.
+ * pool_bytes, or comes when no piece has room, is mapped as if there were no
+ * pool: the calls for a long buffer cost less than its copy would.  mapping.c decides which buffers come here.
  */
 #include <linux/bitmap.h>
-#include <linux/dma-map-ops.h>
 #include <linux/dma-mapping.h>
 #include <linux/slab.h>
 
@@ -25,7 +19,6 @@
 #define VCRQ_GRAIN_BYTES	512
 #define VCRQ_GRAINS		(VCRQ_PIECE_BYTES / VCRQ_GRAIN_BYTES)
 #define VCRQ_PAGE_GRAINS	(VCRQ_IOMMU_PAGE / VCRQ_GRAIN_BYTES)
-#define VCRQ_POOL_SHARE		16	/* of a window, at most */
 
 struct vcrq_piece {
 	DECLARE_BITMAP(busy, VCRQ_GRAINS);
@@ -94,8 +87,9 @@ static bool vcrq_take_place(struct vcrq_pool *pool, void *original, size_t size,
 static bool vcrq_find_place(struct vcrq_pool *pool, dma_addr_t dma, size_t size,
 			    struct vcrq_place *place)
 {
-	struct vcrq_piece *piece = xa_load(&pool->pages, dma / VCRQ_IOMMU_PAGE);
+	struct vcrq_piece *piece;
 
+	piece = pool ? xa_load(&pool->pages, dma / VCRQ_IOMMU_PAGE) : NULL;
 	if (!piece)
 		return false;
 	*place = (struct vcrq_place) {
@@ -123,12 +117,12 @@ static void vcrq_give_place(struct vcrq_pool *pool,
  * than the driver believes would otherwise show it what an earlier request left
  * in these grains.
  */
-static bool vcrq_pool_map(struct vcrq_pool *pool, void *original, size_t size,
-			  dma_addr_t *dma)
+bool vcrq_pool_map(struct vcrq_pool *pool, void *original, size_t size,
+		   dma_addr_t *dma)
 {
 	struct vcrq_place place;
 
-	if (!size || !vcrq_take_place(pool, original, size, &place))
+	if (!pool || !size || !vcrq_take_place(pool, original, size, &place))
 		return false;
 	memcpy(vcrq_memory(&place), original, size);
 	*dma = place.piece->dma + place.first * VCRQ_GRAIN_BYTES;
@@ -136,8 +130,8 @@ static bool vcrq_pool_map(struct vcrq_pool *pool, void *original, size_t size,
 }
 
 /* Any context.  False: it is the platform's to unmap. */
-static bool vcrq_pool_unmap(struct vcrq_pool *pool, dma_addr_t dma, size_t size,
-			    enum dma_data_direction direction)
+bool vcrq_pool_unmap(struct vcrq_pool *pool, dma_addr_t dma, size_t size,
+		     enum dma_data_direction direction)
 {
 	struct vcrq_place place;
 	size_t copied = direction == DMA_TO_DEVICE ? 0 : size;
@@ -151,182 +145,30 @@ static bool vcrq_pool_unmap(struct vcrq_pool *pool, dma_addr_t dma, size_t size,
 	return true;
 }
 
-#ifdef VCRQ_VIRTIO_MAP_OPS
-
-static struct vcrq_pool *vcrq_pool_of(struct device *dev)
-{
-	struct vcrq_adapter *adapter = dev_get_drvdata(dev);
-
-	return adapter->pool;
-}
-
-static dma_addr_t vcrq_map_page(union virtio_map map, struct page *page,
-				unsigned long offset, size_t size,
-				enum dma_data_direction direction,
-				unsigned long attrs)
-{
-	dma_addr_t dma;
-
-	if (vcrq_pool_map(vcrq_pool_of(map.dma_dev),
-			  page_address(page) + offset, size, &dma))
-		return dma;
-	return dma_map_page_attrs(map.dma_dev, page, offset, size, direction,
-				  attrs);
-}
-
-static void vcrq_unmap_page(union virtio_map map, dma_addr_t dma, size_t size,
-			    enum dma_data_direction direction,
-			    unsigned long attrs)
-{
-	if (!vcrq_pool_unmap(vcrq_pool_of(map.dma_dev), dma, size, direction))
-		dma_unmap_page_attrs(map.dma_dev, dma, size, direction, attrs);
-}
-
-/* For drivers that keep buffers mapped and say when they look at them. */
-static void vcrq_sync_for_cpu(union virtio_map map, dma_addr_t dma, size_t size,
-			      enum dma_data_direction direction)
+/*
+ * Any context, for drivers that keep buffers mapped and say when they look at
+ * them.  False: the buffer is not in the pool.
+ */
+bool vcrq_pool_sync(struct vcrq_pool *pool, dma_addr_t dma, size_t size,
+		    bool for_device)
 {
 	struct vcrq_place place;
 
-	if (vcrq_find_place(vcrq_pool_of(map.dma_dev), dma, size, &place))
-		memcpy(place.piece->original[place.first], vcrq_memory(&place),
-		       size);
-}
-
-static void vcrq_sync_for_device(union virtio_map map, dma_addr_t dma,
-				 size_t size, enum dma_data_direction direction)
-{
-	struct vcrq_place place;
-
-	if (vcrq_find_place(vcrq_pool_of(map.dma_dev), dma, size, &place))
+	if (!vcrq_find_place(pool, dma, size, &place))
+		return false;
+	if (for_device)
 		memcpy(vcrq_memory(&place), place.piece->original[place.first],
 		       size);
+	else
+		memcpy(place.piece->original[place.first], vcrq_memory(&place),
+		       size);
+	return true;
 }
 
-static void *vcrq_alloc_coherent(union virtio_map map, size_t size,
-				 dma_addr_t *dma, gfp_t gfp)
+bool vcrq_pool_has(struct vcrq_pool *pool, dma_addr_t dma)
 {
-	return dma_alloc_coherent(map.dma_dev, size, dma, gfp);
+	return pool && xa_load(&pool->pages, dma / VCRQ_IOMMU_PAGE);
 }
-
-static void vcrq_free_coherent(union virtio_map map, size_t size, void *memory,
-			       dma_addr_t dma, unsigned long attrs)
-{
-	dma_free_attrs(map.dma_dev, size, memory, dma, attrs);
-}
-
-static bool vcrq_need_sync(union virtio_map map, dma_addr_t dma)
-{
-	return xa_load(&vcrq_pool_of(map.dma_dev)->pages,
-		       dma / VCRQ_IOMMU_PAGE);
-}
-
-static int vcrq_mapping_error(union virtio_map map, dma_addr_t dma)
-{
-	return dma_mapping_error(map.dma_dev, dma);
-}
-
-static size_t vcrq_max_mapping_size(union virtio_map map)
-{
-	return dma_max_mapping_size(map.dma_dev);
-}
-
-static const struct virtio_map_ops vcrq_map_ops = {
-	.map_page = vcrq_map_page,
-	.unmap_page = vcrq_unmap_page,
-	.sync_single_for_cpu = vcrq_sync_for_cpu,
-	.sync_single_for_device = vcrq_sync_for_device,
-	.alloc = vcrq_alloc_coherent,
-	.free = vcrq_free_coherent,
-	.need_sync = vcrq_need_sync,
-	.mapping_error = vcrq_mapping_error,
-	.max_mapping_size = vcrq_max_mapping_size,
-};
-
-/* Process context, before the virtio device is registered. */
-void vcrq_pool_serve(struct vcrq_device *device)
-{
-	if (!device->adapter->pool)
-		return;
-	device->vdev.map = &vcrq_map_ops;
-	device->vdev.vmap.dma_dev = vcrq_dev(device->adapter);
-}
-
-static void vcrq_wrap(struct vcrq_adapter *adapter)
-{
-}
-
-static void vcrq_unwrap(struct vcrq_adapter *adapter)
-{
-}
-
-/* Process context: memory that is shown to the device itself, not a copy of it. */
-dma_addr_t vcrq_map_lasting(struct vcrq_adapter *adapter, void *memory,
-			    size_t size)
-{
-	return dma_map_single(vcrq_dev(adapter), memory, size, DMA_TO_DEVICE);
-}
-
-#else
-
-static dma_addr_t vcrq_map_page(struct device *dev, struct page *page,
-				unsigned long offset, size_t size,
-				enum dma_data_direction direction,
-				unsigned long attrs)
-{
-	struct vcrq_adapter *adapter = dev_get_drvdata(dev);
-	dma_addr_t dma;
-
-	if (vcrq_pool_map(adapter->pool, page_address(page) + offset, size,
-			  &dma))
-		return dma;
-	return adapter->platform_ops->map_page(dev, page, offset, size,
-					       direction, attrs);
-}
-
-static void vcrq_unmap_page(struct device *dev, dma_addr_t dma, size_t size,
-			    enum dma_data_direction direction,
-			    unsigned long attrs)
-{
-	struct vcrq_adapter *adapter = dev_get_drvdata(dev);
-
-	if (!vcrq_pool_unmap(adapter->pool, dma, size, direction))
-		adapter->platform_ops->unmap_page(dev, dma, size, direction,
-						  attrs);
-}
-
-void vcrq_pool_serve(struct vcrq_device *device)
-{
-}
-
-/* Process context: only these two entries become ours. */
-static void vcrq_wrap(struct vcrq_adapter *adapter)
-{
-	adapter->platform_ops = get_dma_ops(vcrq_dev(adapter));
-	adapter->pool_ops = *adapter->platform_ops;
-	adapter->pool_ops.map_page = vcrq_map_page;
-	adapter->pool_ops.unmap_page = vcrq_unmap_page;
-	set_dma_ops(vcrq_dev(adapter), &adapter->pool_ops);
-}
-
-static void vcrq_unwrap(struct vcrq_adapter *adapter)
-{
-	set_dma_ops(vcrq_dev(adapter), adapter->platform_ops);
-}
-
-dma_addr_t vcrq_map_lasting(struct vcrq_adapter *adapter, void *memory,
-			    size_t size)
-{
-	struct device *dev = vcrq_dev(adapter);
-
-	if (!adapter->pool)
-		return dma_map_single(dev, memory, size, DMA_TO_DEVICE);
-	return adapter->platform_ops->map_page(dev, virt_to_page(memory),
-					       offset_in_page(memory), size,
-					       DMA_TO_DEVICE, 0);
-}
-
-#endif /* VCRQ_VIRTIO_MAP_OPS */
 
 /* Process context. */
 static int vcrq_map_piece(struct vcrq_adapter *adapter, struct vcrq_pool *pool,
@@ -396,7 +238,6 @@ int vcrq_make_pool(struct vcrq_adapter *adapter)
 	}
 	adapter->window_left -= (u64)count * VCRQ_PIECE_BYTES;
 	adapter->pool = pool;
-	vcrq_wrap(adapter);
 	return 0;
 }
 
@@ -407,7 +248,6 @@ void vcrq_free_pool(struct vcrq_adapter *adapter)
 
 	if (!pool)
 		return;
-	vcrq_unwrap(adapter);
 	adapter->pool = NULL;
 	vcrq_empty_pool(adapter, pool);
 }

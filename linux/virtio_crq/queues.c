@@ -21,6 +21,23 @@ static size_t vcrq_used_bytes(u16 size)
 	return 6 + 8 * size;
 }
 
+/*
+ * Process context.  The driver's table is mapped for reading as long as the
+ * queue lives.  I/O is coherent on this platform (the hypervisor copies), so
+ * that no sync is due.
+ */
+static int vcrq_show_descriptors(struct vcrq_queue *queue)
+{
+	struct vcrq_adapter *adapter = queue->device->adapter;
+
+	queue->desc_dma = vcrq_map_lasting(adapter, queue->pages,
+					   sizeof(struct vring_desc) * queue->size);
+	if (!dma_mapping_error(vcrq_dev(adapter), queue->desc_dma))
+		return 0;
+	queue->desc_dma = 0;
+	return -ENOMEM;
+}
+
 /* Process context. */
 static int vcrq_alloc_rings(struct vcrq_queue *queue)
 {
@@ -32,24 +49,24 @@ static int vcrq_alloc_rings(struct vcrq_queue *queue)
 	if (!queue->pages)
 		return -ENOMEM;
 	vring_init(&queue->ring, queue->size, queue->pages, VCRQ_ALIGN);
-	/*
-	 * Mapped for reading as long as the queue lives.  I/O is coherent on
-	 * this platform (the hypervisor copies), so that no sync is due.
-	 */
-	queue->desc_dma = vcrq_map_lasting(queue->device->adapter, queue->pages,
-					   sizeof(struct vring_desc) * queue->size);
-	if (dma_mapping_error(dev, queue->desc_dma)) {
-		queue->desc_dma = 0;
+	if (!queue->push && vcrq_show_descriptors(queue))
 		return -ENOMEM;
-	}
-	queue->shared_bytes = vcrq_avail_bytes(queue->size) +
-			      vcrq_used_bytes(queue->size);
+	queue->shared_bytes = queue->push ? vcrq_push_bytes(queue->size) :
+		vcrq_avail_bytes(queue->size) + vcrq_used_bytes(queue->size);
 	queue->shared = dma_alloc_coherent(dev, queue->shared_bytes,
 					   &queue->shared_dma, GFP_KERNEL);
 	if (!queue->shared)
 		return -ENOMEM;
-	queue->avail = queue->shared;
-	queue->used = queue->shared + vcrq_avail_bytes(queue->size);
+	if (queue->push) {
+		vcrq_push_layout(queue);
+		queue->pushed = kvcalloc(queue->size, sizeof(*queue->pushed),
+					 GFP_KERNEL);
+		if (!queue->pushed)
+			return -ENOMEM;
+	} else {
+		queue->avail = queue->shared;
+		queue->used = queue->shared + vcrq_avail_bytes(queue->size);
+	}
 	queue->heads = kcalloc(queue->size, sizeof(*queue->heads), GFP_KERNEL);
 	queue->order = kcalloc(queue->size, sizeof(*queue->order), GFP_KERNEL);
 	return queue->heads && queue->order ? 0 : -ENOMEM;
@@ -69,6 +86,7 @@ static void vcrq_free_rings(struct vcrq_queue *queue)
 				  queue->shared_dma);
 	if (queue->pages)
 		free_pages_exact(queue->pages, queue->pages_bytes);
+	kvfree(queue->pushed);
 	kfree(queue->order);
 	kfree(queue->heads);
 	kfree(queue);
@@ -103,19 +121,36 @@ static void vcrq_give_credits(struct vcrq_adapter *adapter)
 	spin_unlock_irqrestore(&adapter->lock, flags);
 }
 
+/* Where the device finds the queue's three parts. */
+static void vcrq_areas(const struct vcrq_queue *queue, __le64 areas[3])
+{
+	dma_addr_t shared = queue->shared_dma;
+
+	if (queue->push) {
+		areas[0] = cpu_to_le64(shared);
+		areas[1] = 0;
+		areas[2] = cpu_to_le64(vcrq_push_completions(queue));
+	} else {
+		areas[0] = cpu_to_le64(queue->desc_dma);
+		areas[1] = cpu_to_le64(shared);
+		areas[2] = cpu_to_le64(shared + vcrq_avail_bytes(queue->size));
+	}
+}
+
 /* Process context, device->setup is held. */
 int vcrq_enable_queue(struct vcrq_queue *queue)
 {
 	struct vcrq_set_vqueue ask = {
 		.index = cpu_to_le32(queue->index),
 		.size = cpu_to_le32(queue->size),
-		.descriptors = cpu_to_le64(queue->desc_dma),
-		.driver_area = cpu_to_le64(queue->shared_dma),
-		.device_area = cpu_to_le64(queue->shared_dma +
-					   vcrq_avail_bytes(queue->size)),
 	};
+	__le64 areas[3];
 	int error;
 
+	vcrq_areas(queue, areas);
+	ask.descriptors = areas[0];
+	ask.driver_area = areas[1];
+	ask.device_area = areas[2];
 	error = vcrq_ask_device(queue->device, VCRQ_SET_VQUEUE, &ask,
 				sizeof(ask), NULL, 0);
 	if (!error)
@@ -126,12 +161,14 @@ int vcrq_enable_queue(struct vcrq_queue *queue)
 /* Process context, device->setup is held: where RESUME_VQUEUE says the queue is. */
 void vcrq_queue_place(struct vcrq_queue *queue, struct vcrq_resume_vqueue *ask)
 {
+	__le64 areas[3];
+
 	ask->index = cpu_to_le32(queue->index);
 	ask->size = cpu_to_le32(queue->size);
-	ask->descriptors = cpu_to_le64(queue->desc_dma);
-	ask->driver_area = cpu_to_le64(queue->shared_dma);
-	ask->device_area = cpu_to_le64(queue->shared_dma +
-				       vcrq_avail_bytes(queue->size));
+	vcrq_areas(queue, areas);
+	ask->descriptors = areas[0];
+	ask->driver_area = areas[1];
+	ask->device_area = areas[2];
 }
 
 /* Process context, device->setup is held. */
@@ -156,6 +193,7 @@ static struct vcrq_queue *vcrq_make_queue(struct vcrq_device *device, u16 index,
 	queue->event_idx = virtio_has_feature(&device->vdev,
 					      VIRTIO_RING_F_EVENT_IDX);
 	queue->polled = vcrq_polls(device, index);
+	queue->push = device->adapter->push;
 	if (vcrq_alloc_rings(queue))
 		goto free;
 	error = vcrq_take_credits(device->adapter);

@@ -20,6 +20,18 @@ static bool vcrq_resumable(const struct vcrq_device *device)
 		!test_bit(VCRQ_DEV_UNTOLD, &device->flags));
 }
 
+/* device->setup is held.  Whether its queues are what this session has (CRQ-F-69). */
+static bool vcrq_same_carrier(const struct vcrq_device *device)
+{
+	u16 index;
+
+	for (index = 0; index < device->queue_max; index++)
+		if (device->queues[index] &&
+		    device->queues[index]->push != device->adapter->push)
+			return false;
+	return true;
+}
+
 /* device->setup is held.  A device that does not carry on stops (CRQ-F-34). */
 static int vcrq_outcome(struct vcrq_device *device, u32 outcome)
 {
@@ -145,8 +157,9 @@ static void vcrq_resume_device(struct vcrq_device *device, u32 session)
 			sound = vcrq_queue_reap(device->queues[index]);
 	if (!sound)
 		goto out;
-	if (!vcrq_resumable(device)) {
-		vcrq_break_device(device, VCRQ_RULE_RESUME_TYPE,
+	if (!vcrq_resumable(device) || !vcrq_same_carrier(device)) {
+		vcrq_break_device(device, vcrq_resumable(device) ?
+				  VCRQ_RULE_RESUME_PUSH : VCRQ_RULE_RESUME_TYPE,
 				  device->number, device->device_id);
 		/* Its driver gets it anew, as a device that was exchanged. */
 		set_bit(VCRQ_DEV_GONE, &device->flags);

@@ -41,17 +41,55 @@ static void vcrq_measure(struct vcrq_queue *queue, u16 id,
 	head->reads = buffers > 1;
 }
 
+/* queue->lock is held.  Each buffer of a chain that the device itself reaches for. */
+void vcrq_chain_each(struct vcrq_queue *queue, u16 id,
+		     void (*act)(struct vcrq_adapter *adapter, u64 address))
+{
+	struct vcrq_adapter *adapter = queue->device->adapter;
+	u8 inside = queue->push ? queue->pushed[id].record.flags : 0;
+	const struct vring_desc *desc = &queue->ring.desc[id];
+	unsigned int steps;
+	bool more;
+
+	if (!adapter->loans)
+		return;
+	for (steps = 0; steps < queue->size; steps++) {
+		more = ring16(desc->flags) & VRING_DESC_F_NEXT;
+		if (!(!steps && inside & VCRQ_RECORD_INLINED) &&
+		    !(!more && inside & VCRQ_RECORD_TAIL))
+			act(adapter, le64_to_cpu((__force __le64)desc->addr));
+		if (!more)
+			return;
+		desc = vcrq_next_desc(queue, desc);
+	}
+}
+
+/* queue->lock is held.  The head's request stands for the device at the next position. */
+static void vcrq_show(struct vcrq_queue *queue, u16 id)
+{
+	if (queue->push)
+		vcrq_push_put(queue, id);
+	else
+		queue->avail[2 + (queue->shown & (queue->size - 1))] =
+			cpu_to_le16(id);
+	vcrq_chain_each(queue, id, vcrq_lend);
+}
+
 /*
  * queue->lock is held.  Records the heads that the driver made available, in
  * their order, before anything announces them (CRQ-F-31), and shows them to
- * the device.  Afterwards the driver's next kick comes whatever it adds: its
+ * the device, if it is to serve them.  Afterwards the driver's next kick comes whatever it adds: its
  * avail_event stands at what was taken.
  */
-void vcrq_take(struct vcrq_queue *queue)
+void vcrq_take(struct vcrq_queue *queue, bool show)
 {
+	bool broken = test_bit(VCRQ_DEV_BROKEN, &queue->device->flags);
 	u16 mask = queue->size - 1, from = queue->shown, index, id;
 	struct vcrq_head *head;
 
+	/* Of a broken one the session's last records were made. */
+	if (show && broken && queue->push)
+		return;
 	for (;;) {
 		/* Heads are read after the index that covers them. */
 		index = ring16(smp_load_acquire(&queue->ring.avail->idx));
@@ -62,8 +100,8 @@ void vcrq_take(struct vcrq_queue *queue)
 			head->position = queue->shown;
 			head->in_flight = true;
 			vcrq_measure(queue, id, head);
-			queue->avail[2 + (queue->shown & mask)] =
-				cpu_to_le16(id);
+			if (show)
+				vcrq_show(queue, id);
 			queue->taken++;
 			queue->shown++;
 			queue->in_flight++;
@@ -76,7 +114,7 @@ void vcrq_take(struct vcrq_queue *queue)
 		/* The driver stores its index, then reads the wish. */
 		smp_mb();
 	}
-	if (queue->shown == from)
+	if (queue->push || queue->shown == from)
 		return;
 	/* Heads stand in the ring before the index that covers them. */
 	smp_store_release(&queue->avail[1], cpu_to_le16(queue->shown));
@@ -86,7 +124,7 @@ void vcrq_take(struct vcrq_queue *queue)
 static bool vcrq_wanted(struct vcrq_queue *queue, u16 old)
 {
 	/* What stands there is the wish of a server that is gone. */
-	if (queue->unasked)
+	if (queue->unasked || queue->push)
 		return true;
 	/* The index is visible before the wish is read, or both sides sleep. */
 	smp_mb();
@@ -123,6 +161,8 @@ bool vcrq_settle(struct vcrq_queue *queue, bool drained)
 	if (!vcrq_is_served(queue))
 		return true;
 	if (queue->pending && queue->credit) {
+		/* CRQ-F-20, CRQ-F-98 */
+		vcrq_lend_enter(adapter);
 		rc = vcrq_send(adapter,
 			       vcrq_high(queue, VCRQ_AVAIL_WORD, queue->owed),
 			       vcrq_low(queue->index, queue->shown));
@@ -166,8 +206,13 @@ bool vcrq_notify(struct virtqueue *vq)
 		spin_unlock_irqrestore(&queue->lock, flags);
 		return true;
 	}
+	if (queue->push && !(queue->credit && vcrq_is_served(queue))) {
+		/* The credit's return, or the partner's, looks at the ring. */
+		spin_unlock_irqrestore(&queue->lock, flags);
+		goto poll;
+	}
 	old = queue->shown;
-	vcrq_take(queue);
+	vcrq_take(queue, true);
 	if (queue->shown != old && vcrq_wanted(queue, old))
 		queue->pending = true;
 	sound = vcrq_settle(queue, false);
@@ -175,6 +220,7 @@ bool vcrq_notify(struct virtqueue *vq)
 	if (unlikely(!sound))
 		vcrq_end_session(device->adapter, VCRQ_RULE_PARTNER_STALLED,
 				 device->number, queue->index);
+poll:
 	if (queue->polled)
 		vcrq_poll_queue(queue);
 	return true;
@@ -212,7 +258,7 @@ void vcrq_queue_start(struct vcrq_queue *queue)
 
 	spin_lock_irqsave(&queue->lock, flags);
 	queue->started = true;
-	vcrq_take(queue);
+	vcrq_take(queue, true);
 	queue->pending = queue->shown != queue->announced;
 	sound = vcrq_settle(queue, true);
 	spin_unlock_irqrestore(&queue->lock, flags);
@@ -242,6 +288,8 @@ void vcrq_queue_reset(struct vcrq_queue *queue)
 	queue->resuming = 0;
 	queue->in_flight = 0;
 	queue->pending = false;
+	queue->list_next = 0;
+	queue->lists_stand = false;
 	spin_unlock_irqrestore(&queue->lock, flags);
 }
 
@@ -263,17 +311,25 @@ u16 vcrq_queue_suspend(struct vcrq_queue *queue, u32 session, __le16 *heads,
 {
 	const struct vcrq_head **order = queue->order;
 	unsigned long flags;
-	u16 id, count = 0;
+	u16 id, all = 0, count = 0;
 
 	spin_lock_irqsave(&queue->lock, flags);
 	queue->resuming = session;
-	for (id = 0; id < queue->size; id++)
-		if (queue->heads[id].in_flight &&
-		    vcrq_was_announced(queue, &queue->heads[id]))
-			order[count++] = &queue->heads[id];
-	*avail_position = queue->announced;
+	for (id = 0; id < queue->size; id++) {
+		if (!queue->heads[id].in_flight)
+			continue;
+		if (vcrq_was_announced(queue, &queue->heads[id]))
+			count++;
+		else if (!queue->push)
+			continue;
+		order[all++] = &queue->heads[id];
+	}
+	/* Those that were announced are the first. */
+	sort(order, all, sizeof(*order), vcrq_by_position, NULL);
+	if (queue->push)
+		vcrq_push_again(queue, order, all, session);
+	*avail_position = queue->push ? count : queue->announced;
 	*used_position = queue->reaped;
-	sort(order, count, sizeof(*order), vcrq_by_position, NULL);
 	for (id = 0; id < count && id < max; id++)
 		heads[id] = cpu_to_le16(order[id] - queue->heads);
 	spin_unlock_irqrestore(&queue->lock, flags);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What the files of the data path share: ring.c, used.c, announce.c.
+ * What the files of the data path share: ring.c, used.c, push.c, announce.c.
  */
 #ifndef VIRTIO_CRQ_RING_H
 #define VIRTIO_CRQ_RING_H
@@ -66,12 +66,30 @@ static inline bool vcrq_is_served(const struct vcrq_queue *queue)
 	       (queue->started || READ_ONCE(device->heard) == session);
 }
 
+static inline const struct vring_desc *
+vcrq_next_desc(const struct vcrq_queue *queue, const struct vring_desc *desc)
+{
+	return &queue->ring.desc[ring16(desc->next) & (queue->size - 1)];
+}
+
 /* ring.c; queue->lock is held */
-void vcrq_take(struct vcrq_queue *queue);
+void vcrq_chain_each(struct vcrq_queue *queue, u16 id,
+		     void (*act)(struct vcrq_adapter *adapter, u64 address));
+void vcrq_take(struct vcrq_queue *queue, bool show);
 bool vcrq_settle(struct vcrq_queue *queue, bool drained);
 
 /* used.c; queue->lock is held */
 bool vcrq_reap(struct vcrq_queue *queue, struct vcrq_breach *breach);
 bool vcrq_drop(struct vcrq_queue *queue);
+void vcrq_give(struct vcrq_queue *queue, u16 id, u32 length);
+enum vcrq_rule vcrq_check_head(struct vcrq_queue *queue, u32 id, u32 length);
+enum vcrq_rule vcrq_check_short(struct vcrq_queue *queue, u32 id, u32 length);
+
+/* push.c; queue->lock is held */
+void vcrq_push_put(struct vcrq_queue *queue, u16 id);
+void vcrq_push_reap(struct vcrq_queue *queue, struct vcrq_breach *breach);
+void vcrq_push_again(struct vcrq_queue *queue,
+		     const struct vcrq_head *const *order, u16 count,
+		     u32 session);
 
 #endif /* VIRTIO_CRQ_RING_H */

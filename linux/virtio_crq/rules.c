@@ -40,8 +40,11 @@ static const char * const vcrq_rule_names[VCRQ_RULES] = {
 	[VCRQ_RULE_USED_LENGTH] = "used-length",
 	[VCRQ_RULE_USED_LENGTH_SHORT] = "used-length-short",
 	[VCRQ_RULE_ENTROPY_EMPTY] = "entropy-empty",
+	[VCRQ_RULE_COMPLETION_FORM] = "completion-form",
+	[VCRQ_RULE_COMPLETION_TAIL] = "completion-tail",
 	[VCRQ_RULE_PARTNER_STALLED] = "partner-stalled",
 	[VCRQ_RULE_RESUME_TYPE] = "resume-type",
+	[VCRQ_RULE_RESUME_PUSH] = "resume-push",
 	[VCRQ_RULE_RESUME_IDENTITY] = "resume-identity",
 	[VCRQ_RULE_RESUME_FEATURES] = "resume-features",
 	[VCRQ_RULE_RESUME_STATE] = "resume-state",
@@ -154,6 +157,7 @@ static struct attribute *vcrq_attrs[] = {
 	&dev_attr_rules.attr,
 	&dev_attr_session.attr,
 	&dev_attr_pool.attr,
+	&dev_attr_loans.attr,
 	NULL
 };
 

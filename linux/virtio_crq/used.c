@@ -18,7 +18,10 @@ static void *vcrq_translate(struct vcrq_queue *queue, u64 address,
 			    unsigned long access)
 {
 	unsigned long tce;
+	void *lent = vcrq_lent_memory(queue->device->adapter, address);
 
+	if (lent)
+		return lent;
 	if (plpar_tce_get(queue->device->adapter->liobn,
 			  address & ~(u64)(VCRQ_IOMMU_PAGE - 1),
 			  &tce) != H_SUCCESS || !(tce & access))
@@ -68,12 +71,10 @@ static u8 *vcrq_status_byte(struct vcrq_queue *queue, u16 id)
 				     ring32(desc->len) - 1, 2);
 }
 
-/* queue->lock is held.  The rule that a used entry breaks, or VCRQ_RULES (CRQ-F-28, CRQ-F-42). */
-static enum vcrq_rule vcrq_check_used(struct vcrq_queue *queue, u32 id,
-				      u32 length)
+/* queue->lock is held.  The rule that a used entry breaks, or VCRQ_RULES (CRQ-F-28). */
+enum vcrq_rule vcrq_check_head(struct vcrq_queue *queue, u32 id, u32 length)
 {
 	struct vcrq_head *head;
-	u8 *status;
 
 	if (id >= queue->size || !queue->heads[id].in_flight)
 		return VCRQ_RULE_USED_UNKNOWN;
@@ -84,6 +85,15 @@ static enum vcrq_rule vcrq_check_used(struct vcrq_queue *queue, u32 id,
 		return VCRQ_RULE_USED_LENGTH;
 	if (queue->device->device_id == VIRTIO_ID_RNG && !length)
 		return VCRQ_RULE_ENTROPY_EMPTY;
+	return VCRQ_RULES;
+}
+
+/* queue->lock is held.  The same of a length that is short of success (CRQ-F-42). */
+enum vcrq_rule vcrq_check_short(struct vcrq_queue *queue, u32 id, u32 length)
+{
+	struct vcrq_head *head = &queue->heads[id];
+	u8 *status;
+
 	if (queue->device->device_id == VIRTIO_ID_BLOCK && head->reads &&
 	    length < head->writable) {
 		status = vcrq_status_byte(queue, id);
@@ -105,7 +115,7 @@ static void vcrq_return(struct vcrq_queue *queue, u16 id, u32 length)
 }
 
 /* queue->lock is held.  The same of a head that was in flight. */
-static void vcrq_give(struct vcrq_queue *queue, u16 id, u32 length)
+void vcrq_give(struct vcrq_queue *queue, u16 id, u32 length)
 {
 	queue->heads[id].in_flight = false;
 	queue->in_flight--;
@@ -131,7 +141,9 @@ bool vcrq_reap(struct vcrq_queue *queue, struct vcrq_breach *breach)
 	u32 id, length;
 
 	breach->rule = VCRQ_RULES;
-	for (;;) {
+	if (queue->push)
+		vcrq_push_reap(queue, breach);
+	for (; !queue->push;) {
 		index = load_used_index(queue);
 		moved = index - queue->reaped;
 		if (!moved)
@@ -146,12 +158,15 @@ bool vcrq_reap(struct vcrq_queue *queue, struct vcrq_breach *breach)
 				2 * (queue->reaped & mask);
 			id = le32_to_cpu(READ_ONCE(entry[0]));
 			length = le32_to_cpu(READ_ONCE(entry[1]));
-			breach->rule = vcrq_check_used(queue, id, length);
+			breach->rule = vcrq_check_head(queue, id, length);
+			if (breach->rule == VCRQ_RULES)
+				breach->rule = vcrq_check_short(queue, id, length);
 			if (breach->rule != VCRQ_RULES) {
 				breach->first = id;
 				breach->second = length;
 				break;
 			}
+			vcrq_chain_each(queue, id, vcrq_give_back);
 			vcrq_give(queue, id, length);
 		}
 		if (breach->rule != VCRQ_RULES)
@@ -164,6 +179,8 @@ bool vcrq_reap(struct vcrq_queue *queue, struct vcrq_breach *breach)
 	}
 	if (ring16(queue->ring.used->idx) == queue->last_used)
 		return false;
+	/* CRQ-F-99 */
+	vcrq_lend_recall(queue->device->adapter);
 	vcrq_publish(queue);
 	return true;
 }
@@ -187,7 +204,10 @@ bool vcrq_drop(struct vcrq_queue *queue)
 			if (queue->heads[id].in_flight)
 				vcrq_give(queue, id, 0);
 		/* Nobody writes it now, and the next server begins there. */
-		WRITE_ONCE(queue->used[1], cpu_to_le16(queue->reaped));
+		if (queue->push)
+			queue->told = queue->reaped;
+		else
+			WRITE_ONCE(queue->used[1], cpu_to_le16(queue->reaped));
 		queue->announced = queue->shown;
 		queue->pending = false;
 	}
@@ -268,7 +288,7 @@ void vcrq_queue_fail(struct vcrq_queue *queue)
 	u16 id;
 
 	spin_lock_irqsave(&queue->lock, flags);
-	vcrq_take(queue);
+	vcrq_take(queue, false);
 	for (id = 0; id < queue->size; id++) {
 		if (!queue->heads[id].in_flight)
 			continue;
@@ -281,6 +301,8 @@ void vcrq_queue_fail(struct vcrq_queue *queue)
 		vcrq_give(queue, id, 1);
 		fresh = true;
 	}
+	if (queue->push)
+		queue->told = queue->reaped;
 	vcrq_publish(queue);
 	spin_unlock_irqrestore(&queue->lock, flags);
 	if (fresh) {

@@ -52,6 +52,7 @@
 #define VCRQ_STASH		32
 #define VCRQ_IOMMU_PAGE		SZ_4K
 #define VCRQ_REQUEST_SECONDS	30
+#define VCRQ_POOL_SHARE		16	/* of a window, at most, for pool and loans each */
 #define VCRQ_CONSOLE_TRANSMIT	1	/* queues of a console */
 #define VCRQ_CONTROL_TRANSMIT	3
 
@@ -112,10 +113,13 @@ struct vcrq_adapter {
 	u32 liobn;
 	u64 window;		/* bytes */
 	u64 window_left;	/* not promised to any queue yet; lock */
-	struct vcrq_pool *pool;	/* NULL: each buffer is mapped by itself */
+	struct vcrq_pool *pool;	/* NULL: no buffer is copied */
+	struct vcrq_loans *loans;	/* NULL: none is mapped by announcement */
+	u64 offered;		/* transport features in HELLO; session work */
+	bool push;		/* requests are pushed in this session */
 #ifndef VCRQ_VIRTIO_MAP_OPS
-	const struct dma_map_ops *platform_ops;
-	struct dma_map_ops pool_ops;	/* the platform's, but two entries are ours */
+	const struct dma_map_ops *platform_ops;	/* NULL: those of the device */
+	struct dma_map_ops own_ops;	/* the platform's, but two entries are ours */
 #endif
 
 	struct workqueue_struct *session_queue;
@@ -136,6 +140,11 @@ struct vcrq_head {
 	u16 position;		/* in the device's avail ring */
 	bool in_flight;
 	bool reads;		/* the chain has more than a status to write */
+};
+
+struct vcrq_pushed {
+	struct vcrq_record record;	/* as it was sent, but for the session */
+	u8 *tail;		/* where the completion's last byte belongs, or NULL */
 };
 
 /*
@@ -165,6 +174,13 @@ struct vcrq_queue {
 	void *shared;
 	size_t shared_bytes;
 	dma_addr_t shared_dma;
+	bool push;		/* records are in `shared`, instead of rings */
+	struct vcrq_record *records;
+	struct vcrq_completion *completions;
+	struct vring_desc *lists;
+	struct vcrq_pushed *pushed;	/* of each head */
+	u16 list_next;
+	bool lists_stand;	/* those of the return, until a credit comes back */
 	__le16 *avail;		/* flags, index, ring[size], used_event */
 	__le16 *used;		/* flags, index, then size entries, avail_event */
 
@@ -287,6 +303,9 @@ static inline struct device *vcrq_dev(struct vcrq_adapter *adapter)
 extern unsigned int vcrq_away_seconds;
 extern bool vcrq_indirect;
 extern unsigned int vcrq_pool_kib;
+extern unsigned int vcrq_pool_bytes;
+extern unsigned int vcrq_lend_kib;
+extern bool vcrq_push;
 
 /* crq.c */
 int vcrq_register(struct vcrq_adapter *adapter);
@@ -381,6 +400,11 @@ bool vcrq_queue_reap(struct vcrq_queue *queue);
 void vcrq_queue_fail(struct vcrq_queue *queue);
 bool vcrq_queue_spin(struct vcrq_queue *queue, bool left);
 
+/* push.c */
+size_t vcrq_push_bytes(u16 size);
+void vcrq_push_layout(struct vcrq_queue *queue);
+dma_addr_t vcrq_push_completions(const struct vcrq_queue *queue);
+
 /* announce.c */
 bool vcrq_announced(struct vcrq_adapter *adapter, u64 high, u64 low,
 		    u32 session);
@@ -398,7 +422,31 @@ unsigned long vcrq_desired_dma(struct vio_dev *vio);
 extern struct device_attribute dev_attr_pool;
 int vcrq_make_pool(struct vcrq_adapter *adapter);
 void vcrq_free_pool(struct vcrq_adapter *adapter);
-void vcrq_pool_serve(struct vcrq_device *device);
+bool vcrq_pool_map(struct vcrq_pool *pool, void *original, size_t size,
+		   dma_addr_t *dma);
+bool vcrq_pool_unmap(struct vcrq_pool *pool, dma_addr_t dma, size_t size,
+		     enum dma_data_direction direction);
+bool vcrq_pool_sync(struct vcrq_pool *pool, dma_addr_t dma, size_t size,
+		    bool for_device);
+bool vcrq_pool_has(struct vcrq_pool *pool, dma_addr_t dma);
+
+/* lend.c */
+extern struct device_attribute dev_attr_loans;
+int vcrq_make_loans(struct vcrq_adapter *adapter);
+void vcrq_free_loans(struct vcrq_adapter *adapter);
+bool vcrq_lend_map(struct vcrq_adapter *adapter, void *memory, size_t size,
+		   enum dma_data_direction direction, dma_addr_t *dma);
+bool vcrq_lend_unmap(struct vcrq_adapter *adapter, dma_addr_t dma);
+void *vcrq_lent_memory(struct vcrq_adapter *adapter, u64 dma);
+void vcrq_lend(struct vcrq_adapter *adapter, u64 dma);
+void vcrq_give_back(struct vcrq_adapter *adapter, u64 dma);
+void vcrq_lend_enter(struct vcrq_adapter *adapter);
+void vcrq_lend_recall(struct vcrq_adapter *adapter);
+
+/* mapping.c */
+void vcrq_serve_mapping(struct vcrq_device *device);
+void vcrq_wrap_mapping(struct vcrq_adapter *adapter);
+void vcrq_unwrap_mapping(struct vcrq_adapter *adapter);
 dma_addr_t vcrq_map_lasting(struct vcrq_adapter *adapter, void *memory,
 			    size_t size);
 

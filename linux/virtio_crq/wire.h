@@ -107,6 +107,7 @@ struct vcrq_hello_place {
 
 #define VCRQ_HELLO_MAGIC	0x51435256
 #define VCRQ_REVISION		1
+#define VCRQ_PUSH		0x1	/* transport feature */
 
 #define VCRQ_CREDIT_AVAIL	0
 #define VCRQ_CREDIT_USED	1
@@ -249,6 +250,38 @@ struct vcrq_devices {
 struct vcrq_event_device {
 	__le16 device;
 	__le16 state;
+};
+
+/* Records of pushed requests, 32 bytes, and of their completions, 16 bytes. */
+#define VCRQ_RECORD_MARKER	0x80
+#define VCRQ_RECORD_INLINED	0x1f	/* flags: how many bytes are inlined */
+#define VCRQ_RECORD_TAIL	0x20
+#define VCRQ_RECORD_WRITE	0x40
+#define VCRQ_RECORD_LIST	0x80
+#define VCRQ_INLINED_MOST	16
+#define VCRQ_RECORD_ADDRESS_BITS 40
+
+struct vcrq_record {
+	__u8 marker;
+	__u8 flags;
+	__le16 head;
+	__le16 device;
+	__u8 queue;
+	__u8 session;
+	__le64 place;		/* address, and length from bit 40 on */
+	__u8 inlined[VCRQ_INLINED_MOST];
+};
+
+struct vcrq_completion {
+	__u8 marker;
+	__u8 flags;
+	__le16 head;
+	__le16 device;
+	__u8 queue;
+	__u8 session;
+	__le32 written;
+	__u8 tail;
+	__u8 reserved[3];
 };
 
 #pragma pack(pop)

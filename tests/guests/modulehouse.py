@@ -46,12 +46,15 @@ class ModuleHouse:
     def __init__(self, work: Path, text: str) -> None:
         self.work = work
         self.name = f"module-{os.getpid()}"
-        file = work / "machine.toml"
-        file.write_text(f'[machine]\nname = "{self.name}"\n{text}')
-        machine = read_machine_file(file)
         self.directory = make_state_directory(self.name)
-        self._roles = {role.name: role for role in roles(machine, self.directory)}
+        self.describe(text)
         self._processes = ProcessTable(self.directory)
+
+    def describe(self, text: str) -> None:
+        """What the machine file says to processes that are started from now on."""
+        file = self.work / "machine.toml"
+        file.write_text(f'[machine]\nname = "{self.name}"\n{text}')
+        self._roles = {role.name: role for role in roles(read_machine_file(file), self.directory)}
 
     def start(self, name: str = SERVER) -> None:
         self._processes.start(self._roles[name])

@@ -23,6 +23,9 @@ class Scripted:
         self.warmed = 0
         self.memory = iter([1.0, 0.75] + [1.0] * 100)
 
+    def ready(self, disk: str) -> bool:
+        return False
+
     def run(self, command: str, seconds: float) -> str:
         device = next(device for device in RATES if f"--filename={device} " in command)
         if "--runtime=500ms" in command:

@@ -10,7 +10,9 @@ import pytest
 from virtio_crq.crq import framing, words
 from virtio_crq.message import codec
 from virtio_crq.message.layout import Body, Fixed, Tail
+from virtio_crq.message.session import PUSH
 from virtio_crq.papr.entry import Header, InitializationCode, TransportEvent
+from virtio_crq.virtio import records
 
 SOURCE = Path(__file__).parents[2] / "linux" / "virtio_crq"
 
@@ -39,7 +41,20 @@ STRUCTURES: list[tuple[str, type[Body], int]] = [
     ("vcrq_event_device", codec.EventDevice, 0),
 ]
 
+RECORDS = {
+    "vcrq_record": "marker flags head device queue session place inlined",
+    "vcrq_completion": "marker flags head device queue session written tail reserved",
+}
+
 NUMBERS = {
+    "VCRQ_PUSH": PUSH,
+    "VCRQ_RECORD_MARKER": records.MARKER,
+    "VCRQ_RECORD_INLINED": records.INLINED,
+    "VCRQ_RECORD_TAIL": records.TAIL,
+    "VCRQ_RECORD_WRITE": records.WRITE,
+    "VCRQ_RECORD_LIST": records.LIST,
+    "VCRQ_INLINED_MOST": records.INLINED_MOST,
+    "VCRQ_RECORD_ADDRESS_BITS": records.ADDRESS_BITS,
     **{
         f"VCRQ_{name}": getattr(codec, name)
         for name in (
@@ -121,6 +136,11 @@ def printed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, int]:
             row = f"{structure} {body.__name__} {name}"
             rows.append((f"{row} at", f"offsetof(struct {structure}, {name})"))
             rows.append((f"{row} size", f"sizeof({member})"))
+    for structure, members in RECORDS.items():
+        rows.append((structure, f"sizeof(struct {structure})"))
+        for name in members.split():
+            rows.append((f"{structure} {name} at", f"offsetof(struct {structure}, {name})"))
+            rows.append((f"{structure} {name} size", f"sizeof(((struct {structure} *)0)->{name})"))
     rows += [(name, name) for name in NUMBERS]
     lines = "\n".join(f'\tprintf("%s=%llu\\n", "{label}", (unsigned long long)({value}));' for label, value in rows)
     place = tmp_path_factory.mktemp("wire")
@@ -151,6 +171,25 @@ def test_a_structure_lies_as_the_codec_lays_it(
 @pytest.mark.parametrize("name", NUMBERS)
 def test_a_number_is_the_codecs(printed: dict[str, int], name: str) -> None:
     assert printed[name] == NUMBERS[name]
+
+
+@pytest.mark.parametrize(
+    ("structure", "table", "size"),
+    [
+        ("vcrq_record", records.REQUEST_FIELDS, records.REQUEST),
+        ("vcrq_completion", records.COMPLETION_FIELDS, records.COMPLETION),
+    ],
+    ids=["request", "completion"],
+)
+def test_a_record_lies_as_the_specification_has_it(
+    printed: dict[str, int], structure: str, table: tuple[tuple[int, int, str, str], ...], size: int
+) -> None:
+    assert printed[structure] == size
+    for first, last, name, _ in table:
+        if name == "length" and structure == "vcrq_record":
+            continue  # with the address, one word
+        member, width = ("place", 8) if name == "address" else (name, last - first + 1)
+        assert (printed[f"{structure} {member} at"], printed[f"{structure} {member} size"]) == (first, width), name
 
 
 def test_the_words_of_announcements_are_the_channels() -> None:

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """`virtio-crq guests bench`: three disks of one guest on the same pinned file, in one boot."""
 
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,11 +10,12 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from virtio_crq.bench.image import pinned
+from virtio_crq.bench.image import Image, pinned
 from virtio_crq.cli.bench import WIDE, made_image, tell_pin
 from virtio_crq.cli.guestbenchreport import report
-from virtio_crq.cli.guestbenchstage import GATHERING, Bench, GuestStage
+from virtio_crq.cli.guestbenchstage import GATHERING, Bench
 from virtio_crq.cli.guestplan import find_qemu
+from virtio_crq.cli.guestrungs import report_rungs, rungs_measured
 from virtio_crq.cli.guestwitness import own_pair
 from virtio_crq.cli.interruption import terminated_as_interrupted
 from virtio_crq.cli.reportfile import check_report_file, write_report_file
@@ -23,6 +25,7 @@ from virtio_crq.guests.cache import KERNELS, Lab
 from virtio_crq.guests.comparison import Plan, compare, judged, ratios, summarize
 from virtio_crq.guests.fio import LOADS, chosen_loads
 from virtio_crq.guests.qemu import check_firmware
+from virtio_crq.guests.rungs import chosen_rungs
 from virtio_crq.guests.stockdisks import AIO, DISKS
 from virtio_crq.guests.witnesscounts import LOADS as WITNESSED
 from virtio_crq.guests.witnesscounts import counted
@@ -50,6 +53,10 @@ def bench(
     pair: Annotated[
         bool, typer.Option("--pair/--no-pair", help="Count the stock pair's hypercalls, too: two more guests.")
     ] = True,
+    rungs: Annotated[
+        bool, typer.Option("--rungs", help="Instead of three disks, ours carried in each of the ways.")
+    ] = False,
+    rung: Annotated[list[str] | None, typer.Option(help="Only this way (repeatable).", metavar="NAME")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="End with status 1 when a bar is missed.")] = False,
 ) -> None:
     """Compare three disks of one guest: ibmvscsi, virtio-blk-pci, virtio-crq.
@@ -61,6 +68,7 @@ def bench(
       virtio-crq guests bench
       virtio-crq guests bench --kernel 6.12 --case randread-4k-qd16 --rounds 9
       virtio-crq guests bench --json disks.json
+      virtio-crq guests bench --rungs --case randread-4k-qd16
     """
     if aio not in AIO:
         raise UsageError(f"aio {aio!r} is not one of {', '.join(AIO)}")
@@ -69,13 +77,22 @@ def bench(
     loads = [load for load in chosen_loads(case or []) if not (file and load.write)]
     if not loads:
         raise UsageError("only loads that write were chosen, and those are not run on a file of yours")
-    plan = Plan(loads, [disk.name for disk in DISKS], rounds, seconds)
+    disks = [disk.name for disk in DISKS]
+    if rungs or rung:
+        disks = [each.name for each in chosen_rungs(rung or [])]
+    plan = Plan(loads, disks, rounds, seconds)
     console = Console()
     if not console.is_terminal:
         console = Console(width=WIDE)
     setting = Bench(Lab.open(), kernel, aio, gathering, firmware, qemu)
     with terminated_as_interrupted():
         try:
+            if rungs or rung:
+                with _prepared(plan, file, console) as (image, work, tell):
+                    found = rungs_measured(setting, plan, image, work, tell)
+                report_rungs(found, console)
+                write_report_file(json_file, found)
+                return
             found = _measured(setting, plan, file, console)
             found["stock_pair"] = _stock_pair(setting, plan, console) if pair else []
         except KeyboardInterrupt:
@@ -102,7 +119,9 @@ def _stock_pair(setting: Bench, plan: Plan, console: Console) -> list[dict[str, 
             return [counted(state, pair, load).to_json() for load in loads]
 
 
-def _measured(setting: Bench, plan: Plan, file: Path | None, console: Console) -> dict[str, Any]:
+@contextmanager
+def _prepared(plan: Plan, file: Path | None, console: Console) -> Iterator[tuple[Image, Path, Callable[[str], None]]]:
+    """The pinned file, a place for the guest's files, and who is to be told what runs."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with ExitStack() as stack:
         progress = stack.enter_context(
@@ -113,7 +132,6 @@ def _measured(setting: Bench, plan: Plan, file: Path | None, console: Console) -
         tell_pin(image, console)
         task = progress.add_task("the guest boots", total=len(plan))
         work = stack.enter_context(scratch("guestbench"))
-        stage: GuestStage = stack.enter_context(setting.stage(image, work))
         done = 0
 
         def tell(what: str) -> None:
@@ -121,6 +139,11 @@ def _measured(setting: Bench, plan: Plan, file: Path | None, console: Console) -
             progress.update(task, description=what, completed=done)
             done += 1
 
+        yield image, work, tell
+
+
+def _measured(setting: Bench, plan: Plan, file: Path | None, console: Console) -> dict[str, Any]:
+    with _prepared(plan, file, console) as (image, work, tell), setting.stage(image, work) as stage:
         before = image.resident()
         samples = compare(plan, stage, tell)
         summaries = summarize(samples)

@@ -3,7 +3,7 @@
 
 import os
 import platform
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,7 @@ from virtio_crq.guests.guest import CONSOLE, Guest, GuestPlan
 from virtio_crq.guests.initramfs import STANDARD, Initramfs, make_initramfs
 from virtio_crq.guests.modules import ModuleTree
 from virtio_crq.guests.programfiles import program_archive
-from virtio_crq.guests.stockdisks import DISKS, LISTING, VIRTIO_CRQ, found_devices, stock_disks
+from virtio_crq.guests.stockdisks import DISKS, LISTING, VIRTIO_CRQ, Disk, found_devices, stock_disks
 from virtio_crq.hypervisor.conversation import Conversation
 from virtio_crq.hypervisor.machinefile import parse_machine_file
 
@@ -41,6 +41,7 @@ name = "{name}"
 memory = "256M"
 polling = 0
 gathering = {gathering}
+fetch = "{fetch}"
 workers = 1
 [partition.{guest}]
 memory = "1G"
@@ -66,9 +67,11 @@ class Bench:
     gathering: int
     firmware: str
     qemu: str | None
+    disks: Sequence[Disk] = DISKS
+    fetch: str = "batched"
 
     @contextmanager
-    def stage(self, image: Image, work: Path) -> Iterator["GuestStage"]:
+    def stage(self, image: Image, work: Path, kind: type["GuestStage"] | None = None) -> Iterator["GuestStage"]:
         """The running guest; gone afterwards, with its machine."""
         qemu = find_qemu(self.qemu)
         initramfs = self._initramfs()
@@ -81,19 +84,24 @@ class Bench:
             initrd=image_of_guest,
             command_line=f"{CONSOLE} quiet",
             firmware=self.firmware,
-            extra=stock_disks(image.path.absolute(), self.aio),
+            extra=stock_disks(image.path.absolute(), self.aio) if len(self.disks) > 1 else (),
         )
         path = work / "machine.toml"
         name = f"guestbench-{os.getpid()}"
         text = MACHINE.format(
-            name=name, server=SERVER, guest=GUEST, image=image.path.absolute(), gathering=self.gathering
+            name=name,
+            server=SERVER,
+            guest=GUEST,
+            image=image.path.absolute(),
+            gathering=self.gathering,
+            fetch=self.fetch,
         )
         path.write_text(text)
         with (
             machine_up(parse_machine_file(text, path)) as state,
             Guest.start(state, GUEST, plan, qemu) as guest,
         ):
-            yield GuestStage(self, state, guest, image, initramfs, qemu.version)
+            yield (kind or GuestStage)(self, state, guest, image, initramfs, qemu.version)
 
     def _initramfs(self) -> Initramfs:
         parts = self.lab.kernel(self.kernel)
@@ -117,7 +125,11 @@ class GuestStage:
         self._agent.wait()
         self.devices: Mapping[str, str] = self._found()
         self._check_content()
-        self._agent.check(f"for each in {SCHEDULERS}; do echo none >$each; done")
+        self._set_schedulers()
+
+    def ready(self, disk: str) -> bool:
+        """All of them are there all the time."""
+        return False
 
     def run(self, command: str, seconds: float) -> str:
         return self._agent.check(command, seconds)
@@ -128,7 +140,7 @@ class GuestStage:
     def counting(self, disk: str) -> Callable[[int], Mapping[str, float]]:
         """Interrupts that the guest took; for our disk also what the engine counted on both of its adapters."""
         interrupts = self._interrupts()
-        counts = self._counts() if disk == VIRTIO_CRQ.name else None
+        counts = self._counts() if self._is_ours(disk) else None
 
         def costs(requests: int) -> Mapping[str, float]:
             taken = self._interrupts() - interrupts
@@ -157,18 +169,29 @@ class GuestStage:
             "scheduler": self._agent.check(f"cat {SCHEDULERS}").split("\n")[:-1],
             "devices": dict(self.devices),
             "aio": self._bench.aio,
-            "server": {"polling_us": 0, "gathering_us": self._bench.gathering, "workers": 1, "fetch": "batched"},
+            "server": {
+                "polling_us": 0,
+                "gathering_us": self._bench.gathering,
+                "workers": 1,
+                "fetch": self._bench.fetch,
+            },
             "dataplane": dataplane(),
             "host": {"machine": platform.machine(), "processors": os.cpu_count(), "linux": platform.release()},
             "image_bytes": self._image.size,
         }
 
+    def _is_ours(self, disk: str) -> bool:
+        return disk == VIRTIO_CRQ.name
+
+    def _set_schedulers(self) -> None:
+        self._agent.check(f"for each in {SCHEDULERS}; do echo none >$each; done")
+
     def _found(self) -> dict[str, str]:
         # A loop in the guest, since nothing tells when a disk appears there; ours is the last.
         seen = f"{LISTING} | grep -q '^{VIRTIO_CRQ.prefix}.*{VIRTIO_CRQ.path}'"
         waited = f"for each in $(seq {FIND_SECONDS * 10}); do {seen} && break; usleep 100000; done; {LISTING}"
-        found = found_devices(self._agent.check(waited, FIND_SECONDS + 30), DISKS)
-        missing = [disk.driver for disk in DISKS if disk.name not in found]
+        found = found_devices(self._agent.check(waited, FIND_SECONDS + 30), self._bench.disks)
+        missing = [disk.driver for disk in self._bench.disks if disk.name not in found]
         if missing:
             said = "\n".join(self._guest.console.last_lines())
             raise VirtioCrqError(f"the guest has no disk of {', '.join(missing)}; its console said last:\n{said}")

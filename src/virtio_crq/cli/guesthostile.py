@@ -10,19 +10,22 @@ from typing import Any
 from virtio_crq.conformance.hostile.act import Act, Kind
 from virtio_crq.conformance.hostile.model import Disk
 from virtio_crq.conformance.hostile.server import HostileServer
-from virtio_crq.conformance.hostile.table import TABLE
+from virtio_crq.conformance.hostile.table import PUSHED_TABLE, TABLE
 from virtio_crq.conformance.hostile.trial import Trial, TrialFailed
 from virtio_crq.guests.agent import AgentFailed
 from virtio_crq.guests.complaints import TROUBLE
+from virtio_crq.guests.rungs import BASE, Rung
 from virtio_crq.guests.suite.check import CheckFailed
 from virtio_crq.guests.suite.scene import NAMES, Scene, naming
 from virtio_crq.hypervisor.attachment import attach
 from virtio_crq.hypervisor.definition import unit_address
+from virtio_crq.message.session import PUSH
 
 PATIENCE = 20.0
 MOST_FAILURES = 6  # more say nothing new, and each takes its time
 PLACE = "/run/hostile"
 NUMBERS = 200  # of devices that one server may have; more than there are acts
+NEED_TWO = ("pushed-twice",)  # acts on two requests in flight, of which a guest's reader has one
 RULES = "---"  # what the counts begin by in an answer
 
 
@@ -163,14 +166,21 @@ def _name(device: int) -> str:
     return Disk(device, content=bytearray(512)).name.decode()
 
 
-def acts() -> list[Act]:
-    """Those that concern a transport under foreign drivers."""
+def acts(rung: Rung = BASE) -> list[Act]:
+    """Those that concern a transport under foreign drivers, which carries their requests in this way."""
+    if rung.pushes:
+        # Who looks inside asks for every last byte.
+        return [
+            act
+            for act in PUSHED_TABLE
+            if act.name not in NEED_TWO and not (rung.looks_inside and "completion-tail" in act.rules)
+        ]
     return [act for act in TABLE if not act.type_rule and act.kind is Kind.BLOCK]
 
 
-def play_hostile(scene: Scene, state: Path, partition: str, slot: int) -> str:
+def play_hostile(scene: Scene, state: Path, partition: str, slot: int, rung: Rung = BASE) -> str:
     """Every act, in one boot; rows of the report are in `scene.facts["hostile"]`."""
-    table = acts()
+    table = acts(rung)
     rows: list[dict[str, Any]] = []
     scene.facts["hostile"] = rows
     failed: list[str] = []
@@ -178,7 +188,7 @@ def play_hostile(scene: Scene, state: Path, partition: str, slot: int) -> str:
         first = 0
         remaining = list(table)
         while remaining and len(failed) < MOST_FAILURES:
-            with HostileServer(attached) as server:
+            with HostileServer(attached, features=PUSH if rung.pushes else 0) as server:
                 trial = Trial(server, GuestSubject(scene, slot), first, foreign=True)
                 while remaining:
                     act = remaining.pop(0)

@@ -20,6 +20,7 @@ from virtio_crq.cli.roles import HYPERVISOR, command, roles
 from virtio_crq.errors import VirtioCrqError
 from virtio_crq.guests.guest import Guest, GuestPlan
 from virtio_crq.guests.qemu import Qemu
+from virtio_crq.guests.rungs import BASE, Rung
 from virtio_crq.guests.suite.consoles import CHANNELS, CONSOLE, PORT
 from virtio_crq.guests.suite.disks import NARROW, NARROW_WINDOW
 from virtio_crq.guests.suite.scene import GUEST, SERVER, SPARE, THIRD, Scene
@@ -40,9 +41,11 @@ name = "{{name}}"
 
 [partition.{SERVER}]
 memory = "128M"
+fetch = "{{fetch}}"
 
 [partition.{SPARE}]
 memory = "64M"
+fetch = "{{fetch}}"
 data = "redirect"
 
 [[storage]]
@@ -51,6 +54,7 @@ slot = 60
 
 [partition.{THIRD}]
 memory = "64M"
+fetch = "{{fetch}}"
 
 [partition.{MALLORY}]
 memory = "64M"
@@ -156,14 +160,15 @@ class Beside:
 class GuestHouse:
     """`guests.suite.scene.House` in directory `work`, which has the images; `close` leaves nothing of it."""
 
-    def __init__(self, work: Path, qemu: Qemu) -> None:
+    def __init__(self, work: Path, qemu: Qemu, rung: Rung = BASE) -> None:
         self.name = f"guests-{os.getpid()}"
         self.work = work
         self._qemu = qemu
+        self._rung = rung
         with (work / "late.img").open("wb") as image:
             image.truncate(LATE_BYTES)
         file = work / "machine.toml"
-        file.write_text(MACHINE.format(name=self.name))
+        file.write_text(MACHINE.format(name=self.name, fetch="push" if rung.pushes else "batched"))
         machine = read_machine_file(file)
         self.directory = make_state_directory(self.name)
         self._roles = {role.name: role for role in roles(machine, self.directory)}
@@ -242,7 +247,7 @@ class GuestHouse:
             client.close()
 
     def hostile(self, scene: Scene) -> str:
-        return play_hostile(scene, self.directory, MALLORY, HOSTILE_SLOT)
+        return play_hostile(scene, self.directory, MALLORY, HOSTILE_SLOT, self._rung)
 
     def close(self) -> None:
         self._processes.stop_all(HYPERVISOR)

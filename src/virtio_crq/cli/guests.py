@@ -27,6 +27,7 @@ from virtio_crq.guests.initramfs import STANDARD, make_initramfs
 from virtio_crq.guests.modules import ModuleTree
 from virtio_crq.guests.qemu import Qemu, check_firmware
 from virtio_crq.guests.rootimage import make_root_image
+from virtio_crq.guests.rungs import BASE, Rung, chosen_rung
 from virtio_crq.guests.suite.check import Check, Result, chosen
 from virtio_crq.guests.suite.run import play
 from virtio_crq.guests.suite.scene import Scene
@@ -54,6 +55,9 @@ def run_suite(
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the report there.", metavar="FILE")] = None,
     qemu: Annotated[str | None, typer.Option(metavar="PATH", help="The qemu-system-ppc64 to use.")] = None,
     firmware: Annotated[str, typer.Option(metavar="NAME", help="vof, or slof: slower, and it shows itself.")] = "vof",
+    rung: Annotated[
+        str, typer.Option(metavar="NAME", help="The way in which the module carries requests, as of guests bench.")
+    ] = BASE.name,
     listing: Annotated[bool, typer.Option("--list", help="Only list the checks.")] = False,
 ) -> None:
     """Boot real kernels on a machine of their own and check what they have to show.
@@ -66,6 +70,7 @@ def run_suite(
       virtio-crq guests test --kernel 6.12
       virtio-crq guests test --kernel all --json report.json
       virtio-crq guests test --only kills --only hostile
+      virtio-crq guests test --rung push-lent
     """
     console = Console()
     if listing:
@@ -75,6 +80,7 @@ def run_suite(
     checks = chosen(TABLE, only or [])
     if kernel != ALL and kernel not in KERNELS:
         raise UsageError(f"no kernel {kernel!r}: say {', '.join(KERNELS)} or {ALL}")
+    way = chosen_rung(rung)
     check_firmware(firmware)
     check_report_file(json_file)
     lab, fit = Lab.open(), find_qemu(qemu)
@@ -89,7 +95,7 @@ def run_suite(
                 with console.status("making a root file system"):
                     root = make_root_image(lab.userland(), work / "root.pristine")
                 for name in names:
-                    reports.append(_run(name, checks, lab, fit, firmware, work, root, console))
+                    reports.append(_run(name, checks, lab, fit, firmware, work, root, console, way))
                     write_report_file(json_file, reports)  # each when it is there: the next may be interrupted
         except KeyboardInterrupt:
             console.print("stopped; nothing is left behind")
@@ -108,6 +114,7 @@ def _run(
     work: Path,
     root: Path,
     console: Console,
+    rung: Rung,
 ) -> dict[str, Any]:
     """The report of one kernel."""
     parts = lab.kernel(name)
@@ -116,14 +123,22 @@ def _run(
     )
     begun = time.monotonic()
     console.print(f"\nkernel {name}: {parts.release}, QEMU {qemu.version}", highlight=False)
-    with _house(work, root, qemu) as house:
-        scene = Scene(house, parts, initramfs, initramfs.write(work / "initramfs.gz"), firmware=firmware)
+    with _house(work, root, qemu, rung) as house:
+        scene = Scene(
+            house,
+            parts,
+            initramfs,
+            initramfs.write(work / "initramfs.gz"),
+            firmware=firmware,
+            parameters=rung.parameters,
+        )
         results = play(checks, scene, _Teller(console))
     return {
         "kernel": name,
         "release": parts.release,
         "qemu": qemu.version,
         "firmware": firmware,
+        "rung": rung.name,
         "packages": [vars(package) for package in parts.packages],
         "seconds": round(time.monotonic() - begun, 1),
         **scene.facts,
@@ -132,12 +147,12 @@ def _run(
 
 
 @contextmanager
-def _house(work: Path, root: Path, qemu: Qemu) -> Iterator[GuestHouse]:
+def _house(work: Path, root: Path, qemu: Qemu, rung: Rung) -> Iterator[GuestHouse]:
     """The machine, with images that no kernel has seen before."""
     shutil.copyfile(root, work / "root.img")
     with (work / "data.img").open("wb") as image:
         image.truncate(DATA_BYTES)
-    house = GuestHouse(work, qemu)
+    house = GuestHouse(work, qemu, rung)
     try:
         house.open()
         yield house

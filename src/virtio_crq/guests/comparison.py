@@ -18,10 +18,14 @@ SLACK = 60.0  # seconds that fio may take to start and to end
 
 
 class Stage(Protocol):
-    """A running guest. `counting` begins to count, what it returns ends it and says the costs per request."""
+    """A running guest. `counting` begins to count, what it returns ends it and says the costs per request.
+
+    `ready` makes the disk the one that runs next; whether it is a new one to the guest, which is then warmed up.
+    """
 
     devices: Mapping[str, str]
 
+    def ready(self, disk: str) -> bool: ...
     def run(self, command: str, seconds: float) -> str: ...
     def counting(self, disk: str) -> Callable[[int], Costs]: ...
     def resident(self) -> float: ...
@@ -100,12 +104,19 @@ def compare(plan: Plan, stage: Stage, progress: Callable[[str], None]) -> list[S
     samples = []
     for load in plan.loads:
         for disk in plan.disks:
-            stage.run(load.command(stage.devices[disk], WARM_SECONDS), WARM_SECONDS + SLACK)
+            stage.ready(disk)
+            _warm(load, disk, stage)
         for number in range(plan.rounds):
             for disk in plan.order(number):
                 progress(f"{load.name} · round {number + 1} · {disk}")
+                if stage.ready(disk):
+                    _warm(load, disk, stage)
                 samples.append(_sample(plan, load, disk, number, stage))
     return samples
+
+
+def _warm(load: Load, disk: str, stage: Stage) -> None:
+    stage.run(load.command(stage.devices[disk], WARM_SECONDS), WARM_SECONDS + SLACK)
 
 
 def _sample(plan: Plan, load: Load, disk: str, number: int, stage: Stage) -> Sample:
@@ -139,7 +150,10 @@ def summarize(samples: Sequence[Sample]) -> list[Summary]:
             mib_per_s=round(median(each.mib_per_s for each in group), 2),
             mean_us=round(median(each.mean_us for each in group), 1),
             p99_us=round(median(each.p99_us for each in group), 1),
-            costs={name: round(median(each.costs[name] for each in group), 4) for name in group[0].costs},
+            costs={
+                name: round(median(each.costs.get(name, 0.0) for each in group), 4)
+                for name in dict.fromkeys(name for each in group for name in each.costs)
+            },
         )
         for (load, disk), group in groups.items()
     ]

@@ -19,7 +19,7 @@ def reload(scene: Scene) -> str:
         scene.run("rmmod virtio_crq", 60)
         if scene.find_disk(DATA):
             scene.until(lambda: not scene.find_disk(DATA), "end of the disk")
-        scene.run(f"insmod {file}", 60)
+        scene.run(f"insmod {file} {scene.parameters}", 60)
         scene.until(lambda: bool(scene.find_disk(DATA)), "return of the disk")
         try_out(scene, scene.disk(DATA))
     return f"{RELOADS} times, three readers at each; the disk came back and works"

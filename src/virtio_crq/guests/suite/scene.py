@@ -82,6 +82,7 @@ class Scene:
     initrd: Path
     vcpus: int = 2
     firmware: str = "vof"
+    parameters: str = ""  # of our module
     facts: dict[str, Any] = field(default_factory=dict)
     patience: float = 30.0
     guest: Guest | None = None
@@ -98,6 +99,7 @@ class Scene:
 
     def _boot(self, root: bool) -> None:
         words = f"{CONSOLE} panic=-1" + (" root=LABEL=guest-root" if root else "")
+        words += "".join(f" virtio_crq.{word}" for word in self.parameters.split())
         plan = GuestPlan(self.kernel.vmlinux, self.initrd, words, self.vcpus, self.firmware)
         begun = time.monotonic()
         self.guest = self.house.boot(plan)
