@@ -349,7 +349,7 @@ static void vcrq_drop_loans(struct vcrq_loans *loans)
  * Process context, probe, before any device is there.  An indirect table's
  * buffers are not seen, and so not lent.
  */
-int vcrq_make_loans(struct vcrq_adapter *adapter)
+void vcrq_make_loans(struct vcrq_adapter *adapter)
 {
 	u64 bytes = (u64)vcrq_lend_kib * SZ_1K;
 	unsigned int count = bytes / VCRQ_IOMMU_PAGE;
@@ -357,10 +357,10 @@ int vcrq_make_loans(struct vcrq_adapter *adapter)
 	int error = -ENOMEM;
 
 	if (!count || vcrq_indirect || bytes > adapter->window / VCRQ_POOL_SHARE)
-		return 0;
+		return;
 	loans = kvzalloc(struct_size(loans, loans, count), GFP_KERNEL);
 	if (!loans)
-		return -ENOMEM;
+		return;
 	spin_lock_init(&loans->lock);
 	loans->count = count;
 	loans->busy = bitmap_zalloc(count, GFP_KERNEL);
@@ -370,11 +370,11 @@ int vcrq_make_loans(struct vcrq_adapter *adapter)
 	if (loans->busy && loans->due && loans->stale && loans->list)
 		error = vcrq_reserve(adapter, loans);
 	if (error) {
+		/* The platform maps everything, as it did before there were loans. */
 		vcrq_drop_loans(loans);
-		return error;
+		return;
 	}
 	adapter->window_left -= bytes;
-	return 0;
 }
 
 /* Process context, no device is left, and the platform's operations are back. */

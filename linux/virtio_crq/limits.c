@@ -159,11 +159,11 @@ void vcrq_limit_config(struct vcrq_device *device, u8 *bytes)
 
 /*
  * Bus code, before probe, under CMO: entitlement for the CRQ, the message area,
- * the pool and one busy disk.
+ * pool, loans and one busy disk.
  */
 unsigned long vcrq_desired_dma(struct vio_dev *vio)
 {
 	return VCRQ_RING_BYTES + VCRQ_SLOTS * VCRQ_SLOT_BYTES +
-	       (u64)vcrq_pool_kib * SZ_1K +
+	       ((u64)vcrq_pool_kib + vcrq_lend_kib) * SZ_1K +
 	       vcrq_ring_footprint(256, SZ_64K, 1, false);
 }

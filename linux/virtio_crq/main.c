@@ -33,15 +33,15 @@ module_param_named(pool_bytes, vcrq_pool_bytes, uint, 0444);
 MODULE_PARM_DESC(pool_bytes,
 		 "length of the longest buffer that is copied through the pool (32768)");
 
-unsigned int vcrq_lend_kib;
+unsigned int vcrq_lend_kib = 1024;
 module_param_named(lend_kib, vcrq_lend_kib, uint, 0444);
 MODULE_PARM_DESC(lend_kib,
-		 "KiB of I/O addresses of each adapter for buffers that are mapped by announcement, many in one call; 0, or a window below 16 times as much: each buffer is mapped by itself (0)");
+		 "KiB of I/O addresses of each adapter for buffers that are mapped by announcement, many in one call; 0, or a window below 16 times as much: each buffer is mapped by itself (1024)");
 
-bool vcrq_push;
+bool vcrq_push = true;
 module_param_named(push, vcrq_push, bool, 0444);
 MODULE_PARM_DESC(push,
-		 "send requests as records, where the server agrees to it (no)");
+		 "send requests as records, where the server agrees to it (yes)");
 
 static unsigned int vcrq_vscsi;
 module_param_named(vscsi, vcrq_vscsi, uint, 0444);
@@ -138,12 +138,11 @@ static int vcrq_probe(struct vio_dev *vio, const struct vio_device_id *id)
 		error = vcrq_alloc(adapter);
 	if (!error)
 		error = vcrq_make_pool(adapter);
-	if (!error)
-		error = vcrq_make_loans(adapter);
-	if (!error)
-		vcrq_wrap_mapping(adapter);
-	if (!error)
-		error = vcrq_register(adapter);
+	if (error)
+		goto release;
+	vcrq_make_loans(adapter);
+	vcrq_wrap_mapping(adapter);
+	error = vcrq_register(adapter);
 	if (error)
 		goto release;
 	dev_set_drvdata(&vio->dev, adapter);

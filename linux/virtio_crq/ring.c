@@ -114,7 +114,7 @@ void vcrq_take(struct vcrq_queue *queue, bool show)
 		/* The driver stores its index, then reads the wish. */
 		smp_mb();
 	}
-	if (queue->push || queue->shown == from)
+	if (queue->push || !show || queue->shown == from)
 		return;
 	/* Heads stand in the ring before the index that covers them. */
 	smp_store_release(&queue->avail[1], cpu_to_le16(queue->shown));
@@ -183,6 +183,20 @@ bool vcrq_settle(struct vcrq_queue *queue, bool drained)
 	return rc == H_SUCCESS || rc == H_CLOSED;
 }
 
+/* queue->lock is held.  As vcrq_settle(), after what the driver has added was shown. */
+static bool vcrq_kicked(struct vcrq_queue *queue)
+{
+	u16 old = queue->shown;
+
+	/* Of records the credit's return, or the partner's, makes many at once. */
+	if (queue->push && !(queue->credit && vcrq_is_served(queue)))
+		return true;
+	vcrq_take(queue, true);
+	if (queue->shown != old && vcrq_wanted(queue, old))
+		queue->pending = true;
+	return vcrq_settle(queue, false);
+}
+
 /*
  * The virtio core's kick.  Any context, often under a lock of the driver.
  * True even while the partner is away: false would break the queue for ever.
@@ -193,7 +207,6 @@ bool vcrq_notify(struct virtqueue *vq)
 	struct vcrq_device *device = queue->device;
 	unsigned long flags;
 	bool sound;
-	u16 old;
 
 	if (unlikely(test_bit(VCRQ_DEV_BROKEN, &device->flags))) {
 		if (queue->polled)
@@ -206,21 +219,11 @@ bool vcrq_notify(struct virtqueue *vq)
 		spin_unlock_irqrestore(&queue->lock, flags);
 		return true;
 	}
-	if (queue->push && !(queue->credit && vcrq_is_served(queue))) {
-		/* The credit's return, or the partner's, looks at the ring. */
-		spin_unlock_irqrestore(&queue->lock, flags);
-		goto poll;
-	}
-	old = queue->shown;
-	vcrq_take(queue, true);
-	if (queue->shown != old && vcrq_wanted(queue, old))
-		queue->pending = true;
-	sound = vcrq_settle(queue, false);
+	sound = vcrq_kicked(queue);
 	spin_unlock_irqrestore(&queue->lock, flags);
 	if (unlikely(!sound))
 		vcrq_end_session(device->adapter, VCRQ_RULE_PARTNER_STALLED,
 				 device->number, queue->index);
-poll:
 	if (queue->polled)
 		vcrq_poll_queue(queue);
 	return true;

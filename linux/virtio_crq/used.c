@@ -134,16 +134,13 @@ static void vcrq_publish(struct vcrq_queue *queue)
  * queue->lock is held.  Copies what the device used to the driver's ring, each
  * entry read once and checked.  Asks to be told of the next, and looks again.
  */
-bool vcrq_reap(struct vcrq_queue *queue, struct vcrq_breach *breach)
+static void vcrq_reap_ring(struct vcrq_queue *queue, struct vcrq_breach *breach)
 {
 	u16 mask = queue->size - 1, index, moved;
 	const __le32 *entry;
 	u32 id, length;
 
-	breach->rule = VCRQ_RULES;
-	if (queue->push)
-		vcrq_push_reap(queue, breach);
-	for (; !queue->push;) {
+	for (;;) {
 		index = load_used_index(queue);
 		moved = index - queue->reaped;
 		if (!moved)
@@ -177,6 +174,16 @@ bool vcrq_reap(struct vcrq_queue *queue, struct vcrq_breach *breach)
 		/* The wish is visible before the index is looked at again. */
 		smp_mb();
 	}
+}
+
+/* queue->lock is held.  Takes what the device used; whether its driver has something to look at. */
+bool vcrq_reap(struct vcrq_queue *queue, struct vcrq_breach *breach)
+{
+	breach->rule = VCRQ_RULES;
+	if (queue->push)
+		vcrq_push_reap(queue, breach);
+	else
+		vcrq_reap_ring(queue, breach);
 	if (ring16(queue->ring.used->idx) == queue->last_used)
 		return false;
 	/* CRQ-F-99 */

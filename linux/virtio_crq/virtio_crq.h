@@ -432,7 +432,7 @@ bool vcrq_pool_has(struct vcrq_pool *pool, dma_addr_t dma);
 
 /* lend.c */
 extern struct device_attribute dev_attr_loans;
-int vcrq_make_loans(struct vcrq_adapter *adapter);
+void vcrq_make_loans(struct vcrq_adapter *adapter);
 void vcrq_free_loans(struct vcrq_adapter *adapter);
 bool vcrq_lend_map(struct vcrq_adapter *adapter, void *memory, size_t size,
 		   enum dma_data_direction direction, dma_addr_t *dma);

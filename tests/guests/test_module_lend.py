@@ -60,7 +60,7 @@ def served(work: Path, disk: Disk, parameters: str) -> Iterator[tuple[HostileSer
     house = ModuleHouse(work, TEXT)
     try:
         house.start(HYPERVISOR)
-        features = PUSH if "push=1" in parameters else 0
+        features = 0 if "push=0" in parameters else PUSH
         words = " ".join(f"virtio_crq.{word}" for word in parameters.split())
         with (
             attach(house.directory, MALLORY) as attached,
@@ -92,7 +92,7 @@ def held(server: HostileServer, disk: Disk, running: Running) -> Chain:
 
 
 @pytest.mark.clause("CRQ-F-98", "CRQ-F-99", "CRQ-F-100")
-@pytest.mark.parametrize(("disk", "parameters"), [(Disk(0), "lend_kib=64"), (PushedDisk(0), "push=1 lend_kib=64")])
+@pytest.mark.parametrize(("disk", "parameters"), [(Disk(0), "push=0 lend_kib=64"), (PushedDisk(0), "lend_kib=64")])
 def test_a_server_reaches_a_lent_page_only_while_its_request_is_in_flight(
     tmp_path: Path, disk: Disk, parameters: str
 ) -> None:
@@ -114,7 +114,7 @@ def test_a_server_reaches_a_lent_page_only_while_its_request_is_in_flight(
 @pytest.mark.clause("CRQ-F-101")
 def test_a_request_whose_device_does_not_say_how_it_ended_has_failed(tmp_path: Path) -> None:
     disk = Forgetful(0)
-    with served(tmp_path, disk, "push=1 lend_kib=64") as (server, running):
+    with served(tmp_path, disk, "lend_kib=64") as (server, running):
         assert running.says(f"if {READ}; then echo good; fi") == "good"
         with server.lock:
             disk.forgets = True

@@ -27,7 +27,7 @@ dd if=/dev/vda bs=4k count=1024 iflag=direct 2>/dev/null | cmp - /run/new && ech
 
 
 def load_with(running: Running, kib: int) -> None:
-    running.says(f"rmmod virtio_crq; insmod /lib/modules/*virtio_crq.ko pool_kib={kib}")
+    running.says(f"rmmod virtio_crq; insmod /lib/modules/*virtio_crq.ko lend_kib=0 pool_kib={kib}")
     running.says(READY)
 
 

@@ -19,8 +19,8 @@ DISK_BYTES = 64 << 20
 READS = 256
 KILLS = 3
 PUSHING = ONE_DISK.replace('memory = "64M"', 'memory = "64M"\nfetch = "push"', 1)
-LENT, BOTH = "lend_kib=1024", "push=1 lend_kib=1024"
-POOLED = f"{BOTH} pool_kib=2048 pool_bytes=4096"
+NEITHER, LENT, BOTH = "push=0 lend_kib=0", "push=0", ""  # the module does both unless told otherwise
+POOLED = "pool_kib=2048 pool_bytes=4096"
 ADAPTER = "/sys/bus/vio/devices/30000002"
 GOOD = "short-then-long\nlong-then-short"
 
@@ -60,7 +60,7 @@ def test_every_way_to_carry_a_disk_carries_right_data_and_the_module_goes_from_o
 ) -> None:
     disk_in(tmp_path)
     with house_of(tmp_path, PUSHING) as house, house.guest(kernel, 2) as running:
-        for parameters in (BOTH, "push=1", LENT, POOLED, "push=1 indirect=1", BOTH, ""):
+        for parameters in (BOTH, "lend_kib=0", LENT, POOLED, "indirect=1", NEITHER, BOTH):
             load_with(running, parameters)
             assert running.says(VERIFY) == GOOD, parameters
             assert running.says(f"cat {ADAPTER}/rules") == "", parameters
@@ -69,7 +69,7 @@ def test_every_way_to_carry_a_disk_carries_right_data_and_the_module_goes_from_o
 def test_a_pushed_read_of_a_lent_page_is_three_copies_and_two_mapping_calls(tmp_path: Path) -> None:
     disk_in(tmp_path)
     with house_of(tmp_path, PUSHING) as house, house.guest("7.2", 1) as running:
-        load_with(running, "")
+        load_with(running, NEITHER)
         asked = costs(house, running)
         load_with(running, BOTH)
         pushed = costs(house, running)

@@ -14,7 +14,7 @@ from virtio_crq.conformance.hostile.table import PUSHED_TABLE, TABLE
 from virtio_crq.conformance.hostile.trial import Trial, TrialFailed
 from virtio_crq.guests.agent import AgentFailed
 from virtio_crq.guests.complaints import TROUBLE
-from virtio_crq.guests.rungs import BASE, Rung
+from virtio_crq.guests.rungs import DEFAULT, Rung
 from virtio_crq.guests.suite.check import CheckFailed
 from virtio_crq.guests.suite.scene import NAMES, Scene, naming
 from virtio_crq.hypervisor.attachment import attach
@@ -166,19 +166,22 @@ def _name(device: int) -> str:
     return Disk(device, content=bytearray(512)).name.decode()
 
 
-def acts(rung: Rung = BASE) -> list[Act]:
+def acts(rung: Rung = DEFAULT) -> list[Act]:
     """Those that concern a transport under foreign drivers, which carries their requests in this way."""
+    return [act for _, part in _parts(rung) for act in part]
+
+
+def _parts(rung: Rung) -> list[tuple[int, list[Act]]]:
+    """Transport features that the server agrees to, and what it then does."""
+    parts = [(0, [act for act in TABLE if not act.type_rule and act.kind is Kind.BLOCK])]
     if rung.pushes:
         # Who looks inside asks for every last byte.
-        return [
-            act
-            for act in PUSHED_TABLE
-            if act.name not in NEED_TWO and not (rung.looks_inside and "completion-tail" in act.rules)
-        ]
-    return [act for act in TABLE if not act.type_rule and act.kind is Kind.BLOCK]
+        pushed = [act for act in PUSHED_TABLE if not (rung.looks_inside and "completion-tail" in act.rules)]
+        parts.append((PUSH, [act for act in pushed if act.name not in NEED_TWO]))
+    return parts
 
 
-def play_hostile(scene: Scene, state: Path, partition: str, slot: int, rung: Rung = BASE) -> str:
+def play_hostile(scene: Scene, state: Path, partition: str, slot: int, rung: Rung = DEFAULT) -> str:
     """Every act, in one boot; rows of the report are in `scene.facts["hostile"]`."""
     table = acts(rung)
     rows: list[dict[str, Any]] = []
@@ -186,24 +189,36 @@ def play_hostile(scene: Scene, state: Path, partition: str, slot: int, rung: Run
     failed: list[str] = []
     with attach(state, partition) as attached:
         first = 0
-        remaining = list(table)
-        while remaining and len(failed) < MOST_FAILURES:
-            with HostileServer(attached, features=PUSH if rung.pushes else 0) as server:
-                trial = Trial(server, GuestSubject(scene, slot), first, foreign=True)
-                while remaining:
-                    act = remaining.pop(0)
-                    row = _play(trial, act)
-                    rows.append(row)
-                    if row["result"] == "failed":
-                        failed.append(f"{act}: {row['detail']}")
-                        scene.run("dmesg -c >/dev/null")  # what it complained of is told
-                        break  # the next act gets a new server, and devices of other names
-            first += NUMBERS
+        for features, part in _parts(rung):
+            if features:
+                _reload(scene)  # what was set up with other features would keep them
+            remaining = list(part)
+            while remaining and len(failed) < MOST_FAILURES:
+                with HostileServer(attached, features=features) as server:
+                    trial = Trial(server, GuestSubject(scene, slot), first, foreign=True)
+                    failed += _play_until_one_fails(trial, remaining, rows, scene)
+                first += NUMBERS
     if failed:
         left = f", {len(table) - len(rows)} not played" if len(rows) < len(table) else ""
         raise CheckFailed(f"{len(failed)} of {len(rows)} acts{left}: " + "; ".join(failed))
     clauses = {clause for act in table for clause in act.clauses}
     return f"{len(rows)} acts, {len(clauses)} clauses; other disks unharmed"
+
+
+def _play_until_one_fails(trial: Trial, remaining: list[Act], rows: list[dict[str, Any]], scene: Scene) -> list[str]:
+    """What failed; the next act then gets a new server, and devices of other names."""
+    while remaining:
+        act = remaining.pop(0)
+        rows.append(_play(trial, act))
+        if rows[-1]["result"] == "failed":
+            scene.run("dmesg -c >/dev/null")  # what it complained of is told
+            return [f"{act}: {rows[-1]['detail']}"]
+    return []
+
+
+def _reload(scene: Scene) -> None:
+    scene.run(f"rmmod virtio_crq; insmod /lib/modules/*-virtio_crq.ko {scene.parameters}", 60)
+    scene.until(lambda: bool(scene.find_disk("data")), "return of the disk")
 
 
 def _play(trial: Trial, act: Act) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from virtio_crq.cli.roles import HYPERVISOR, command, roles
 from virtio_crq.errors import VirtioCrqError
 from virtio_crq.guests.guest import Guest, GuestPlan
 from virtio_crq.guests.qemu import Qemu
-from virtio_crq.guests.rungs import BASE, Rung
+from virtio_crq.guests.rungs import DEFAULT, Rung
 from virtio_crq.guests.suite.consoles import CHANNELS, CONSOLE, PORT
 from virtio_crq.guests.suite.disks import NARROW, NARROW_WINDOW
 from virtio_crq.guests.suite.scene import GUEST, SERVER, SPARE, THIRD, Scene
@@ -160,7 +160,7 @@ class Beside:
 class GuestHouse:
     """`guests.suite.scene.House` in directory `work`, which has the images; `close` leaves nothing of it."""
 
-    def __init__(self, work: Path, qemu: Qemu, rung: Rung = BASE) -> None:
+    def __init__(self, work: Path, qemu: Qemu, rung: Rung = DEFAULT) -> None:
         self.name = f"guests-{os.getpid()}"
         self.work = work
         self._qemu = qemu

@@ -27,7 +27,7 @@ from virtio_crq.guests.initramfs import STANDARD, make_initramfs
 from virtio_crq.guests.modules import ModuleTree
 from virtio_crq.guests.qemu import Qemu, check_firmware
 from virtio_crq.guests.rootimage import make_root_image
-from virtio_crq.guests.rungs import BASE, Rung, chosen_rung
+from virtio_crq.guests.rungs import DEFAULT, Rung, chosen_rung
 from virtio_crq.guests.suite.check import Check, Result, chosen
 from virtio_crq.guests.suite.run import play
 from virtio_crq.guests.suite.scene import Scene
@@ -57,7 +57,7 @@ def run_suite(
     firmware: Annotated[str, typer.Option(metavar="NAME", help="vof, or slof: slower, and it shows itself.")] = "vof",
     rung: Annotated[
         str, typer.Option(metavar="NAME", help="The way in which the module carries requests, as of guests bench.")
-    ] = BASE.name,
+    ] = DEFAULT.name,
     listing: Annotated[bool, typer.Option("--list", help="Only list the checks.")] = False,
 ) -> None:
     """Boot real kernels on a machine of their own and check what they have to show.
@@ -70,7 +70,7 @@ def run_suite(
       virtio-crq guests test --kernel 6.12
       virtio-crq guests test --kernel all --json report.json
       virtio-crq guests test --only kills --only hostile
-      virtio-crq guests test --rung push-lent
+      virtio-crq guests test --rung per-request
     """
     console = Console()
     if listing:

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ways in which a guest's transport carries a disk: the module's parameters, to be compared in one boot."""
+"""Ways in which a guest's transport carries a disk: the module's parameters, to be compared in one boot.
+
+Without any the module pushes where the server takes records, and lends pages.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,23 +22,24 @@ class Rung:
 
     @property
     def pushes(self) -> bool:
-        return "push=1" in self.parameters.split()
+        return "push=0" not in self.parameters
 
     @property
     def looks_inside(self) -> bool:
         """Whether the transport finds what is behind its driver's addresses, and inlines it."""
-        return "lend_kib" in self.parameters
+        return "lend_kib=0" not in self.parameters
 
 
-BASE = Rung("per-request", "")
+BASE = Rung("per-request", "push=0 lend_kib=0")
+DEFAULT = Rung("push-lent", "")
 RUNGS = (
     BASE,
-    Rung("pool-short", f"pool_kib=2048 pool_bytes={SHORT}"),
-    Rung("pool-4k", f"pool_kib=2048 pool_bytes={PAGE}"),
-    Rung("lent", "lend_kib=1024"),
-    Rung("push", "push=1"),
-    Rung("push-lent", "push=1 lend_kib=1024"),
-    Rung("push-lent-pool-4k", f"push=1 lend_kib=1024 pool_kib=2048 pool_bytes={PAGE}"),
+    Rung("pool-short", f"push=0 lend_kib=0 pool_kib=2048 pool_bytes={SHORT}"),
+    Rung("pool-4k", f"push=0 lend_kib=0 pool_kib=2048 pool_bytes={PAGE}"),
+    Rung("lent", "push=0"),
+    Rung("push", "lend_kib=0"),
+    DEFAULT,
+    Rung("push-lent-pool-4k", f"pool_kib=2048 pool_bytes={PAGE}"),
 )
 
 
