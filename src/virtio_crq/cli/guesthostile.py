@@ -190,6 +190,8 @@ def play_hostile(scene: Scene, state: Path, partition: str, slot: int, rung: Run
     with attach(state, partition) as attached:
         first = 0
         for features, part in _parts(rung):
+            if len(failed) >= MOST_FAILURES:
+                break
             if features:
                 _reload(scene)  # what was set up with other features would keep them
             remaining = list(part)
