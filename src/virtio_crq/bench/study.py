@@ -93,7 +93,7 @@ class CrowdPart:
     rung: str = CROWDED
     notifies: Sequence[str] = NOTIFIES
     rounds: int = 3
-    seconds: float = 0.4
+    seconds: float = 0.3
     apart: bool = False
 
     def turns(self, peer: bool) -> list[Turn]:
@@ -125,7 +125,7 @@ def _is(turn: Turn, what: str, notify: str) -> bool:
 
 def _crowds() -> Iterator[Crowd]:
     for depth in (32, 2):
-        for clients in (1, 2, 4, 8, 16):
+        for clients in (1, 2, 4, 16):
             against = "" if (clients, depth) == (1, 32) else "1-qd32"
             yield Crowd(f"{clients}-qd{depth}", clients, f"randread-4k-qd{depth}", against)
     yield Crowd("64-idle", 64)
