@@ -12,6 +12,7 @@ import sys
 
 from disk import Disk
 from packedguest import PackedGuest
+from pushguest import MARK, PushGuest
 from rig import WINDOW, Rig
 
 from virtio_crq.dataplane.faults import RULES
@@ -69,9 +70,33 @@ def one_packed_input(data: bytes) -> None:
     assert rig.link.staging.free == free
 
 
+def one_pushed_input(data: bytes) -> None:
+    """The same of records: bytes become records whose names are right unless a marker says otherwise, and lists."""
+    if len(data) < 2:
+        return
+    rig = Rig()
+    free = rig.link.staging.free
+    guest = PushGuest(rig)
+    memory, body = rig.platform.guest, data[2:].ljust(20 * (data[0] % 9) + 64, b"\0")
+    memory[0x1000 : 0x1000 + len(body)] = body
+    for index in range(data[0] % 9):
+        marker, flags, head, place, length = struct.unpack_from("<BBHII", body, 20 * index)
+        address = WINDOW + place % 0x4000 if not place & 1 << 31 else place
+        name = (2, 1, MARK) if marker & 0xF0 != 0xF0 else (marker & 3, 1, MARK)
+        inlined = body[20 * index + 12 : 20 * index + 12 + (flags & 0xF)]
+        size = length & 0xFFFFFF if place & 1 << 30 else length % 2048 & ~15 if flags & 0x80 else length % 2048
+        guest.record(head % 10, inlined, flags, address, size, 0 if marker == 0xFF else 0x80, name)
+    guest.serve()
+    assert all(rule in RULES for _, _, rule in rig.faults)
+    assert rig.faults or len(guest.completions()) == guest.position
+    rig.link.close()
+    assert rig.link.staging.free == free
+
+
 def either_input(data: bytes) -> None:
     one_input(data)
     one_packed_input(data)
+    one_pushed_input(data)
 
 
 def main() -> None:
