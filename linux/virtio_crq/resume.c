@@ -39,7 +39,7 @@ static int vcrq_outcome(struct vcrq_device *device, u32 outcome)
 
 	if (!outcome)
 		return 0;
-	if (outcome <= VCRQ_RULE_RESUME_POSITIONS - VCRQ_RULE_RESUME_IDENTITY + 1)
+	if (outcome <= VCRQ_RULE_RESUME_PUSH - VCRQ_RULE_RESUME_IDENTITY + 1)
 		rule = VCRQ_RULE_RESUME_IDENTITY + outcome - 1;
 	vcrq_break_device(device, rule, device->number, outcome);
 	return -EPERM;

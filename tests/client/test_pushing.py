@@ -85,6 +85,29 @@ def test_a_server_that_wants_it_otherwise_does_not_get_the_requests_in_flight(ma
     lose(machine, 2)
 
 
+@pytest.mark.clause("CRQ-F-70", "CRQ-F-71")
+@pytest.mark.parametrize("push", [False, True])
+def test_a_queue_comes_back_in_its_own_place_and_says_what_it_is(machine: Machine, push: bool) -> None:
+    machine.push = push
+    disk, _model, writes = held(machine, 4)
+    setup = disk.queues[0][1]
+    again = machine.block()
+    again.hold = True
+    with machine.server(again):
+        machine.until(lambda: len(again.todo) == 4)
+        found = again.setup
+        assert found is not None
+        assert (found.size, found.descriptors, found.device_area) == (
+            setup.size,
+            setup.descriptors,
+            setup.device_area,
+        )
+        assert (found.driver_area == 0) == push
+        again.hold = False
+        assert [ended(machine, write) for write in writes] == [b""] * 4
+    lose(machine, 2)
+
+
 @pytest.mark.clause("CRQ-F-68")
 def test_requests_in_flight_are_pushed_again_to_the_next_server(machine: Machine) -> None:
     _disk, model, writes = held(machine, 8)

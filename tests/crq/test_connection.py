@@ -478,6 +478,26 @@ def test_a_body_in_unmapped_memory_ends_the_session(bench: Bench, ioba: int) -> 
     assert phases(bench) == (Phase.INITIALIZED, Phase.INITIALIZED), "the client may try again"
 
 
+@pytest.mark.clause("CRQ-D-153")
+@pytest.mark.parametrize("told", [False, True], ids=["nobody takes the answer", "the event waits"])
+def test_a_body_whose_client_goes_while_it_is_copied_is_nobodys_fault(bench: Bench, told: bool) -> None:
+    bench.begin()
+    call = bench.s.call
+
+    def too_late(operation: int, registers: tuple[int, ...]) -> tuple[int, tuple[int, ...]]:
+        if told:
+            bench.c.leave(0x01)
+        else:
+            bench.s.script[Hypercall.H_SEND_CRQ] = [ReturnCode.H_CLOSED]
+        return call(operation, registers)
+
+    bench.s.call = too_late  # type: ignore[method-assign]
+    bench.c.send([build(Message(HELLO, 0, bus=True), HelloPlace(0, 48))])
+    bench.server.pump()
+    assert bench.server.refusals == {}
+    assert bench.server.notices["superseded"] == 1
+
+
 @pytest.mark.clause("CRQ-F-8")
 def test_an_answer_in_a_slot_that_did_not_ask_is_dropped(bench: Bench) -> None:
     bench.begin()

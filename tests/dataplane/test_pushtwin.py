@@ -13,10 +13,11 @@ from pushtwin import PushTwin
 from rig import Rig
 from test_twin import AREA, SECTORS, SIZE, address, descriptor, header, length
 
-flags = st.one_of(st.sampled_from([TAIL, TAIL | WRITE, TAIL | LIST, LIST, 0, WRITE]), st.integers(0, 0xFF))
+flags = st.sampled_from([TAIL, TAIL | WRITE, TAIL | LIST, LIST, 0, WRITE] * 4 + [WRITE | LIST, 0x1F, 0x11 | TAIL])
 names = st.sampled_from([(2, 1, MARK)] * 12 + [(1, 1, MARK), (2, 0, MARK), (2, 1, MARK - 1)])
-inlined = st.one_of(header.map(lambda each: struct.pack("<IIQ", each[0], 0, each[1])), st.binary(max_size=16))
-head = st.one_of(st.integers(0, SIZE - 1), st.sampled_from([SIZE, 0xFFFF]))
+headers = header.map(lambda each: struct.pack("<IIQ", each[0], 0, each[1]))
+inlined = st.one_of(headers, headers, headers, st.binary(max_size=16))
+head = st.sampled_from([*range(SIZE)] * 4 + [SIZE, 0xFFFF])
 area = st.sampled_from([AREA + 64, AREA + 0x400, AREA + 0x800])
 record = st.tuples(
     head,
@@ -28,7 +29,7 @@ record = st.tuples(
     names,
 )
 good = st.tuples(
-    st.integers(0, SIZE - 1), inlined, st.sampled_from([TAIL, TAIL | WRITE]), st.just(0x10000000 + AREA + 0x400),
+    st.integers(0, SIZE - 1), headers, st.sampled_from([TAIL, TAIL | WRITE]), st.just(0x10000000 + AREA + 0x400),
     st.sampled_from([512, 1024]), st.just(0x80), st.just((2, 1, MARK)),
 )  # fmt: skip
 
@@ -36,7 +37,7 @@ good = st.tuples(
 @pytest.mark.clause("CRQ-D-142", "CRQ-D-146", "CRQ-D-148")
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
-    pushed=st.lists(st.one_of(good, record), min_size=1, max_size=6),
+    pushed=st.lists(st.one_of(good, good, record), min_size=1, max_size=8),
     inner=st.lists(descriptor, min_size=4, max_size=4),
     data=st.binary(min_size=64, max_size=64),
 )

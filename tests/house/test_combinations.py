@@ -32,6 +32,7 @@ SUITES = (
     "system/test_server_killed_inside.py::test_a_server_killed_at_any_point_loses_nothing_of_anybody",
     "system/test_integrity.py::test_fio_reads_back_what_it_wrote_and_the_image_holds_the_same",
     "system/test_integrity.py::test_soak_fio_stays_clean_while_the_server_is_killed_again_and_again",
+    "system/test_hostile_client.py::test_each_act_ends_as_its_clause_says",
 )
 
 

@@ -30,6 +30,7 @@ class Copier:
     def __init__(self, pair: TwoPartitions, remote: int, length: int, outward: int) -> None:
         self._over = mmap.mmap(-1, PAGE)
         self._codes = mmap.mmap(-1, PAGE)  # by the negated code
+        self._flushes = memoryview(mmap.mmap(-1, PAGE)).cast("Q")  # how many vectors were flushed
         self._child = os.fork()
         if self._child:
             return
@@ -43,11 +44,19 @@ class Copier:
                 for _ in range(20):
                     port.stage(remote, DATA, length, outward)
                 self._codes[-port.flush()] = 1
+                self._flushes[0] += 1
         finally:
             os._exit(0)
 
     def wait_for_a_copy(self) -> None:
         while not self._codes[0]:
+            os.sched_yield()
+
+    def wait_for_a_whole_vector(self) -> None:
+        """One that began after this call; on a busy machine the other process may not have run for long."""
+        goal, deadline = self._flushes[0] + 2, time.monotonic() + 20
+        while self._flushes[0] < goal:
+            assert time.monotonic() < deadline, "nothing is tried"
             os.sched_yield()
 
     def __enter__(self) -> "Copier":
@@ -82,15 +91,19 @@ def test_after_unmapping_no_byte_moves(pair: TwoPartitions, weak: int | None) ->
             still = pair.c.port.read(DATA, length)
             for _ in range(20):
                 assert pair.c.port.read(DATA, length) == still
+        copier.wait_for_a_whole_vector()
+        assert pair.c.port.read(DATA, length) == still
     assert copier.codes == {0, H_PERMISSION}
 
 
 @pytest.mark.clause("CRQ-H-7", "CRQ-H-10")
 def test_after_freeing_no_byte_moves(pair: TwoPartitions) -> None:
     with Copier(pair, DATA, PAGE, outward=1) as copier:
-        for _ in range(200):
+        for number in range(200):
             assert pair.c.free() == 0
             still = pair.c.port.read(DATA, PAGE)
+            if number % 20 == 0:
+                copier.wait_for_a_whole_vector()
             for _ in range(20):
                 assert pair.c.port.read(DATA, PAGE) == still
             assert pair.c.register() == 0

@@ -6,12 +6,14 @@ from typing import Any
 import pytest
 from memorybus import OFFERED, Joined
 
-from virtio_crq.errors import DriverFault
+from virtio_crq.errors import DeviceFault, DriverFault
 from virtio_crq.message import codec, conversations
 from virtio_crq.message.backend import BackEnd
-from virtio_crq.message.device import QueueSetup
+from virtio_crq.message.device import QueueResume, QueueSetup
 from virtio_crq.message.session import PUSH
-from virtio_crq.virtio.splitring import QueueSize
+from virtio_crq.virtio import status
+from virtio_crq.virtio.features import MANDATORY
+from virtio_crq.virtio.splitring import QueueSize, RingPosition
 
 SETUP = QueueSetup(QueueSize(64), 0x4000, 0, 0x6000)
 
@@ -74,3 +76,27 @@ def test_rings_of_records_that_cannot_be_are_refused(changes: dict[str, Any], ru
     assert caught.value.rule == rule
     made.run(ask(accepted))
     assert list(made.models[0].enabled) == [1]
+
+
+@pytest.mark.clause("CRQ-D-152")
+@pytest.mark.parametrize("pushed", [False, True])
+def test_a_queue_of_the_other_kind_is_not_resumed(pushed: bool) -> None:
+    """Whatever a front-end forgot: a server that was there all the time, or one that knows nothing of the past."""
+    made = joined(back=PUSH if pushed else 0)
+    model = made.models[0]
+    ring = QueueSetup(QueueSize(64), 0x4000, 0x5000, 0x6000)
+    for right, setup in ((False, ring if pushed else SETUP), (True, SETUP if pushed else ring)):
+        state = QueueResume(RingPosition(0), RingPosition(0), ())
+        talk = conversations.resume(0, model.device_id, model.identity, MANDATORY, {0: (setup, state)})
+        if right:
+            made.run(talk)
+            assert list(model.enabled) == [0]
+        else:
+            with pytest.raises(DeviceFault) as caught:
+                made.run(talk)
+            assert caught.value.rule == "resume-push"
+            assert made.back.refused_by(0) == {"resume-push": 1}
+            assert made.run(conversations.get_status(0)) & status.DEVICE_NEEDS_RESET
+            assert model.enabled == {}
+            assert not model.running
+            made.run(conversations.reset_device(0))

@@ -35,6 +35,7 @@ class Act:
     features: int = MANDATORY | feature_set(RING_RESET)
     device: int = 0
     queue: int = 0
+    pushes: bool = False  # over a session with PUSH
 
     def __str__(self) -> str:
         return f"{self.rule}{'-' + self.name if self.name else ''}"

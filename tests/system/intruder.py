@@ -4,6 +4,7 @@
 import os
 import select
 import signal
+import struct
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from virtio_crq.message import codec
 from virtio_crq.message.bus import Terms
 from virtio_crq.message.layout import Body
 from virtio_crq.message.message import Message, SessionNumber, token
+from virtio_crq.message.session import PUSH
 from virtio_crq.papr.devicetree import parse
 from virtio_crq.platform.channel import CREDIT as CREDIT_KIND
 from virtio_crq.platform.channel import USED as USED_KIND
@@ -70,6 +72,8 @@ class Intruder:
         self.port = self.end.port
         self.memory, self.base = self.end.arena.offset, int(self.end.arena.bus)
         self.packed = False
+        self.mark = 0  # the low byte of the session's number where it pushes
+        self.told = 0  # the position of the last EVENT_USED
         self.position = 0
         self.sequence = 0
         self.owed = 0
@@ -156,6 +160,11 @@ class Intruder:
         } | changes
         return codec.Hello(**fields)
 
+    def hello_pushing(self) -> None:
+        """HELLO with PUSH, which the server has to agree to."""
+        self.hello_with(features=PUSH)
+        self.mark = self.end.session & 0xFF
+
     def _agree(self, answer: codec.Welcome) -> None:
         limits = self.end.limits
         self.end.agreed(
@@ -227,7 +236,7 @@ class Intruder:
             "size": QUEUE_SIZE,
             "reserved1": 0,
             "descriptors": self.base + TABLE,
-            "driver_area": self.base + AVAILABLE,
+            "driver_area": 0 if self.mark else self.base + AVAILABLE,
             "device_area": self.base + USED,
         } | changes
         return codec.SetVqueue(**fields)
@@ -236,7 +245,7 @@ class Intruder:
         """Up to DRIVER_OK with empty rings."""
         self.port.write(self.memory + TABLE, bytes(3 * PAGE))
         self.packed = has(features, RING_PACKED)
-        self.position = self.owed = 0
+        self.position = self.owed = self.told = 0
         self.may_announce = True
         self.negotiate(device, features)
         self.ask(self.queue(index=queue), device)
@@ -273,7 +282,7 @@ class Intruder:
 
     def _announced(self, kind: int, device: int, queue: int, position: int, credit: int) -> None:
         if kind == USED_KIND:
-            self.owed = 1
+            self.owed, self.told = 1, position
         if kind == CREDIT_KIND or credit:
             self.may_announce = True
 
@@ -309,8 +318,8 @@ class Intruder:
     def serve_reads(self, count: int) -> None:
         """Well-behaved reads, one after the other, to show (or to have) a working device."""
         for _ in range(count):
-            if self.packed:
-                self._serve_packed_read()
+            if self.mark or self.packed:
+                self._serve_pushed_read() if self.mark else self._serve_packed_read()
                 continue
             before = self.used()
             self.read_request()
@@ -330,10 +339,36 @@ class Intruder:
         self.until(lambda: self.port.acquire16(place) & 0x8080 == mark, "completion")
         self.until(lambda: self.may_announce, "credit")
 
+    def push(
+        self, head: int, inlined: bytes = b"", flags: int = 0, address: int = 0, length: int = 0, **name: int
+    ) -> None:
+        """The next record of a pushed queue; it counts its inlined bytes unless the flags do."""
+        named = {"marker": 0x80, "device": 0, "queue": 0, "session": self.mark} | name
+        flags = flags if flags & 0x1F else flags | len(inlined)
+        record = struct.pack("<BBHHBB", named["marker"], flags, head, named["device"], named["queue"], named["session"])
+        record += address.to_bytes(5, "little") + length.to_bytes(3, "little") + inlined.ljust(16, b"\0")
+        self.port.write(self.memory + TABLE + 32 * (self.position % QUEUE_SIZE), record)
+        self.position = self.position + 1 & 0xFFFF
+
+    def push_read(self, head: int = 0, sector: int = 0, length: int = 512) -> None:
+        """A correct read, whole in its record."""
+        self.push(head, struct.pack("<IIQ", 0, 0, sector), 0x20 | 0x40, self.base + DATA, length)
+
+    def _serve_pushed_read(self) -> None:
+        self.push_read()
+        self.announce()
+        self.until(lambda: self.told == self.position, "completion")
+        self.until(lambda: self.may_announce, "credit")
+
     def transmit(self, device: int, queue: int) -> None:
         """A well-behaved piece of console output."""
-        before = self.used()
         self.port.write(self.memory + DATA, b"here again\n")
+        if self.mark:
+            self.push(0, b"here again\n", device=device, queue=queue)
+            self.announce(device=device, queue=queue)
+            self.until(lambda: self.told == self.position, "completion")
+            return
+        before = self.used()
         self.describe(Descriptor(self.base + DATA, 11))
         self.make_available(0)
         self.announce(device=device, queue=queue)

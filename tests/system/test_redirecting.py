@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A server that redirects the data of its files: verified I/O through kills, deaths and pages that are taken back."""
 
+import json
 import signal
 import subprocess
 import sys
@@ -134,6 +135,12 @@ def test_a_killed_client_is_forgotten_and_its_next_life_is_redirected(tmp_path: 
                 disk.write(0, bytes(BLOCKS * PAGE))  # the dead client's generations mean nothing to the next
                 assert disk.read(0, 8 * PAGE) == bytes(8 * PAGE)
             assert counted(machine, "web1")["redirected"] > before
+        (storage,) = json.loads(machine.must("show", "--json", "--machine", machine.name))["storage"]
+        assert (storage["server"], storage["slot"], storage["window"]) == ("vios1", 10, 16 << 20)
+        assert storage["counters"]["transferred"] >= storage["counters"]["transfers"] * PAGE > 0
+        shown = machine.must("show", "--machine", machine.name).splitlines()
+        (header,) = [number for number, line in enumerate(shown) if line.startswith("storage of")]
+        assert shown[header + 1].split()[:4] == ["vios1", "0x3000000a", "16", "MiB"]
 
 
 @pytest.mark.timeout(60)

@@ -155,6 +155,9 @@ def show(machine: MachineOption = None, as_json: JsonOption = False) -> None:
     print()
     header = ("client", "unit", "server", "unit", "queues", "window", "calls", "copies", "bytes", "interrupts")
     print(table(header, _wires(view)))
+    if view["storage"]:
+        print()
+        print(table(("storage of", "unit", "window", "transfers", "bytes"), _storage(view)))
     if carried := _carried(directory):
         print()
         print(table(("device", "state", "carried"), carried))
@@ -199,6 +202,15 @@ def _wires(view: dict[str, Any]) -> list[tuple[object, ...]]:
         ends = (wire["client"], f"{wire['unit_address']:#x}", wire["server"], f"{wire['server_unit_address']:#x}")
         queues = f"{wire['client_queue']}/{wire['server_queue']}"
         rows.append((*ends, queues, f"{wire['window'] >> 20} MiB", calls, *counted))
+    return rows
+
+
+def _storage(view: dict[str, Any]) -> list[tuple[object, ...]]:
+    """What servers redirect through."""
+    rows: list[tuple[object, ...]] = []
+    for row in view["storage"]:
+        counted = (row["counters"]["transfers"], row["counters"]["transferred"])
+        rows.append((row["server"], f"{row['unit_address']:#x}", f"{row['window'] >> 20} MiB", *counted))
     return rows
 
 

@@ -99,7 +99,7 @@ class CrqServer(Connection):
         try:
             self._remote.write(ioba, message.payload)
         except PlatformError as error:
-            self._unreachable(error)
+            self._unreachable(message, error)
         else:
             self.transmit(framing.build(message, place))
 
@@ -132,7 +132,7 @@ class CrqServer(Connection):
         try:
             payload = self._remote.read(ioba, framed.place.length) if framed.place.length else b""
         except PlatformError as error:
-            self._unreachable(error)
+            self._unreachable(framed.message, error)
             return
         if not framed.message.event:
             self._places[_key(framed.message)] = framed.place
@@ -143,8 +143,11 @@ class CrqServer(Connection):
     def _refuse_request(self, request: Message, rule: str) -> None:
         self.refuse(rule)
         if not request.event and not request.response:
-            body = Refused(request.msg_id, int(request.bus), code_of(rule))
-            self.transmit(framing.build(message_of(body, request.device, request.token)))
+            self._tell_refused(request, rule)
+
+    def _tell_refused(self, request: Message, rule: str) -> None:
+        body = Refused(request.msg_id, int(request.bus), code_of(rule))
+        self.transmit(framing.build(message_of(body, request.device, request.token)))
 
     def _locate(self, place: AreaSlot | HelloPlace) -> int:
         if isinstance(place, HelloPlace):
@@ -157,8 +160,16 @@ class CrqServer(Connection):
             raise DriverFault("area-slot", detail)
         return terms.area_address + place.slot * terms.area_slot_size
 
-    def _unreachable(self, error: PlatformError) -> None:
-        """The client named memory that it did not map: its error, and none of its sessions survives it (CRQ-D-24)."""
+    def _unreachable(self, message: Message, error: PlatformError) -> None:
+        """The client named memory that it did not map: its error, and none of its sessions survives it (CRQ-D-24).
+
+        Unless it has just gone (CRQ-D-153). Its memory goes before the news of that, so it is spoken to: a client that
+        is still there takes the refusal.
+        """
+        self._tell_refused(message, "area-copy")
+        if self.partner_going():
+            self.notices["superseded"] += 1
+            return
         self.refuse("area-copy")
         self.reset(str(error))
 

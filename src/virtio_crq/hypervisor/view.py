@@ -14,7 +14,7 @@ TRANSFER = 1  # in a trace of the engine (state.h), where calls have their opcod
 
 
 def machine_view(machine: Machine, occupancy: Occupancy) -> dict[str, Any]:
-    """Partitions with their state, adapters with their partner and counters."""
+    """Partitions with their state, adapters with their partner, storage adapters, and the counters of each."""
     definition = machine.definition
     partitions = []
     for row in definition.partitions:
@@ -39,7 +39,19 @@ def machine_view(machine: Machine, occupancy: Occupancy) -> dict[str, Any]:
         }
         for adapter in definition.adapters
     ]
-    return {"name": definition.name, "profile": definition.profile, "partitions": partitions, "adapters": adapters}
+    storage = [
+        {
+            "server": row.owner,
+            "slot": row.slot,
+            "unit_address": row.unit,
+            "window": row.window,
+            # A server has one storage adapter: whatever it transferred went through that.
+            "counters": {key: machine.counters(row.owner)[key] for key in ("transfers", "transferred")},
+        }
+        for row in definition.storage
+    ]
+    whole = {"partitions": partitions, "adapters": adapters, "storage": storage}
+    return {"name": definition.name, "profile": definition.profile, **whole}
 
 
 def counters_view(machine: Machine) -> dict[str, dict[str, int]]:

@@ -64,6 +64,7 @@ class ResumeOutcome(IntEnum):
     STATE = 3  # not freshly reset, or the device itself needs a reset
     QUEUE = 4  # the queue is absent, smaller, or its areas are not acceptable
     POSITIONS = 5  # positions and in-flight list contradict each other
+    PUSH = 6  # the queue was set up with the other answer to PUSH
 
 
 LAYOUTS: dict[tuple[bool, int, bool], type[Body]] = {}

@@ -63,6 +63,7 @@ RULES = (
     Rule("resume-queue", 30, "CRQ-D-83", Outcome.NEEDS_RESET),
     Rule("resume-positions", 31, "CRQ-D-84", Outcome.NEEDS_RESET),
     Rule("announcement-queue", 32, "CRQ-D-30", Outcome.DROPPED),
+    Rule("resume-push", 33, "CRQ-D-152", Outcome.NEEDS_RESET),
 )
 
 _BY_NAME = {rule.name: rule for rule in RULES}

@@ -13,6 +13,7 @@ OUTCOMES = {
     "resume-features": ResumeOutcome.FEATURES,
     "resume-queue": ResumeOutcome.QUEUE,
     "resume-positions": ResumeOutcome.POSITIONS,
+    "resume-push": ResumeOutcome.PUSH,
 }
 
 
@@ -26,6 +27,13 @@ def check_device(asked: ResumeDevice, model: DeviceModel) -> Features:
     if features >> FEATURE_BITS or features & ~model.features or MANDATORY & ~features:
         raise DriverFault("resume-features", f"{features:#x}, offered {model.features:#x}")
     return features
+
+
+def check_push(asked: ResumeVqueue, pushed: bool) -> None:
+    """The queue is what this session's are (CRQ-D-152): only a pushed one has no driver area (CRQ-F-70)."""
+    if pushed != (asked.driver_area == 0):
+        was, now = ("read", "pushed") if pushed else ("pushed", "read")
+        raise DriverFault("resume-push", f"queue {asked.index} was {was} in its session, and is {now} in this one")
 
 
 def check_positions(asked: ResumeVqueue, packed: bool) -> QueueResume:

@@ -13,7 +13,7 @@ from virtio_crq.message import codec
 from virtio_crq.message.bus import Terms
 from virtio_crq.message.device import DeviceModel, QueueSetup
 from virtio_crq.message.layout import Body
-from virtio_crq.message.resume import OUTCOMES, check_device, check_positions
+from virtio_crq.message.resume import OUTCOMES, check_device, check_positions, check_push
 from virtio_crq.message.session import PUSH
 from virtio_crq.message.status import Event, State, StatusMachine
 from virtio_crq.virtio import records
@@ -234,6 +234,7 @@ class ServedDevice:
                 raise DriverFault("resume-state", f"RESUME_VQUEUE while {self.machine.state.value}")
             try:
                 self._check_index(request.index)
+                check_push(request, bool(self.mark))
                 setup = self._checked_setup(request)
                 resume = check_positions(request, has(self.features, RING_PACKED) and not self.mark)
                 self.model.enable_queue(QueueIndex(request.index), setup, resume)
