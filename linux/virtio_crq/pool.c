@@ -6,7 +6,8 @@
  * The server can reach the pool at any time, and nothing else of a driver's
  * (CRQ-F-90).  A short buffer gets grains of a piece.  One that is longer than
  * pool_bytes, or comes when no piece has room, is mapped as if there were no
- * pool: the calls for a long buffer cost less than its copy would.  mapping.c decides which buffers come here.
+ * pool: the calls for a long buffer cost less than its copy would.  Which
+ * buffers come here is mapping.c's decision.
  */
 #include <linux/bitmap.h>
 #include <linux/dma-mapping.h>

@@ -109,9 +109,11 @@ static const struct vring_desc *vcrq_chain_end(struct vcrq_queue *queue, u16 id,
 {
 	const struct vring_desc *desc = &queue->ring.desc[id];
 
-	for (*count = 1; ring16(desc->flags) & VRING_DESC_F_NEXT &&
-			 *count < queue->size; ++*count)
+	*count = 1;
+	while (ring16(desc->flags) & VRING_DESC_F_NEXT && *count < queue->size) {
 		desc = vcrq_next_desc(queue, desc);
+		++*count;
+	}
 	return desc;
 }
 
