@@ -23,7 +23,7 @@ cdef extern from *:
     uint64_t load_now() noexcept nogil
 
 cdef uint64_t BUCKETS, FLOW, LOOKS, SECTOR_BYTES, WIDE
-cdef int64_t CREDIT, NO_ENTRY, NOTHING, USED
+cdef int64_t AN_ENTRY, CREDIT, NO_ENTRY, NOTHING, USED
 cdef int64_t IDLE, WORKED, STRANGE
 
 @cython.final
@@ -51,14 +51,15 @@ cdef class LoadGenerator:
     cdef uint64_t[::1] starts
     cdef uint64_t[::1] buckets
 
-    @cython.locals(kind=int64_t, idle=uint64_t, vain=uint64_t, before=uint64_t)
     cpdef int64_t turn(self, uint64_t spins, int64_t nanoseconds=*) except -2
+    @cython.locals(kind=int64_t, idle=uint64_t, vain=uint64_t, before=uint64_t, waits=int64_t)
+    cdef int64_t _work(self, uint64_t spins, int64_t nanoseconds) except -2 nogil
     @cython.locals(looks=uint64_t)
     cdef int64_t _look_on(self, uint64_t spins) except -2 nogil
     cdef int64_t _doze(self, int64_t nanoseconds) except -2 nogil
     cdef int64_t _unarm(self) noexcept nogil
     @cython.locals(kind=int64_t)
-    cdef int64_t _listen(self) except -2
+    cdef int64_t _listen(self) except -2 nogil
     cdef int64_t _hear(self, int64_t kind) except -2 nogil
     cdef int64_t _done(self) except -2 nogil
     @cython.locals(found=int64_t, rest=int64_t)

@@ -122,31 +122,34 @@ class LoadGenerator:
 
         A sleep has the adapter's interrupt to itself. As long as it brings one entry each time, it stays on.
         """
+        with cython.nogil:
+            return self._work(spins, nanoseconds)
+
+    def _work(self, spins: int, nanoseconds: int) -> int:
         vain = 0
         while True:
+            kind = self._listen()
+            if kind != NOTHING:
+                self._unarm()
+                return kind
             before = self.completed
-            with cython.nogil:
-                self._serve()
-            self.front.settle(self.channel)
+            self._serve()
+            settle_through(self.front, self.channel)
             if self._done():
                 self._unarm()
                 return 0
-            kind = self._listen()
-            if kind > 0:
-                self._unarm()
-                return kind
-            if kind < 0:
+            waits = entry_waits(self.channel)
+            if waits == AN_ENTRY:
                 continue
-            if NO_ENTRY < entry_waits(self.channel) < AN_ENTRY:  # only serving finds what has ended: that was a look
+            if waits != NO_ENTRY:  # only serving finds what has ended: that was a look
                 vain = vain + 1 if self.completed == before else 0
                 if vain >= spins:
                     return -1
                 pause()
                 continue
-            with cython.nogil:
-                idle = self._look_on(spins)
-                if idle >= spins and nanoseconds:
-                    idle = 0 if self._doze(nanoseconds) else spins
+            idle = self._look_on(spins)
+            if idle >= spins and nanoseconds:
+                idle = 0 if self._doze(nanoseconds) else spins
             if idle >= spins:
                 return -1
 
@@ -177,14 +180,16 @@ class LoadGenerator:
         return 0
 
     def _listen(self) -> int:
-        """Take entries: 0 when none waited, -1 after some for this queue, or the kind that the caller must see."""
-        kind = self.channel.poll()
-        if kind == NOTHING:
-            return 0
-        self.heard += 1
-        if self.heard > 1:
-            self._unarm()  # more comes than one for each sleep
-        return -1 if self._hear(kind) else kind
+        """Take what entries wait for this queue: NOTHING, or the kind of one that the caller must see."""
+        while True:
+            kind = take_from(self.channel)
+            if kind == NOTHING:
+                return NOTHING
+            self.heard += 1
+            if self.heard > 1:
+                self._unarm()  # more comes than one for each sleep
+            if not self._hear(kind):
+                return kind
 
     def _hear(self, kind: int) -> int:
         """Take an announcement for this queue; 0 when the entry is anything else."""

@@ -256,14 +256,14 @@ class Worker:
 
     def _look_on(self, first: Link, limit: int) -> int:
         looks = 0
-        begun = now()
+        begun = clock = now()
         while True:
             if self.called:
                 return BY_TURN
             found = first.sweep()
             if found != IDLE:
                 if looks:
-                    self.patience.waited(now() - self.since)
+                    self.patience.waited(clock - self.since)  # what was served meanwhile is no wait
                     looks = 0
                 if found == BY_TURN:
                     return BY_TURN

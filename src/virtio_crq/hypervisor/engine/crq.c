@@ -122,6 +122,7 @@ static int64_t hv_enqueue(struct hv_caller *caller, struct hv_adapter *from, con
 {
 	uint64_t *slot = hv_slot(caller, ring, from->send.cursor);
 
+	hv_prepare(slot); /* its owner looks at it all the time */
 	/* A ring that its owner unmapped has no free slot (our choice; LoPAR is silent). */
 	if (!slot || !hv_slot_free(slot))
 		return H_DROPPED;

@@ -29,6 +29,17 @@ static inline void hv_pause(void)
 #endif
 }
 
+/* A line that is looked at and then written while another processor has it: asked for once, for writing. Only a hint, for
+ * any address. */
+static inline void hv_prepare(const void *line)
+{
+#if defined(__x86_64__)
+	__asm__ volatile("prefetchw (%0)" : : "r"(line));
+#else
+	__builtin_prefetch(line, 1);
+#endif
+}
+
 /* The release barrier keeps these stores behind the withdrawal before them: who sees the new ones knows the old is over. */
 static inline void hv_publish(struct hv_publication *publication, int which, uint64_t key, uint64_t ioba, uint64_t length)
 {
