@@ -8,7 +8,9 @@ from collections.abc import Iterator
 import pytest
 from disk import IN, Disk
 from rig import ARENA, Rig
+from slowring import interpreted
 
+from virtio_crq.dataplane import worker as workers
 from virtio_crq.dataplane.link import Link
 from virtio_crq.dataplane.worker import Worker
 from virtio_crq.platform.channel import CREDIT, LOST, STALLED
@@ -220,3 +222,22 @@ def test_a_quiet_link_sleeps_alone_while_another_works_and_its_interrupt_brings_
     worker._tend()
     assert worker.awake == [busy.link, quiet.link]
     worker.stop()
+
+
+def test_the_time_that_serving_took_is_no_part_of_the_wait_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = interpreted(workers)
+    clock = 0
+    monkeypatch.setattr(slow, "now", lambda: clock)
+    looks = iter([(1_000, slow.IDLE), (50_000, slow.WORKED), (0, slow.BY_TURN)])
+
+    class Served:
+        def sweep(self) -> int:
+            nonlocal clock
+            took, found = next(looks)
+            clock += took
+            return int(found)
+
+    looking = slow.Worker("slow", polling=32)
+    assert looking._look_on(Served(), slow.FOR_EVER) == slow.BY_TURN
+    looking.stop()
+    assert looking.patience.granted > 0, "one microsecond of looking was worth it, however long the request took"
