@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from virtio_crq.bench.case import CASES, Case
-from virtio_crq.bench.image import Image, fill, pinned
+from virtio_crq.bench.grammar import case as load
+from virtio_crq.bench.image import Image, fill, pinned, written_by
 from virtio_crq.bench.raw import Job, Pin
 from virtio_crq.errors import UsageError
 
@@ -85,3 +86,16 @@ def test_a_pin_counts_what_is_in_memory(tmp_path: Path) -> None:
 def test_a_missing_file_is_one_clear_line(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="No such file"), pinned(tmp_path / "absent"):
         pass
+
+
+def test_what_is_only_written_at_random_is_written_by_blocks_from_the_start(tmp_path: Path) -> None:
+    assert written_by([load("randwrite-4k-qd32"), load("randwrite-16k-qd8")]) == 4096
+    assert written_by([load("randwrite-512-qd1")]) == 4096
+    assert written_by([load("randwrite-4k-qd32"), load("seqread-128k-qd8")]) == written_by([]) == 1 << 20
+    assert written_by([load("seqwrite-128k-qd8")]) == 1 << 20
+    path = tmp_path / "image"
+    size = (1 << 20) + 10000  # no whole number of anything
+    fill(path, size, lambda done: None, 4096)
+    content = path.read_bytes()
+    assert len(content) == size
+    assert len({content[page : page + 8] for page in range(0, size, 4096)}) == -(-size // 4096)

@@ -13,6 +13,7 @@ from disk import FIRST, FLUSH, IN, OUT, SLOT, Disk
 from rig import Rig
 
 from virtio_crq.dataplane.filestore import FileStore
+from virtio_crq.dataplane.kernel import in_memory
 from virtio_crq.dataplane.nullstore import NullStore
 from virtio_crq.dataplane.threads import Threads
 from virtio_crq.errors import UsageError
@@ -121,6 +122,35 @@ def test_a_full_disk_is_an_error_of_that_request(tmp_path: Path, engine: str, wr
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
         signal.signal(signal.SIGXFSZ, ignored)
         os.close(descriptor)
+
+
+def test_a_file_in_memory_is_read_and_written_at_once() -> None:
+    descriptor = os.memfd_create("image")  # of the kind that tmpfs has
+    os.truncate(descriptor, SIZE)
+    try:
+        assert in_memory(descriptor)
+        store = FileStore(descriptor, SIZE, waits=False)
+        disk = Disk(Rig(), store=store)
+        disk.submit(OUT, 8, b"y" * 4096, tag="write")
+        disk.announce()
+        disk.rig.run()
+        disk.submit(IN, 8, length=4096, tag="read")
+        disk.announce(credit=1)
+        disk.rig.run()
+        assert {tag: (status, data) for tag, status, data in disk.collect()} == {
+            "write": (OK, b""),
+            "read": (OK, b"y" * 4096),
+        }
+        assert store.misses == 0
+        store.close()
+    finally:
+        os.close(descriptor)
+
+
+def test_what_may_have_to_be_waited_for_is_no_file_in_memory() -> None:
+    with open("/proc/self/stat", "rb") as file:
+        assert not in_memory(file.fileno())
+    assert not in_memory(-1)
 
 
 def test_a_store_that_waits_keeps_no_other_device_waiting(image: int) -> None:

@@ -12,9 +12,9 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from virtio_crq.bench.case import BACKINGS, NOTIFIES, POLLING, RUNGS, chosen
+from virtio_crq.bench.case import BACKINGS, NOTIFIES, POLLING, RUNGS, Case, chosen
 from virtio_crq.bench.grammar import cases
-from virtio_crq.bench.image import IMAGE_BYTES, Image, fill, pinned
+from virtio_crq.bench.image import IMAGE_BYTES, Image, fill, pinned, written_by
 from virtio_crq.bench.report import report
 from virtio_crq.bench.rounds import Sample, in_rounds, middles
 from virtio_crq.bench.run import Plan
@@ -96,7 +96,7 @@ def _measured(plan: Plan, rounds: int, file: Path | None, pool_limit: int, conso
         )
         image, path = None, SCRATCH
         if "file" in plan.backings:
-            path = file or made_image(stack, progress)
+            path = file or made_image(stack, progress, plan.cases)
             image = stack.enter_context(pinned(path))
             tell_pin(image, console)
         task = progress.add_task("", total=rounds * len(plan))
@@ -111,15 +111,15 @@ def _measured(plan: Plan, rounds: int, file: Path | None, pool_limit: int, conso
         return list(in_rounds(plan, rounds, image, machines.stage, tell))
 
 
-def made_image(stack: ExitStack, progress: Progress) -> Path:
-    """A file of our own, gone afterwards."""
+def made_image(stack: ExitStack, progress: Progress, cases: Sequence[Case] = ()) -> Path:
+    """A file of our own for these loads, gone afterwards."""
     directory = Path(tempfile.mkdtemp(prefix="virtio-crq-bench-", dir=SCRATCH))
     stack.callback(shutil.rmtree, directory, ignore_errors=True)
     if shutil.disk_usage(directory).free < IMAGE_BYTES * 5 // 4:
         raise UsageError(f"{SCRATCH} has no room for a file of {IMAGE_BYTES >> 20} MiB; name one with --file")
     path = directory / "image"
     task = progress.add_task(f"writing a file of {IMAGE_BYTES >> 20} MiB", total=IMAGE_BYTES >> 20)
-    fill(path, IMAGE_BYTES, lambda done: progress.update(task, completed=done >> 20))
+    fill(path, IMAGE_BYTES, lambda done: progress.update(task, completed=done >> 20), written_by(cases))
     progress.remove_task(task)
     return path
 

@@ -132,7 +132,7 @@ def _measured(comparison: Comparison, choice: PeerChoice, file: Path | None, con
         progress = stack.enter_context(
             Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
         )
-        path = (file or made_image(stack, progress)).absolute()
+        path = (file or made_image(stack, progress, comparison.cases)).absolute()
         image = stack.enter_context(pinned(path))
         tell_pin(image, console)
         task = progress.add_task("", total=len(comparison))

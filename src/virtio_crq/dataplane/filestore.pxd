@@ -16,6 +16,7 @@ cdef class FileStore(Store):
     cdef readonly uint64_t misses
     cdef uint64_t read_now
     cdef uint64_t write_now
+    cdef int nowait
     cdef Deferred deferred
     cdef int64_t lent
     cdef Port lent_to

@@ -2,7 +2,10 @@
 """A raw file or a block device.
 
 Reads are tried at once with RWF_NOWAIT, which for cached pages is as fast as reading gets. What would wait is
-deferred: to io_uring, or to a few threads where that is forbidden. A worker never waits for a file.
+deferred: to io_uring, or to a few threads where that is forbidden. A worker never waits for a disk.
+
+A file that lies in memory and nowhere else has nothing to wait for, and knows no RWF_NOWAIT either (tmpfs at 6.18): it
+is read and written at once. Its pages may be swapped out, but so may those of the partition that the bytes go to.
 """
 
 import contextlib
@@ -39,11 +42,17 @@ class FileStore(Store):
     """Does I/O on `descriptor`, which stays the caller's (the image lock is held on the same open file).
 
     `engine`: "auto", "uring", "threads", or a Deferred of one's own. `write_now`: try writes without waiting first,
-    as reads are. `misses` counts what had to be deferred.
+    as reads are. `waits`: it may have to be waited for; if not, it is read and written at once (see `in_memory`).
+    `misses` counts what had to be deferred.
     """
 
     def __init__(
-        self, descriptor: int, capacity: int, engine: str | Deferred = "auto", write_now: bool = False
+        self,
+        descriptor: int,
+        capacity: int,
+        engine: str | Deferred = "auto",
+        write_now: bool = False,
+        waits: bool = True,
     ) -> None:
         super().__init__(capacity)
         self.descriptor = descriptor
@@ -51,7 +60,8 @@ class FileStore(Store):
         self.lent = -1
         self.lent_to: Port | None = None
         self.read_now = 1
-        self.write_now = 1 if write_now else 0
+        self.write_now = 1 if write_now or not waits else 0
+        self.nowait = 1 if waits else 0
         self.deferred = defer(descriptor, engine) if isinstance(engine, str) else engine
 
     @property
@@ -76,7 +86,7 @@ class FileStore(Store):
 
     def read(self, port: Port, offset: int, length: int, position: int, token: int) -> int:
         if self.read_now:
-            done = transfer(self.descriptor, port, offset, length, position, READ, 1)
+            done = transfer(self.descriptor, port, offset, length, position, READ, self.nowait)
             if done == length:
                 return DONE
             if done > 0:
@@ -92,7 +102,7 @@ class FileStore(Store):
     def write(self, port: Port, offset: int, length: int, position: int, stable: int, token: int) -> int:
         operation = WRITE_STABLE if stable else WRITE
         if self.write_now and not stable:
-            done = transfer(self.descriptor, port, offset, length, position, operation, 1)
+            done = transfer(self.descriptor, port, offset, length, position, operation, self.nowait)
             if done == length:
                 return DONE
             if done > 0:

@@ -7,11 +7,13 @@
 #define _GNU_SOURCE
 #endif
 #include <errno.h>
+#include <linux/magic.h>
 #include <poll.h>
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "seam.h"
@@ -49,6 +51,14 @@ static inline int64_t kernel_transfer(int fd, struct seam_handle *handle, uint64
 	 * kernel takes a position as two halves of which a 64-bit one ignores the second. */
 	done = syscall(operation == KERNEL_READ ? SYS_preadv2 : SYS_pwritev2, fd, &vector, 1ul, (long)position, 0l, flags);
 	return done < 0 ? -errno : done;
+}
+
+/* Whether a file lies in memory and nowhere else. SAFETY: writes one local of its own. */
+static inline int64_t kernel_in_memory(int fd)
+{
+	struct statfs found;
+
+	return !fstatfs(fd, &found) && (found.f_type == TMPFS_MAGIC || found.f_type == RAMFS_MAGIC);
 }
 
 /* Until the descriptor is readable, at most that long. poll() itself counts in milliseconds. */

@@ -12,6 +12,7 @@ cdef extern from "kernel.h" nogil:
         uint64_t token
         int64_t result
     int64_t kernel_transfer(int fd, seam_handle *handle, uint64_t offset, uint64_t length, uint64_t position, int operation, int now)
+    int64_t kernel_in_memory(int fd)
     int64_t kernel_wait(int fd, int64_t nanoseconds)
     int64_t kernel_now()
     int64_t kernel_doze(int fd, int64_t nanoseconds)
@@ -29,6 +30,7 @@ cdef extern from "kernel.h" nogil:
     int64_t kernel_uring_reap(kernel_uring *uring)
 
 cpdef int64_t transfer(int fd, Port port, uint64_t offset, uint64_t length, uint64_t position, int operation, int now) noexcept nogil
+cpdef int64_t in_memory(int fd) noexcept nogil
 cpdef int64_t wait(int fd, int64_t nanoseconds) except *
 cpdef int64_t now() noexcept nogil
 cpdef int64_t doze(int fd, int64_t nanoseconds) noexcept nogil

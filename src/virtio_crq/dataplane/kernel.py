@@ -16,6 +16,10 @@ def transfer(fd: int, port: object, offset: int, length: int, position: int, ope
     return kernel_transfer(fd, port.handle, offset, length, position, operation, now)
 
 
+def in_memory(fd: int) -> int:
+    return kernel_in_memory(fd)
+
+
 def wait(fd: int, nanoseconds: int) -> int:
     with cython.nogil:
         return kernel_wait(fd, nanoseconds)

@@ -11,6 +11,9 @@ SYNC: int
 def transfer(fd: int, port: Port, offset: int, length: int, position: int, operation: int, now: int) -> int:
     """One READ, WRITE, WRITE_STABLE or SYNC of own RAM; `now`: only if it need not wait. Drops the GIL."""
 
+def in_memory(fd: int) -> int:
+    """Whether the file lies in memory and nowhere else (tmpfs, ramfs), so that it has no disk to wait for."""
+
 def wait(fd: int, nanoseconds: int) -> int:
     """Until it is readable, at most that long; 1, 0, or a negated errno. Drops the GIL."""
 

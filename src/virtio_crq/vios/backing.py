@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 
 from virtio_crq.dataplane.filestore import FileStore
+from virtio_crq.dataplane.kernel import in_memory
 from virtio_crq.dataplane.nullstore import NullStore
 from virtio_crq.dataplane.ramstore import RamStore
 from virtio_crq.dataplane.store import Store
@@ -193,13 +194,14 @@ def _ram_store(size: int) -> Store:
 
 
 def _file_store(spec: BackingSpec, descriptor: int, size: int) -> Store:
+    waits = spec.engine != "auto" or not in_memory(descriptor)  # who names an engine wants it used
     try:
-        return FileStore(descriptor, size, "threads" if spec.engine == "threads" else "uring")
+        return FileStore(descriptor, size, "threads" if spec.engine == "threads" else "uring", waits=waits)
     except UsageError as error:
         if spec.engine != "auto":
             raise UsageError(f"{spec.path}: {error}; engine=auto would take threads") from error
         _say_once(str(error))
-        return FileStore(descriptor, size, "threads")
+        return FileStore(descriptor, size, "threads", waits=waits)
 
 
 @cache
