@@ -18,7 +18,8 @@ from virtio_crq.client.device import MAPPINGS, RINGS, Options
 from virtio_crq.dataplane.strategies import STRATEGIES
 from virtio_crq.hypervisor.machinefile import DATAS
 
-CARRIERS = {"records": ""}  # a layout of records, and what a server's table says to have it beside its `fetch`
+# Layouts of records, and what a server's table says beside its `fetch` to have them.
+CARRIERS = {"records": "", "paired": 'carrier = "sub-crq"'}
 BELOW_RECORDS = ("split",)  # layouts of a driver's ring that a transport reads itself
 COMBINATIONS = os.environ.get("CHECK_COMBINATIONS", "few")
 Row = tuple[str, ...]

@@ -89,9 +89,13 @@ def test_every_rule_of_the_front_end_is_provoked() -> None:
 ELSEWHERE = {
     "CRQ-F-45": "of consoles, whose messages travel in a ring (tests/client)",
     "CRQ-F-69": "of two servers that agree to different things (tests/client)",
+    "CRQ-F-80": "of side queues, which this server has not (tests/client)",
+    "CRQ-F-81": "the platform has the room that the device promised (tests/dataplane)",
     "CRQ-F-35": "a device type that may not be repeated (tests/message)",
 }
 RULES_ELSEWHERE = {
+    "pair-answer": "of CRQ-F-80",
+    "carrier-full": "of CRQ-F-81",
     "resume-type": "of CRQ-F-35",
     "resume-push": "of CRQ-F-69",
     "console-control": "of CRQ-F-45",

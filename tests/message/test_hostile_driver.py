@@ -82,7 +82,7 @@ class Act:
 ACTS = (
     Act("CRQ-D-17", "message-unknown", 0, Message(0x00, 0)),
     Act("CRQ-D-17", "message-unknown", 15, Message(0x33, 0, b"12345678")),
-    Act("CRQ-D-17", "message-unknown", 15, Message(0x83, 0)),
+    Act("CRQ-D-17", "message-unknown", 15, Message(0x84, 0)),
     Act("CRQ-D-17", "message-unknown", 15, Message(0x10, 0, bus=True)),
     Act("CRQ-D-18", "message-size", 0, Message(codec.GET_DEVICE_INFO, 0, b"x")),
     Act("CRQ-D-18", "message-size", 15, Message(codec.SET_DEVICE_STATUS, 0, b"\0\0\0")),

@@ -10,7 +10,7 @@ from virtio_crq.errors import DeviceFault, DriverFault
 from virtio_crq.message import codec, conversations
 from virtio_crq.message.backend import BackEnd
 from virtio_crq.message.device import QueueResume, QueueSetup
-from virtio_crq.message.session import PUSH
+from virtio_crq.message.session import PAIR, PUSH
 from virtio_crq.virtio import status
 from virtio_crq.virtio.features import MANDATORY
 from virtio_crq.virtio.splitring import QueueSize, RingPosition
@@ -26,7 +26,9 @@ def joined(front: int = PUSH, back: int = PUSH) -> Joined:
 
 
 @pytest.mark.clause("CRQ-D-10")
-@pytest.mark.parametrize(("front", "back", "agreed"), [(0, 0, 0), (0, PUSH, 0), (PUSH, 0, 0), (PUSH | 2, PUSH, PUSH)])
+@pytest.mark.parametrize(
+    ("front", "back", "agreed"), [(0, 0, 0), (0, PUSH, 0), (PUSH, 0, 0), (PUSH | PAIR, PUSH, PUSH)]
+)
 def test_push_holds_where_both_name_it(front: int, back: int, agreed: int) -> None:
     made = joined(front, back)
     assert made.back.terms is not None
@@ -100,3 +102,25 @@ def test_a_queue_of_the_other_kind_is_not_resumed(pushed: bool) -> None:
             assert model.enabled == {}
             assert not model.running
             made.run(conversations.reset_device(0))
+
+
+@pytest.mark.clause("CRQ-D-161")
+def test_a_queue_is_paired_only_where_that_was_agreed_and_before_it_is_enabled() -> None:
+    def ask(body: codec.PairVqueue) -> Any:
+        return (yield 0, body)
+
+    made = joined(PUSH | PAIR, PUSH)
+    made.run(conversations.negotiate(0, OFFERED))
+    with pytest.raises(DriverFault):
+        made.run(ask(codec.PairVqueue(0, 64, 5)))
+    assert made.back.refused_by(0) == {"pair-state": 1}
+    made = joined(PUSH | PAIR, PUSH | PAIR)
+    with pytest.raises(DriverFault):
+        made.run(ask(codec.PairVqueue(0, 64, 5)))  # before RESUME_DEVICE, or before features are agreed
+    assert made.back.refused_by(0) == {"pair-state": 1}
+    made.run(conversations.negotiate(0, OFFERED))
+    assert made.run(conversations.pair_queue(0, 0, 64, 5)) == 0  # this model has no side queues (CRQ-F-80)
+    made.run(conversations.start_queues(0, {0: SETUP}))
+    with pytest.raises(DriverFault):
+        made.run(ask(codec.PairVqueue(0, 64, 5)))
+    assert made.back.refused_by(0) == {"pair-state": 2}

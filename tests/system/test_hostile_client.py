@@ -234,4 +234,8 @@ ELSEWHERE = {
     "CRQ-D-16": "this server answers each request before it takes the next entry (tests/message)",
     "CRQ-D-96": "the hostile client's disks have no such queue (tests/dataplane)",
     "CRQ-D-35": "a client that does not read its ring (the flood row runs into it; counted by the bus, tests/crq)",
+    **dict.fromkeys(
+        ("CRQ-D-161", "CRQ-D-162", "CRQ-D-163", "CRQ-D-164", "CRQ-D-165"),
+        "the hostile client has no side queues (tests/message, tests/dataplane/test_sidering.py)",
+    ),
 }

@@ -84,6 +84,14 @@ def test_kills_lose_nothing(tmp_path: Path, combination: Combination, copies: st
     survives(prepared(tmp_path, platform, server), FEW_KILLS, 100 if copies else 300, combination.options, combination)
 
 
+@pytest.mark.timeout(120)
+@pytest.mark.clause("CRQ-D-162", "CRQ-D-163", "CRQ-F-83", "CRQ-F-84", "CRQ-F-85")
+@pytest.mark.parametrize(("mapping", "copies"), [("per-request", "weak_copies = 7"), ("pool", "")])
+def test_kills_lose_no_request_that_went_by_a_sub_crq(tmp_path: Path, mapping: str, copies: str) -> None:
+    server = 'fetch = "push"\ncarrier = "sub-crq"'
+    survives(prepared(tmp_path, copies, server), FEW_KILLS, 100, Options(map=mapping))
+
+
 @pytest.mark.timeout(90)
 @pytest.mark.clause("CRQ-D-124", "CRQ-D-129", "CRQ-D-130", "CRQ-F-52")
 @pytest.mark.parametrize("way", [{"indirect": True, "event_idx": False}, {"in_order": True}], ids=" ".join)

@@ -30,6 +30,7 @@ class Rung:
     fetch: str
     map: str
     data: str
+    carrier: str = "window"  # of pushed requests
 
 
 CASES = (
@@ -49,6 +50,8 @@ RUNGS = (
     Rung("push", ring="split", fetch="push", map="per-request", data="copy"),
     Rung("push-pool", ring="split", fetch="push", map="pool", data="copy"),
     Rung("push-pool-redirect", ring="split", fetch="push", map="pool", data="redirect"),
+    Rung("push-sub", ring="split", fetch="push", map="per-request", data="copy", carrier="sub-crq"),
+    Rung("push-sub-pool", ring="split", fetch="push", map="pool", data="copy", carrier="sub-crq"),
 )
 
 # The study measures all rungs at four loads; over depths and sizes these, which each change one thing of another.

@@ -51,7 +51,7 @@ def run(client: Client, buffers: int, order: Order) -> Load:
     disk = client.disks()[0]
     generator = made(connection, disk, buffers, order)
     polling = order["notify"] == "polling"
-    connection.endpoint.disarm(wholly=True)  # from here on the interrupt is the load's
+    connection.disarm(wholly=True)  # from here on the interrupt is the load's
     generator.begin(order["seconds"], 0)
     burnt = time.process_time()
     silent = 0

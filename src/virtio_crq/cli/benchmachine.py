@@ -29,6 +29,7 @@ name = "{name}"
 [partition.{server}]
 memory = "256M"
 fetch = "{fetch}"
+carrier = "{carrier}"
 data = "{data}"
 ring = "{ring}"
 polling = {polling}
@@ -70,6 +71,7 @@ class Bench:
             server=SERVER,
             client=CLIENT,
             fetch=setting.rung.fetch,
+            carrier=setting.rung.carrier,
             data=setting.rung.data,
             ring=setting.rung.ring,
             polling=POLLING[setting.notify],

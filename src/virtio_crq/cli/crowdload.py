@@ -56,7 +56,7 @@ def run(crowd: Crowd, order: Order) -> list[Load]:
         for connection, disk, (_, buffers) in zip(connections, disks, crowd, strict=True)
     ]
     for connection in connections:
-        connection.endpoint.disarm(wholly=True)  # from here on the interrupt is the load's
+        connection.disarm(wholly=True)  # from here on the interrupt is the load's
     together = LoadRound(generators)
     burnt = time.process_time()
     try:

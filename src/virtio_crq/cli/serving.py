@@ -39,6 +39,7 @@ def open_server(
     data: str = COPY,
     ring: str = "split",
     pin: int = -1,
+    carrier: str = "window",
 ) -> Iterator[tuple[Server, int]]:
     """The server partition `name`, attached and ready to serve what the machine file maps.
 
@@ -59,6 +60,7 @@ def open_server(
                 fetch=fetch,
                 data=data,
                 ring=ring,
+                carrier=carrier,
                 record=state / f"vios-{name}.write-through",
                 ports=state / f"vios-{name}.open-ports",
                 maps=state / f"vios-{name}.mappings",

@@ -21,7 +21,7 @@ from virtio_crq.cli.viosmap import map_target, resize, unmap
 from virtio_crq.cli.viosserver import sockets
 from virtio_crq.errors import PartnerLost, UsageError
 from virtio_crq.hypervisor.conversation import ask as ask_hypervisor
-from virtio_crq.hypervisor.machinefile import DATAS, FETCHES, RINGS, read_machine_file
+from virtio_crq.hypervisor.machinefile import CARRIERS, DATAS, FETCHES, RINGS, read_machine_file
 from virtio_crq.vios.control import ask, socket_path
 from virtio_crq.vios.lsmap import render
 from virtio_crq.vios.rates import rates, render_rates, wires
@@ -48,6 +48,9 @@ def run(
     ] = 32,
     fetch: Annotated[str, typer.Option(help="How requests come: push, batched or naive.")] = FETCHES[0],
     ring: Annotated[str, typer.Option(help="packed: drivers may choose a packed ring, or split.")] = RINGS[0],
+    carrier: Annotated[
+        str, typer.Option(help="What carries pushed requests where the platform has both: window or sub-crq.")
+    ] = CARRIERS[0],
     gathering: Annotated[
         int, typer.Option(min=0, help="Microseconds that a busy driver is told later, so that it is told of more.")
     ] = 0,
@@ -58,7 +61,12 @@ def run(
     """Run the server partition NAME of a machine whose hypervisor is up, until a signal ends it."""
     from virtio_crq.cli.serving import open_server
 
-    for key, value, known in (("fetch", fetch, FETCHES), ("ring", ring, RINGS), ("data", data, DATAS)):
+    for key, value, known in (
+        ("fetch", fetch, FETCHES),
+        ("ring", ring, RINGS),
+        ("data", data, DATAS),
+        ("carrier", carrier, CARRIERS),
+    ):
         if value is not None and value not in known:
             raise UsageError(f"{key} {value!r} is not one of {', '.join(known)}")
     asleep = None if polling < 0 else polling
@@ -67,9 +75,8 @@ def run(
     content = read_machine_file(file)
     state = select(machine or content.name)
     try:
-        with open_server(
-            state, content, name, workers, asleep, fetch, gathering, data or content.data_of(name), ring, pin
-        ) as opened:
+        moves = data or content.data_of(name)
+        with open_server(state, content, name, workers, asleep, fetch, gathering, moves, ring, pin, carrier) as opened:
             server, lifeline = opened
 
             async def serve() -> None:

@@ -118,22 +118,22 @@ class Client:
         for connection in self.connections:
             armed.append(connection)
             poller.register(connection.endpoint.fileno(), select.POLLIN)
-            ready = connection.endpoint.arm() and ready
+            ready = connection.arm() and ready
         if self._lifeline is not None:
             poller.register(self._lifeline, select.POLLIN)
         found = poller.poll(max(0.0, pause) * 1000 if ready else 0)
         for connection in armed:
-            connection.endpoint.disarm()
+            connection.disarm()
         self._looking.waited(now() - self._since)
         if any(descriptor == self._lifeline for descriptor, _ in found):
             raise _orphan()
 
     def _look(self, seconds: float) -> bool:
-        """Whether an entry came while it was worth looking for one."""
+        """Whether an entry or a record came while it was worth looking for one."""
         end = now() + min(self._looking.granted, int(seconds * 1e9))
         while now() < end:
             for connection in self.connections:
-                if entry_waits(connection.endpoint.channel) == AN_ENTRY:
+                if entry_waits(connection.endpoint.channel) == AN_ENTRY or connection.arrived:
                     self._looking.waited(now() - self._since)
                     return True
         return False
@@ -207,9 +207,9 @@ class Client:
         """Pump until nothing waits and every interrupt is armed, but let the loop do its other work in between."""
         self._turn_due = False
         for connection in self.connections:
-            connection.endpoint.disarm()
+            connection.disarm()
         for _turn in range(TURNS):
-            if not self._pump() and all(connection.endpoint.arm() for connection in self.connections):
+            if not self._pump() and all(connection.arm() for connection in self.connections):
                 return
         if self._loop is not None and not self._turn_due:
             self._turn_due = True

@@ -21,7 +21,7 @@ from virtio_crq.errors import DeviceFault, PartnerLost, VirtioCrqError
 from virtio_crq.message import conversations
 from virtio_crq.message.bus import Bus, Terms
 from virtio_crq.message.frontend import Conversation, FrontEnd, Outcome
-from virtio_crq.message.session import PUSH
+from virtio_crq.message.session import PAIR, PUSH
 from virtio_crq.platform.channel import CREDIT, USED
 from virtio_crq.platform.endpoint import Endpoint
 from virtio_crq.virtio import records
@@ -55,6 +55,8 @@ class Connection:
         self._rereading: dict[int, bool] = {}  # devices whose configuration is being read; whether it changed since
         self._site: Site | None = None
         self._mark = 0
+        self._pairs = False
+        self._records = self._heard = 0  # times that completions had come which no announcement tells of
         self._front_end: FrontEnd
         self._bus: Bus
         self.endpoint = connect(self._make_front_end)
@@ -76,10 +78,10 @@ class Connection:
     def _offered(self) -> int:
         """The transport features of the next HELLO: what the devices there are were set up with, if there are any."""
         if self.devices:
-            return PUSH if self._mark else 0
+            return PUSH | PAIR if self._mark else 0
         arena = self.endpoint.arena
         fits = arena.size >= PUSH_ROOM and arena.bus + arena.size <= 1 << records.ADDRESS_BITS
-        return PUSH if fits and self.options.fetch == FETCHES[0] else 0
+        return PUSH | PAIR if fits and self.options.fetch == FETCHES[0] else 0
 
     @property
     def busy(self) -> bool:
@@ -90,18 +92,40 @@ class Connection:
         self.endpoint.start()
 
     def pump(self) -> int:
-        """Take what waits and serve the devices concerned; how many entries were taken."""
+        """Take what waits and serve the devices concerned; 0 when nothing had come."""
         taken = self.endpoint.pump()
-        dirty = {number for number, device in self.devices.items() if self._eager(device)} | self._dirty
+        arrived = {number for number, device in self.devices.items() if device.arrived}
+        dirty = {number for number, device in self.devices.items() if self._eager(device)} | arrived | self._dirty
         self._dirty = set()
         for number in sorted(dirty):
             if number in self.devices:
                 self._serve(self.devices[number])
-        return taken
+        self._records += len(arrived)
+        return taken + len(arrived)
 
     def _eager(self, device: Device) -> bool:
         """Its ring could not announce, or the platform was busy: try at each turn."""
         return device.blocked or device.busy
+
+    @property
+    def arrived(self) -> bool:
+        """Completions came that no announcement tells of."""
+        return any(device.arrived for device in self.devices.values())
+
+    def arm(self) -> bool:
+        """Before sleeping on the endpoint's descriptor: False when something waits."""
+        ready = self.endpoint.arm()
+        for device in self.devices.values():
+            device.listen(True)
+        return ready and not self.arrived
+
+    def disarm(self, wholly: bool = False) -> None:
+        """After sleeping. With one record for each sleep the interrupt stays on, as the endpoint's does."""
+        if wholly or self._records - self._heard > 1:
+            for device in self.devices.values():
+                device.listen(False)
+        self._heard = self._records
+        self.endpoint.disarm(wholly)
 
     def _serve(self, device: Device) -> None:
         before = device.broken
@@ -128,6 +152,7 @@ class Connection:
 
     def _ready(self, terms: Terms) -> None:
         self._mark = terms.session & 0xFF if terms.features & PUSH else 0
+        self._pairs = bool(self._mark and terms.features & PAIR)
         self.state = State.STARTING
         self.failure = None
         self.unusable = {}
@@ -160,6 +185,7 @@ class Connection:
             memory = Memory(self.endpoint.arena)
             self._site = Site(self.endpoint.port, self.endpoint.channel, memory, self.options)
         self._site.mark = self._mark
+        self._site.pairs = self._pairs
         self._site.devices = max(1, len(fresh))
         for number in numbers:
             yield from self._start_device(number)

@@ -14,6 +14,8 @@ from virtio_crq.dataplane.mapping import SlotMapping
 from virtio_crq.dataplane.packeddriverring import PackedDriverRing
 from virtio_crq.dataplane.perrequest import PerRequest
 from virtio_crq.dataplane.pool import Pool
+from virtio_crq.dataplane.sidefront import SideFront
+from virtio_crq.dataplane.sidequeue import SideQueue
 from virtio_crq.dataplane.splitdriverring import SplitDriverRing
 from virtio_crq.dataplane.windowfront import WindowFront
 from virtio_crq.errors import DeviceFault, PartnerLost, PlatformError, UsageError, VirtioCrqError
@@ -24,6 +26,7 @@ from virtio_crq.message.frontend import Conversation
 from virtio_crq.platform.channel import USED, Channel
 from virtio_crq.platform.port import Port
 from virtio_crq.virtio import features as bits
+from virtio_crq.virtio import records
 from virtio_crq.virtio.ringareas import placed
 from virtio_crq.virtio.splitring import DescriptorIndex, QueueSize, RingPosition
 
@@ -76,6 +79,7 @@ class Site:
     options: Options = field(default_factory=Options)
     devices: int = 1
     mark: int = 0  # the low byte of the session's number where its queues are pushed
+    pairs: bool = False  # and may go by side queues
 
 
 class Device:
@@ -121,7 +125,32 @@ class Device:
 
     def start(self) -> Conversation[None]:
         """Enable the queues and say DRIVER_OK."""
+        for index, (front, setup) in list(self.queues.items()):
+            if isinstance(front, SideFront) and not (yield from self._pair(index, front)):
+                self._by_window(index, front, setup)
         yield from conversations.start_queues(self.number, {index: setup for index, (_, setup) in self.queues.items()})
+
+    def _pair(self, index: int, front: SideFront) -> Conversation[bool]:
+        """Have both ends of a queue know each other's side queue; False where there is none."""
+        side = front.side
+        if side.open() == 0:
+            try:
+                side.partner = yield from conversations.pair_queue(self.number, index, front.ring.size, side.handle)
+            finally:
+                if not side.partner:
+                    side.close()
+        return bool(side.partner)
+
+    def _by_window(self, index: int, front: SideFront, setup: QueueSetup) -> None:
+        """The platform has no side queue for this queue, here or there: records stand in the window instead."""
+        ring = front.ring
+        assert isinstance(ring, SplitDriverRing)
+        window = WindowFront(ring, front.requests, front.requests_bus, self.site.mark)
+        if front.drain.mapping is not None:
+            window.translate(front.drain.mapping)
+        self.queues[index] = window, setup
+        if self.front is front:
+            self.front = window
 
     def configure(self) -> Conversation[None]:
         """Read the configuration; between FEATURES_OK and the queues."""
@@ -167,7 +196,11 @@ class Device:
         ring = SplitDriverRing(self.site.port, offset, size, indirect, event_idx, self.number, index)
         completions, _lists, length = windowfront.footprint(size)
         area = self.mapped(length, f"the records of a queue of device {self.number}")
-        front = WindowFront(ring, area.offset, area.bus, self.site.mark)
+        front: Front = WindowFront(ring, area.offset, area.bus, self.site.mark)
+        if self.site.pairs:
+            slots = self.mapped(SideQueue.footprint(size), f"the completions of a queue of device {self.number}")
+            side = SideQueue(self.site.port, slots.offset, slots.bus, SideQueue.footprint(size) // records.REQUEST)
+            front = SideFront(ring, area.offset, area.bus, self.site.mark, side)
         return front, QueueSetup(QueueSize(size), area.bus, 0, area.bus + completions, self.site.mark)
 
     def mapped(self, length: int, purpose: str) -> Area:
@@ -240,9 +273,13 @@ class Device:
         """The server is back: the same device must take over the queues and the requests in flight."""
         if not self.queues or self.broken is not None:
             return
-        yield from conversations.resume(
-            self.number, self.description.device_id, self.identity, self.features, self._standing()
-        )
+        yield from conversations.resume_device(self.number, self.description.device_id, self.identity, self.features)
+        for index, (front, _) in self.queues.items():
+            if isinstance(front, SideFront):
+                front.side.close()
+                if not (yield from self._pair(index, front)):
+                    raise DeviceFault("resume-push", f"queue {index} had side queues, and has none now (CRQ-F-85)")
+        yield from conversations.resume_queues(self.number, self._standing())
         for front, _ in self.queues.values():
             front.resume()
         yield from self.config_changed()
@@ -282,6 +319,8 @@ class Device:
         if self.queues:
             for front, _ in self.queues.values():
                 front.reset()
+                if isinstance(front, SideFront):
+                    front.side.close()
             self.forget()
             self._letting_go = True
             self.serve()
@@ -293,10 +332,20 @@ class Device:
         """Unmap what is left; False when the platform was too busy for some of it."""
         return True
 
+    def listen(self, enabled: bool) -> None:
+        """Have the interrupt tell of completions that no announcement tells of, or not."""
+        for front, _ in self.queues.values():
+            front.signal(1 if enabled else 0)
+
+    @property
+    def arrived(self) -> bool:
+        """Completions came that no announcement tells of."""
+        return self.broken is None and any(front.arrived() for front, _ in self.queues.values())
+
     @property
     def blocked(self) -> bool:
-        """A ring could not announce what is due."""
-        return any(front.pending and front.credit for front, _ in self.queues.values())
+        """A ring could not announce what is due, or not send it."""
+        return any((front.pending and front.credit) or front.held for front, _ in self.queues.values())
 
     @property
     def busy(self) -> bool:

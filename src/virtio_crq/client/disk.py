@@ -17,6 +17,7 @@ from virtio_crq.dataplane import blockdriver, windowfront
 from virtio_crq.dataplane.blockdriver import BlockDriver
 from virtio_crq.dataplane.driverring import DriverRing
 from virtio_crq.dataplane.perrequest import PerRequest
+from virtio_crq.dataplane.sidequeue import SideQueue
 from virtio_crq.dataplane.splitdriverring import footprint
 from virtio_crq.errors import DeviceFault, UsageError, VirtioCrqError
 from virtio_crq.message import conversations
@@ -217,7 +218,7 @@ class Disk(Device):
         options = self.site.options
         devices = max(1, self.site.devices)
         share = (
-            self.site.memory.left - (devices - 1) * queue_room(ring.size, self.pushed)
+            self.site.memory.left - (devices - 1) * queue_room(ring.size, self.pushed, self.site.pairs)
         ) // devices  # each later one has a queue
         self.site.devices -= 1
         transfer = options.transfer
@@ -282,10 +283,11 @@ class Disk(Device):
         return self.driver.lingering == 0
 
 
-def queue_room(size: int, pushed: bool) -> int:
+def queue_room(size: int, pushed: bool, paired: bool = False) -> int:
     """Bytes that a queue of this size takes: its ring, and the records of a pushed one."""
     records = whole_pages(windowfront.footprint(size)[2]) if pushed else 0
-    return whole_pages(footprint(size)[2]) + records
+    side = SideQueue.footprint(size) if paired else 0
+    return whole_pages(footprint(size)[2]) + records + side
 
 
 def smallest_disk(queue_size: int, pushed: bool = False) -> int:

@@ -37,6 +37,8 @@ RULES = {
     "record-marker": "record {1} of a batch begins with {0:#x}",
     "record-name": "a record is of device, queue and session {0:#x}, not {1:#x}",
     "record-replayed": "head {0} stands where the list of requests in flight has {1}",
+    "record-announced": "an announcement ({0}) of a paired queue, whose records announce themselves (came {1})",
+    "record-refused": "completion record {1} of a batch was refused: code {0:#x}",
     "resume-positions": "{0} heads are in flight by position, {1} by list",
     "status-missing": "the request at head {0} has {1} writable bytes, no room for its status",
     "zero-length": "the chain at head {0} has a segment ({1}) without bytes",

@@ -18,6 +18,7 @@ cdef class Front:
     cdef readonly uint64_t credit
     cdef readonly uint64_t owed
     cdef readonly uint64_t pending
+    cdef readonly uint64_t held
     cdef uint64_t unasked
 
     cdef int64_t publish(self) except -2 nogil
@@ -36,6 +37,10 @@ cdef class Front:
     cdef int64_t confirm(self, uint64_t position) except -2 nogil
     cdef int64_t sent(self) except -2 nogil
     cdef int64_t regained(self) except -2 nogil
+    cpdef int64_t arrived(self) except -2
+    cdef int64_t came(self) except -2 nogil
+    cpdef int64_t signal(self, uint64_t enabled) except? -99
+    cdef int64_t listen(self, uint64_t enabled) except -2 nogil
     cdef int64_t _refuse(self, uint64_t rule, uint64_t first, uint64_t second) except -2 with gil
 
 cpdef int64_t take_used(Front front, uint64_t position, uint64_t credit) except -2 nogil

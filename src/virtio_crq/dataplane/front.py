@@ -39,6 +39,7 @@ class Front:
         self.owed = 0
         self.pending = 0
         self.unasked = 0
+        self.held = 0  # 1: the platform did not take what it was to carry; it is asked again by the next `publish`
 
     def translate(self, mapping: SlotMapping) -> None:
         """The driver's buffers are in slots that stay mapped: a front may look at what they hold."""
@@ -121,6 +122,20 @@ class Front:
 
     def deliver(self) -> int:
         """Have the driver's ring show what the device completed, where the device cannot; how many there were."""
+        return 0
+
+    def arrived(self) -> int:
+        """Whether completions came that no announcement tells of."""
+        return self.came()
+
+    def came(self) -> int:
+        return 0
+
+    def signal(self, enabled: int) -> int:
+        """Have the adapter's interrupt tell of such completions, or not."""
+        return self.listen(enabled)
+
+    def listen(self, enabled: int) -> int:
         return 0
 
     def suspend(self) -> None:

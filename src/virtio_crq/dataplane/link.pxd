@@ -4,6 +4,7 @@ from libc.stdint cimport int64_t, uint64_t
 
 from virtio_crq.dataplane.ring cimport DeviceRing
 from virtio_crq.dataplane.service cimport Service
+from virtio_crq.dataplane.sidequeue cimport SideQueue
 from virtio_crq.dataplane.staging cimport Staging
 from virtio_crq.dataplane.store cimport Store
 from virtio_crq.platform.channel cimport Channel, entry_waits, take_from, tell_through
@@ -23,6 +24,8 @@ cdef class Link:
     cdef readonly uint64_t max_copy
     cdef readonly dict refusals
     cdef readonly dict table
+    cdef readonly dict sides
+    cdef SideQueue aside
     cdef readonly list services
     cdef readonly list stores
     cdef Service last
@@ -43,12 +46,15 @@ cdef class Link:
     cdef int64_t sweep(self) except -1 nogil
     @cython.locals(found=int64_t)
     cdef int64_t quick(self) except -1 nogil
+    @cython.locals(found=int64_t)
+    cdef int64_t _quick_records(self) except -1 nogil
+    cdef int64_t _serve_records(self, Service service) except -1 nogil
     @cython.locals(entries=uint64_t)
     cdef int64_t _quick(self, Service service) except -1 nogil
     cdef int64_t _spoke(self, Service service) except -1 nogil
     cdef int64_t _told(self, Service service) except -1 nogil
     cdef int64_t _unarm(self) except -1 nogil
-    @cython.locals(moved=int64_t, kind=int64_t, entries=uint64_t, service=Service, store=Store)
+    @cython.locals(moved=int64_t, kind=int64_t, entries=uint64_t, service=Service, store=Store, aside=int64_t)
     cpdef int64_t turn(self) except -1
     @cython.locals(service=Service, store=Store)
     cdef int64_t _rests(self) except -1

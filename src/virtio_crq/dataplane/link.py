@@ -3,12 +3,15 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import cython
 
 from virtio_crq.dataplane.orphans import Orphans
+from virtio_crq.dataplane.ring import DeviceRing
 from virtio_crq.dataplane.ringterms import RingResume, RingTerms
 from virtio_crq.dataplane.service import Service
+from virtio_crq.dataplane.sidequeue import SideQueue
 from virtio_crq.dataplane.staging import Staging
 from virtio_crq.dataplane.store import Store
 from virtio_crq.dataplane.strategies import STRATEGIES
@@ -28,6 +31,7 @@ from virtio_crq.platform.channel import (
 )
 from virtio_crq.platform.partition import Arena
 from virtio_crq.platform.port import Port
+from virtio_crq.virtio import records
 
 IDLE = 0
 WORKED = 1
@@ -70,6 +74,8 @@ class Link:
         self.on_failure: Callable[[Exception], None] = lambda error: None
         self.refusals: dict[str, int] = {}
         self.table: dict[tuple[int, int], Service] = {}
+        self.sides: dict[tuple[int, int], SideQueue] = {}
+        self.aside: SideQueue | None = None  # the first of them
         self.services: list[Service] = []
         self.stores: list[Store] = []
         self.last: Service | None = None
@@ -98,6 +104,8 @@ class Link:
         """
         if (device, queue) in self.table:
             raise ValueError(f"queue {queue} of device {device} is open")
+        if terms.ring == "paired":
+            terms = replace(terms, side=self.sides[device, queue])
         ring = STRATEGIES[terms.ring, terms.fetch](self.port, self.staging, terms, self.max_copy)
         try:
             if resume is not None:
@@ -114,6 +122,33 @@ class Link:
         self.rewired = 1
         service.ready = 1
 
+    def pair(self, device: int, queue: int, slots: int, partner: int) -> int:
+        """Have a side queue for the records of a queue that is opened later, and send to the partner's; its handle.
+
+        0 where the platform has none for us; `slots` is how many records the front-end may have in flight.
+        """
+        self.part(device, queue)
+        at = self.staging.take(SideQueue.footprint(slots))
+        if at < 0:
+            return 0
+        side = SideQueue(self.port, at, self.staging.address(at), SideQueue.footprint(slots) // records.REQUEST)
+        if side.open() != 0:
+            self.staging.give(at, SideQueue.footprint(slots))
+            return 0
+        side.partner = partner
+        if self.armed:
+            side.listen(1)
+        self.sides[device, queue] = side
+        self._chain()
+        return int(side.handle)
+
+    def part(self, device: int, queue: int) -> None:
+        """Give a side queue back. What a partner that stands still has not finished sending keeps its memory."""
+        side = self.sides.pop((device, queue), None)
+        self._chain()
+        if side is not None and side.close() == 0:
+            self.staging.give(side.offset, SideQueue.footprint(side.slots))
+
     def close_queue(self, device: int, queue: int) -> None:
         """Stop serving a queue; what is still in the store ends without a trace in the partner's memory.
 
@@ -122,9 +157,11 @@ class Link:
         service = self.table.pop((device, queue), None)
         if service is None:
             return
+        self._count_stale(service.ring)
         self.services.remove(service)
         self.last = None
         service.close()
+        self.part(device, queue)
         self.stores = [store for store in self.stores if store.pending or any(store.owners)]
         self.rewired = 1
 
@@ -137,6 +174,8 @@ class Link:
         """Close all queues (the partner is gone, or the session is over)."""
         for device, queue in list(self.table):
             self.close_queue(device, queue)
+        for device, queue in list(self.sides):
+            self.part(device, queue)
 
     def service(self, device: int, queue: int) -> Service | None:
         """The service of an open queue, for its counters."""
@@ -145,6 +184,23 @@ class Link:
     def refuse(self, rule: str) -> None:
         """Count a broken rule."""
         self.refusals[rule] = self.refusals.get(rule, 0) + 1
+
+    def _count_stale(self, ring: DeviceRing) -> None:
+        stale = getattr(ring, "stale", 0)
+        if stale:
+            self.refusals["record-stale"] = self.refusals.get("record-stale", 0) + stale
+
+    def _chain(self) -> None:
+        """What a short turn looks at, without the interpreter."""
+        self.aside = None
+        for side in self.sides.values():
+            side.next = self.aside
+            self.aside = side
+
+    def listen(self) -> None:
+        """Have the interrupt tell of records as well, before a sleep."""
+        if self.aside is not None:
+            self.aside.listen_all(1)
 
     # --- one turn ---
 
@@ -168,6 +224,8 @@ class Link:
         if self.restless or self.due:
             self.due_turn = 1
             return BY_TURN
+        if self.aside is not None and self.aside.any_waits():
+            return self._quick_records()
         if not entry_waits(self.channel):
             return IDLE
         self.taken = take_from(self.channel)
@@ -184,6 +242,27 @@ class Link:
         if found == BY_TURN:
             self.due_turn = 1
         return found
+
+    def _quick_records(self) -> int:
+        """Serve what came by side queues, as long as it is of the queue that spoke last."""
+        self.heard += 1
+        self._unarm()
+        found = BY_TURN
+        if self.last is not None:
+            self.within = 1
+            found = self._serve_records(self.last)
+            self.within = 0
+        if found == BY_TURN:
+            self.due_turn = 1
+        return found
+
+    def _serve_records(self, service: Service) -> int:
+        if service.store.orphans or not service.ring.arrived():
+            return BY_TURN
+        self._serve(service)
+        if service.ready or service.store.pending or self.due or self.channel.stalled:
+            return BY_TURN
+        return WORKED
 
     def _quick(self, service: Service) -> int:
         entries = 0
@@ -223,6 +302,8 @@ class Link:
         """
         if self.armed and not self.woken:
             self.port.signal(0)
+            if self.aside is not None:
+                self.aside.listen_all(0)
             self.armed = 0
         self.woken = 0
         return 0
@@ -263,7 +344,14 @@ class Link:
         if self.due:
             self._expire()
         for service in self.services:
-            if service.ready and not service.store.orphans:
+            aside = service.ring.arrived()
+            if aside:
+                self.heard += 1
+                self.last = service
+                if entries == 0:
+                    self._unarm()
+                entries += 1
+            if (service.ready or aside) and not service.store.orphans:
                 moved += self._served(service)
         for store in self.stores:
             if store.unsent:
@@ -289,6 +377,8 @@ class Link:
         self.on_control(kind, entry)
         if self.armed:  # it may have registered anew, which masks the interrupt: the next sleep arms it again
             self.port.signal(0)
+            if self.aside is not None:
+                self.aside.listen_all(0)
             self.armed = 0
 
     def _hear(self, kind: int) -> int:

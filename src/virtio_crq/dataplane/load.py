@@ -167,6 +167,7 @@ class LoadGenerator:
         """Until the interrupt, unless something came before it was on; 0 when nothing came for so long."""
         if not self.armed:
             self.port.signal(1)
+            self.front.listen(1)
             self.armed = 1
         self.heard = 0
         if entry_waits(self.channel) or self.front.rearm():
@@ -176,6 +177,7 @@ class LoadGenerator:
     def _unarm(self) -> int:
         if self.armed:
             self.port.signal(0)
+            self.front.listen(0)
             self.armed = 0
         return 0
 
@@ -256,6 +258,10 @@ class LoadGenerator:
     def _serve(self) -> int:
         now = load_now()
         self.ended = now
+        if self.armed and self.front.came():
+            self.heard += 1
+            if self.heard > 1:
+                self._unarm()
         self.front.deliver()
         slot = self.driver.reap()
         if slot >= 0:

@@ -50,6 +50,8 @@ RULES = (
     ("used-unknown", "a completion names head {0}, which is not in flight (queue size {1})"),
     ("used-length", "a completion says {0} bytes were written, but the request has room for {1}"),
     ("used-ahead", "announced position moved by {0}, but {1} requests are in flight"),
+    ("carrier-full", "no room for the record at {0} of {1}, though the device's ring has room for all in flight"),
+    ("record-announced", "an announcement ({0}) of a paired queue, whose records announce themselves (made {1})"),
 )
 
 

@@ -51,6 +51,7 @@ cdef class DeviceRing:
     cdef int64_t _stage(self, uint64_t remote, uint64_t at, uint64_t length, uint64_t outward) except -1 nogil
     @cython.locals(code=int64_t)
     cdef int64_t flush(self) except -1 nogil
+    cdef int64_t arrived(self) except -1 nogil
     cdef int64_t fetch(self) except -1 nogil
     cdef int64_t enqueue(self, uint64_t head) except -1 nogil
     cdef int64_t take(self) except -2 nogil

@@ -130,6 +130,10 @@ class DeviceRing:
 
     # --- requests ---
 
+    def arrived(self) -> int:
+        """Whether requests came that no announcement tells of."""
+        return 0
+
     def fetch(self) -> int:
         """Bring in what was announced, as far as there are lanes; the number of requests now waiting."""
         return 0

@@ -3,6 +3,8 @@
 
 from dataclasses import dataclass
 
+from virtio_crq.dataplane.sidequeue import SideQueue
+
 
 @dataclass(frozen=True)
 class RingTerms:
@@ -10,7 +12,7 @@ class RingTerms:
 
     `ring` is the layout in the driver's memory, `fetch` how it is brought in: `strategies` has a class for each pair.
     `device`, `queue` and `mark`, the session's low byte, stand in every record of a pushed queue, whose requests are at
-    `descriptors` and whose completions go to `device_area`.
+    `descriptors` and whose completions go to `device_area`; or both go by `side`, a pair of side queues.
     """
 
     size: int
@@ -25,6 +27,7 @@ class RingTerms:
     device: int = 0
     queue: int = 0
     mark: int = 0
+    side: SideQueue | None = None
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from virtio_crq.dataplane.packedbatched import PackedBatchedRing
 from virtio_crq.dataplane.packednaive import PackedNaiveRing
 from virtio_crq.dataplane.ring import DeviceRing
 from virtio_crq.dataplane.ringterms import RingTerms
+from virtio_crq.dataplane.sidering import SideRing
 from virtio_crq.dataplane.staging import Staging
 from virtio_crq.dataplane.windowring import WindowRing
 from virtio_crq.platform.port import Port
@@ -26,4 +27,5 @@ STRATEGIES: dict[tuple[str, str], Strategy] = {
     ("split", "batched"): BatchedRing,
     ("split", "naive"): NaiveRing,
     ("records", "push"): WindowRing,
+    ("paired", "push"): SideRing,
 }

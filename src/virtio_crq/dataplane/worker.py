@@ -315,6 +315,7 @@ class Worker:
         if not link.armed:
             link.port.signal(1)
             link.armed = 1
+            link.listen()
             link.restless = 1  # what came before that is looked for once more
 
     def _sleep(self) -> None:

@@ -40,7 +40,8 @@ DATAS = ("redirect", "copy")
 RINGS = ("packed", "split")  # packed: a driver may choose
 CLIENT_AXES = {"fetch": ("push", "batched"), "ring": RINGS, "map": ("pool", "per-request")}
 LONGEST_GATHERING = 10_000  # microseconds; a driver would rather be interrupted
-SERVER_KEYS = ("workers", "pin", "polling", "fetch", "ring", "gathering", "data")
+CARRIERS = ("window", "sub-crq")
+SERVER_KEYS = ("workers", "pin", "polling", "fetch", "ring", "carrier", "gathering", "data")
 _GUEST_KEYS = ("vcpus", "kernel", "initrd", "command_line")
 SMALLEST_GUEST = GUEST_BLOCK = 256 * MIB  # pseries firmware hands memory out in blocks of this
 LARGEST_VCPUS = 16
@@ -61,6 +62,7 @@ _KEYS: dict[str, dict[str, type]] = {
         "fetch": str,
         "map": str,
         "ring": str,
+        "carrier": str,
         "gathering": int,
         "data": str,
         "guest": bool,
@@ -110,6 +112,7 @@ class PartitionRow:
     polling: int | None = None
     fetch: str | None = None
     ring: str | None = None
+    carrier: str | None = None
     gathering: int | None = None
     data: str | None = None
     map: str | None = None  # clients of ours
@@ -311,7 +314,7 @@ class _Reader:
             return PartitionRow(name, number, memory, server, **self._client(name, table, memory))
         if "map" in table:
             raise self.refuse(f"map is for clients, but {name} is a server", "partition", name, "map")
-        self._one_of({"fetch": FETCHES, "ring": RINGS, "data": DATAS}, options, name)
+        self._one_of({"fetch": FETCHES, "ring": RINGS, "data": DATAS, "carrier": CARRIERS}, options, name)
         if options.get("data") == "redirect" and not any(
             row.get("server") == name for row in self.content.get("storage", [])
         ):

@@ -28,6 +28,7 @@ GET_SHM = 0x0C
 RESUME_DEVICE = 0x80
 RESUME_VQUEUE = 0x81
 GET_IDENTITY = 0x82
+PAIR_VQUEUE = 0x83
 # Transport events.
 EVENT_CONFIG = 0x40
 EVENT_AVAIL = 0x41
@@ -299,6 +300,22 @@ class GetIdentity(Body):
 @dataclass(frozen=True)
 class DeviceIdentity(Body):
     identity: Identity
+
+
+@_row("PAIR_VQUEUE", PAIR_VQUEUE)
+@dataclass(frozen=True)
+class PairVqueue(Body):
+    index: U32
+    slots: U32
+    handle: U64
+
+
+@_row("PAIR_VQUEUE", PAIR_VQUEUE, response=True)
+@dataclass(frozen=True)
+class VqueuePaired(Body):
+    index: U32
+    reserved: U32
+    handle: U64
 
 
 # --- transport events

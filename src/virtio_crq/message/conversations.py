@@ -151,6 +151,14 @@ def enable_queue(device: int, queue: int, setup: QueueSetup) -> Conversation[Non
     )
 
 
+def pair_queue(device: int, queue: int, slots: int, handle: int) -> Conversation[int]:
+    """PAIR_VQUEUE: where records of this queue are to be sent; 0: not by side queues."""
+    answer: codec.VqueuePaired = yield device, codec.PairVqueue(queue, slots, handle)
+    if answer.index != queue or answer.reserved:
+        raise DeviceFault("pair-answer", f"queue {answer.index} of device {device}, asked was {queue}")
+    return answer.handle
+
+
 def get_status(device: int) -> Conversation[int]:
     answer: codec.Status = yield device, codec.GetDeviceStatus()
     return answer.status
@@ -170,6 +178,12 @@ def resume(
 
     the driver then has to see DEVICE_NEEDS_RESET and nothing may be replayed (CRQ-F-34).
     """
+    yield from resume_device(device, device_id, identity, features)
+    yield from resume_queues(device, queues)
+
+
+def resume_device(device: int, device_id: int, identity: bytes, features: int) -> Conversation[None]:
+    """The first thing that is said to a device that was running (CRQ-F-32)."""
     if device_id not in RESUMABLE:
         raise DeviceFault(
             "resume-type", f"nothing says what becomes of requests to a {device_name(device_id)} device (CRQ-F-35)"
@@ -177,6 +191,10 @@ def resume(
     blocks = to_blocks(features)
     resumed: codec.DeviceResumed = yield device, codec.ResumeDevice(device_id, len(blocks), identity, blocks)
     _check_outcome(device, resumed.outcome)
+
+
+def resume_queues(device: int, queues: dict[int, tuple[QueueSetup, QueueResume]]) -> Conversation[None]:
+    """And what follows: where each queue stood, then DRIVER_OK."""
     for index, (setup, state) in queues.items():
         queue: codec.VqueueResumed = yield (
             device,

@@ -2,7 +2,7 @@
 """What the transport asks of a device model. The I/O server implements it; the transport never sees a ring."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from virtio_crq.virtio.features import Features
 from virtio_crq.virtio.splitring import DescriptorIndex, QueueIndex, QueueSize, RingPosition
@@ -32,6 +32,18 @@ class QueueResume:
     avail_position: RingPosition
     used_position: RingPosition
     heads: tuple[DescriptorIndex, ...]
+
+
+@runtime_checkable
+class PairingModel(Protocol):
+    """A device model whose pushed queues may go by side queues as well."""
+
+    def pair_queue(self, index: QueueIndex, slots: int, handle: int) -> int:
+        """The front-end takes completions at `handle` and sends at most `slots` requests ahead.
+
+        Where it is to send them; 0 where there is no such place. It holds for the queue that is enabled next.
+        """
+        ...
 
 
 class DeviceModel(Protocol):

@@ -11,10 +11,10 @@ from collections.abc import Callable
 from virtio_crq.errors import DriverFault
 from virtio_crq.message import codec
 from virtio_crq.message.bus import Terms
-from virtio_crq.message.device import DeviceModel, QueueSetup
+from virtio_crq.message.device import DeviceModel, PairingModel, QueueSetup
 from virtio_crq.message.layout import Body
 from virtio_crq.message.resume import OUTCOMES, check_device, check_positions, check_push
-from virtio_crq.message.session import PUSH
+from virtio_crq.message.session import PAIR, PUSH
 from virtio_crq.message.status import Event, State, StatusMachine
 from virtio_crq.virtio import records
 from virtio_crq.virtio.features import (
@@ -46,12 +46,14 @@ class ServedDevice:
         self.answer_later: Callable[[], Body] | None = None
         self.max_message = codec.MAX_MESSAGE_MIN
         self.mark = 0  # the low byte of the session's number where its queues are pushed
+        self.pairs = False  # and may go by side queues
         self.ring_budget: Callable[[], bool] = lambda: True  # room in both rings for one more queue?
 
     def agreed(self, terms: Terms) -> None:
         """A session begins."""
         self.max_message = terms.max_message
         self.mark = terms.session & 0xFF if terms.features & PUSH else 0
+        self.pairs = bool(self.mark and terms.features & PAIR)
 
     # Negotiation ----------------------------------------------------------------------------------------------------
 
@@ -174,14 +176,23 @@ class ServedDevice:
         self._check_index(request.index)
         if request.reserved0 or request.reserved1:
             raise DriverFault("reserved-nonzero", f"{request.reserved0:#x}, {request.reserved1:#x}")
-        state = self.machine.state
-        late = state is State.RUNNING and has(self.features, RING_RESET)
-        if (state is not State.NEGOTIATED and not late) or request.index in self.queues:
-            raise DriverFault("queue-state", f"SET_VQUEUE of queue {request.index} while {state.value}")
+        if not self._may_begin(request.index):
+            raise DriverFault("queue-state", f"SET_VQUEUE of queue {request.index} while {self.machine.state.value}")
         setup = self._checked_setup(request)
         self.model.enable_queue(QueueIndex(request.index), setup, None)
         self.queues[request.index] = setup
         return codec.VqueueSet()
+
+    def pair_vqueue(self, request: codec.PairVqueue) -> Body:
+        self._check_index(request.index)
+        if not self.pairs or not self._may_begin(request.index):
+            raise DriverFault("pair-state", f"PAIR_VQUEUE of queue {request.index} while {self.machine.state.value}")
+        if not valid_size(request.slots) or request.slots > self.max_queue_size(request.index):
+            raise DriverFault("queue-size", f"{request.slots} records")
+        handle = 0
+        if request.handle and isinstance(self.model, PairingModel):
+            handle = self.model.pair_queue(QueueIndex(request.index), request.slots, request.handle)
+        return codec.VqueuePaired(request.index, 0, handle)
 
     def reset_vqueue(self, request: codec.ResetVqueue) -> Body | None:
         self._check_index(request.index)
@@ -189,6 +200,12 @@ class ServedDevice:
             raise DriverFault("queue-reset", f"queue {request.index} while {self.machine.state.value}")
         del self.queues[request.index]
         return self._after(self.model.disable_queue(QueueIndex(request.index)), codec.VqueueReset)
+
+    def _may_begin(self, index: int) -> bool:
+        """Whether a queue may be set up now."""
+        state = self.machine.state
+        late = state is State.RUNNING and has(self.features, RING_RESET)
+        return (state is State.NEGOTIATED or late) and index not in self.queues
 
     def _check_index(self, index: int) -> None:
         if index >= len(self.model.queue_sizes):
@@ -301,6 +318,7 @@ _HANDLERS: dict[type[Body], Callable[..., Body | None]] = {
     codec.SetConfig: ServedDevice.set_config,
     codec.GetVqueue: ServedDevice.get_vqueue,
     codec.SetVqueue: ServedDevice.set_vqueue,
+    codec.PairVqueue: ServedDevice.pair_vqueue,
     codec.ResetVqueue: ServedDevice.reset_vqueue,
     codec.GetShm: lambda device, request: codec.Shm(request.index, 0, 0),
     codec.ResumeDevice: ServedDevice.resume_device,

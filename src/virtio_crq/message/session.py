@@ -10,7 +10,8 @@ from virtio_crq.message.message import SessionNumber
 
 RING_ENTRIES_MIN = 18  # 2 x 0 queues + 1 device + 16, and one for HELLO itself
 PUSH = 1 << 0  # transport feature: every queue of the session is pushed (CRQ-D-140)
-TRANSPORT_FEATURES = PUSH  # all that revision 1 defines
+PAIR = 1 << 1  # transport feature: pushed queues may be paired with side queues (CRQ-D-160)
+TRANSPORT_FEATURES = PUSH | PAIR  # all that revision 1 defines
 
 
 class BackState(Enum):

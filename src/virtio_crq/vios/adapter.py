@@ -22,7 +22,7 @@ from virtio_crq.errors import UsageError, VirtioCrqError
 from virtio_crq.message.backend import DEVICE_NUMBERS, BackEnd
 from virtio_crq.message.bus import Bus
 from virtio_crq.message.device import DeviceModel
-from virtio_crq.message.session import PUSH
+from virtio_crq.message.session import PAIR, PUSH
 from virtio_crq.vios.backing import Backing
 from virtio_crq.vios.blockdevice import BlockDevice
 from virtio_crq.vios.consoledevice import ConsoleDevice
@@ -90,12 +90,19 @@ class Adapter:
     """One connection and its targets, by device number."""
 
     def __init__(
-        self, place: AdapterPlace, targets: Mapping[int, Target], connect: Connect, fetch: str, ring: str = "split"
+        self,
+        place: AdapterPlace,
+        targets: Mapping[int, Target],
+        connect: Connect,
+        fetch: str,
+        ring: str = "split",
+        carrier: str = "window",
     ) -> None:
         self.place = place
         self.by_number = dict(targets)
         self._fetch = fetch
         self._ring = ring
+        self._carrier = carrier
         self.opened = 0
         self.lost = 0
         self.cut_off = 0  # copies that were refused because the client had gone
@@ -236,8 +243,14 @@ class Adapter:
 
     def _make_back_end(self, bus: Bus) -> BackEnd:
         devices: dict[int, DeviceModel] = {number: target.device for number, target in self.by_number.items()}
-        self._back_end = BackEnd(bus, devices, features=PUSH if self._fetch == "push" else 0)
+        self._back_end = BackEnd(bus, devices, features=self._agreed_to())
         return self._back_end
+
+    def _agreed_to(self) -> int:
+        """Transport features."""
+        if self._fetch != "push":
+            return 0
+        return PUSH | PAIR if self._carrier == "sub-crq" else PUSH
 
     def _on_opened(self) -> None:
         self.opened += 1
@@ -249,9 +262,9 @@ class Adapter:
     def _on_fault(self, device: int, queue: int, rule: str, detail: str) -> None:
         self._faults[rule] += 1
         self._back_end.needs_reset(device, None)
-        # A copy is also refused when the partner has just gone. The news of that waits in the ring, or the entry that
-        # was to tell the driver found nobody; then nothing is held against it.
-        if rule == "copy-refused" and self._connection.partner_going():
+        # A copy, or a record, is also refused when the partner has just gone. The news of that waits in the ring, or
+        # the entry that was to tell the driver found nobody; then nothing is held against it.
+        if rule in ("copy-refused", "record-refused") and self._connection.partner_going():
             self.cut_off += 1
         else:
             self._back_end.count(device, rule)

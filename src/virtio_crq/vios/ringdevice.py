@@ -38,6 +38,8 @@ class QueueHost(Protocol):
         self, device: int, queue: int, service: Service, terms: RingTerms, resume: RingResume | None = None
     ) -> None: ...
     def close_queue(self, device: int, queue: int) -> None: ...
+    def pair(self, device: int, queue: int, slots: int, partner: int) -> int: ...
+    def part(self, device: int, queue: int) -> None: ...
 
 
 class RingDevice:
@@ -66,6 +68,7 @@ class RingDevice:
         self._driving = False
         self._enabled: dict[QueueIndex, tuple[QueueSetup, QueueResume | None]] = {}
         self._open: set[QueueIndex] = set()
+        self._paired: set[QueueIndex] = set()
 
     def bind(
         self,
@@ -96,6 +99,14 @@ class RingDevice:
                 # The driver cannot be refused DRIVER_OK any more; it learns that the device needs a reset.
                 self._on_fault(self._number, index, fault.rule, fault.detail)
 
+    def pair_queue(self, index: QueueIndex, slots: int, handle: int) -> int:
+        own = self._served_by().pair(self._number, index, slots, handle)
+        if own:
+            self._paired.add(index)
+        else:
+            self._paired.discard(index)
+        return own
+
     def enable_queue(self, index: QueueIndex, setup: QueueSetup, resume: QueueResume | None) -> None:
         if index in self._enabled:
             raise DriverFault("queue-state", f"queue {index} is enabled and was not reset")
@@ -113,10 +124,13 @@ class RingDevice:
         if index in self._open:
             self._open.discard(index)
             self._served_by().close_queue(self._number, index)
+        if index in self._paired:
+            self._paired.discard(index)
+            self._served_by().part(self._number, index)
         return True  # the data plane leaves no trace in the driver's memory once a queue is closed
 
     def reset(self) -> bool:
-        for index in list(self._enabled):
+        for index in {*self._enabled, *self._paired}:
             self.disable_queue(index)
         self._driving = False
         self.negotiated = Features(0)
@@ -138,9 +152,9 @@ class RingDevice:
 
     def carried(self) -> dict[str, str]:
         """What was negotiated for its queues, by axis; nothing while none is enabled."""
-        for setup, _ in dict(self._enabled).values():
+        for index, (setup, _) in dict(self._enabled).items():
             fetch = {"fetch": self._fetched(setup)}
-            return fetch if setup.mark else {"ring": self._ring(setup)} | fetch  # a pushed queue's ring nobody sees
+            return fetch if setup.mark else {"ring": self._layout(index, setup)} | fetch  # a pushed queue's ring nobody sees
         return {}
 
     def counters(self) -> dict[str, int]:
@@ -163,14 +177,16 @@ class RingDevice:
         assert self._host is not None, "a device is bound before its connection may open"
         return self._host
 
+    def _layout(self, index: QueueIndex, setup: QueueSetup) -> str:
+        if not setup.mark:
+            return "packed" if has(self.negotiated, RING_PACKED) else "split"
+        return "paired" if index in self._paired else "records"
+
     def _fetched(self, setup: QueueSetup) -> str:
         """A front-end that does not push has its rings read, whatever the server would like best."""
         if setup.mark:
             return "push"
         return "batched" if self.fetch == "push" else self.fetch
-
-    def _ring(self, setup: QueueSetup) -> str:
-        return "records" if setup.mark else "packed" if has(self.negotiated, RING_PACKED) else "split"
 
     def _serve(self, index: QueueIndex) -> None:
         setup, resume = self._enabled[index]
@@ -182,7 +198,7 @@ class RingDevice:
             event_idx=has(self.negotiated, EVENT_IDX),
             indirect=has(self.negotiated, INDIRECT_DESC),
             in_order=has(self.negotiated, IN_ORDER),
-            ring=self._ring(setup),
+            ring=self._layout(index, setup),
             fetch=self._fetched(setup),
             device=self._number,
             queue=index,

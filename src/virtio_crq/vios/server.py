@@ -49,6 +49,7 @@ class Settings:
     fetch: str = "push"  # where a client can; of others rings are read, batched
     data: str = COPY  # how the data of files moves
     ring: str = "packed"  # a driver may choose a packed ring, or "split"
+    carrier: str = "window"  # of pushed requests, or "sub-crq"
     record: Path | None = None  # where to remember which drivers turned their write cache off
     ports: Path | None = None  # where to remember which ports of consoles drivers opened
     maps: Path | None = None  # where to remember what was mapped at run time
@@ -82,7 +83,9 @@ class Server:
             targets = self._make_targets(rows)
             for place, connect in adapters:
                 self.adapters.append(
-                    Adapter(place, targets.get(place.client, {}), connect, settings.fetch, settings.ring)
+                    Adapter(
+                        place, targets.get(place.client, {}), connect, settings.fetch, settings.ring, settings.carrier
+                    )
                 )
         except BaseException:
             self.close()

@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The carrier that some platforms have, at the driver's end: records go and come by a pair of side queues.
+
+Records are made where the window's carrier has them (`windowfront.footprint`), and sent from there; the platform copies
+them, so that a slot is made again at once. A completion is there when it can be read: nothing is announced, and no
+credit is kept. What credits tell elsewhere, that lists were read, completions tell here: a list is kept until all
+requests are done that were in flight with it.
+"""
+
+from virtio_crq.dataplane.pushfront import PushFront
+from virtio_crq.dataplane.sidequeue import SideQueue
+from virtio_crq.dataplane.splitdriverring import SplitDriverRing
+from virtio_crq.dataplane.windowfront import footprint
+from virtio_crq.virtio import records, splitring
+
+MASK = splitring.POSITION_MASK
+RECORD = records.REQUEST
+NAME_SHIFT = records.NAME_SHIFT
+WITHOUT_SESSION = (1 << records.SESSION_SHIFT) - 1
+NO_ROOM = -12  # the partner's ring is full, which cannot be
+
+FULL_CARRIER = 5  # both in `pushfront.RULES`
+ANNOUNCED = 6
+
+
+class SideFront(PushFront):
+    """`side` is open and paired with the device's; `stale` counts completions of sessions that are over."""
+
+    def __init__(self, ring: SplitDriverRing, offset: int, bus: int, mark: int, side: SideQueue) -> None:
+        _completions, lists, length = footprint(ring.size)
+        self.side = side
+        self.requests = offset
+        self.requests_bus = bus
+        self.stale = 0
+        super().__init__(ring, offset + lists, bus + lists, mark)
+        self.port.write(offset, bytes(length))
+
+    def _begin(self) -> None:
+        super()._begin()
+        self.posted = 0
+
+    def _forget_lists(self) -> None:
+        super()._forget_lists()
+        self.list_left = self.list_before = 0
+
+    def put(self, first: int, second: int, third: int, fourth: int) -> int:
+        at = self.requests + RECORD * (self.position & (self.size - 1))
+        self.port.store64(at, first)
+        self.port.store64(at + 8, second)
+        self.port.store64(at + 16, third)
+        return self.port.store64(at + 24, fourth)
+
+    def publish(self) -> int:
+        if self.ring.publish() or self.stalled:
+            self.forward()
+        self.pending = 0  # nothing of this is announced
+        self.held = 0
+        if self.credit and self.posted != self.position:
+            self._post()
+        return 0
+
+    def rearm(self) -> int:
+        return 1 if self.ring.rearm() or self.side.waits() else 0
+
+    def _post(self) -> int:
+        """Send all records that were not sent. What is not taken now waits: for a platform that was busy, or for the
+        news that the partner has gone.
+        """
+        while self.posted != self.position:
+            start = self.posted & (self.size - 1)
+            count = (self.position - self.posted) & MASK
+            if count > self.size - start:
+                count = self.size - start
+            code = self.side.send(self.requests + RECORD * start, self.requests_bus + RECORD * start, count)
+            self.posted = (self.posted + self.side.sent) & MASK
+            self.known += self.side.sent
+            if code == NO_ROOM:
+                return self._deny(FULL_CARRIER, self.posted, self.position)
+            if code != 0:
+                self.held = 1
+                return 0
+        self.announced = self.posted
+        return self._mark_lists()
+
+    def _mark_lists(self) -> int:
+        """The lists that there are now are free again when nothing of what is in flight now is in flight any more."""
+        if self.list_left == 0 and self.list_used:
+            self.list_marked = self.list_used
+            self.list_before = self.made
+            self.list_left = self.in_flight
+        return 0
+
+    def confirm(self, position: int) -> int:
+        return self._deny(ANNOUNCED, position, self.position)
+
+    def came(self) -> int:
+        return self.side.waits()
+
+    def listen(self, enabled: int) -> int:
+        return self.side.listen(enabled)
+
+    def deliver(self) -> int:
+        moved = 0
+        while self.side.waits():
+            at = self.side.slot()
+            word = self.port.load64(at)
+            value = self.port.load64(at + 8)
+            # The slot goes first: once the driver saw the completion, another may take its place.
+            self.side.free()
+            other = (word >> NAME_SHIFT) ^ self.name
+            if other and other & WITHOUT_SESSION == 0:
+                self.stale += 1
+                continue
+            head = (word >> 16) & 0xFFFF
+            issue = self.issues[head] if head < self.size else 0
+            self.accept(word, value)
+            if self.list_left and issue < self.list_before:
+                self.list_left -= 1
+                if self.list_left == 0:
+                    self.list_used -= self.list_marked
+                    self.list_marked = 0
+                    self._mark_lists()
+            moved += 1
+        if moved:
+            self.drain.show()
+        return moved
+
+    def standing(self, mark: int) -> tuple[int, int, list[int]]:
+        found = super().standing(mark)
+        self.posted = self.announced = 0
+        self.known = 0
+        return found
+
+    def resume(self) -> None:
+        self.credit = 1

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A pair of side queues: records come into a ring of one's own, and go into the partner's.
+
+The platform puts records in and says so by its interrupt; it stores the first byte of a record last. So a batch that is
+half there is read record after record, each behind its first byte. A slot is free again when that byte is 0.
+"""
+
+from virtio_crq.platform.port import Port, give_way
+from virtio_crq.virtio import records
+
+RECORD = records.REQUEST
+PAGE = 4096
+MOST = 128  # records in one call, where the platform takes so many
+SURE = 16  # and what every one takes that has side queues
+TOO_MANY = -4  # what a platform answers that does not; and to a queue that is gone
+BUSY = 1
+BUSY_TRIES = 10000  # each lets others run
+
+
+class SideQueue:
+    """`slots` records of a ring at `offset` of own memory, which is mapped at `bus`. One thread's, like its port."""
+
+    def __init__(self, port: Port, offset: int, bus: int, slots: int) -> None:
+        self.port = port
+        self.offset = offset
+        self.bus = bus
+        self.slots = slots
+        self.cursor = 0
+        self.handle = self.interrupt = 0
+        self.partner = 0
+        self.limit = MOST
+        self.sent = 0
+        self.refused = 0
+        self.listens = 0
+        self.next: SideQueue | None = None
+
+    @staticmethod
+    def footprint(size: int) -> int:
+        """Bytes of a ring in which as many records have room as a queue of `size` can have in flight."""
+        return (RECORD * size + PAGE - 1) // PAGE * PAGE
+
+    def open(self) -> int:
+        """Have the platform take the ring; its code, not 0 where it has none for us."""
+        self.cursor = self.listens = 0
+        code, self.handle, self.interrupt = self.port.queue_open(self.bus, RECORD * self.slots)
+        return code
+
+    def close(self) -> int:
+        """Give the ring back. Not 0: a send into it still runs, and its memory must stay as it is."""
+        handle, self.handle, self.partner = self.handle, 0, 0
+        for _ in range(BUSY_TRIES if handle else 0):
+            if self.port.queue_close(handle) != BUSY:  # any other answer: it is gone, with its connection perhaps
+                return 0
+            give_way()
+        return BUSY if handle else 0
+
+    def listen(self, enabled: int) -> int:
+        """Have the interrupt tell of records, or not: who never sleeps costs its partner none."""
+        if self.handle and self.listens != enabled:
+            self.listens = enabled
+            self.port.queue_signal(self.interrupt, enabled)
+        return 0
+
+    def listen_all(self, enabled: int) -> int:
+        """The same of this one and of those behind it."""
+        self.listen(enabled)
+        return 0 if self.next is None else self.next.listen_all(enabled)
+
+    def any_waits(self) -> int:
+        """Whether a record is there, or behind this one in the list of those that are looked at."""
+        if self.waits():
+            return 1
+        return 0 if self.next is None else self.next.any_waits()
+
+    def waits(self) -> int:
+        """Whether a record is there; all of it can be read then."""
+        return 1 if self.handle and self.port.acquire8(self.offset + RECORD * self.cursor) else 0
+
+    def slot(self) -> int:
+        """Where the next record lies."""
+        return self.offset + RECORD * self.cursor
+
+    def free(self) -> int:
+        """The record was read: its slot may be filled again."""
+        self.port.release8(self.offset + RECORD * self.cursor, 0)
+        self.cursor = self.cursor + 1 if self.cursor + 1 < self.slots else 0
+        return 0
+
+    def send(self, at: int, bus: int, count: int) -> int:
+        """Send records that lie at `at` of own memory, mapped at `bus`; the code, and `sent` is how many went."""
+        self.sent = 0
+        while self.sent < count:
+            piece = count - self.sent
+            room = (PAGE - bus % PAGE) // RECORD
+            if piece > room:
+                piece = room
+            if piece > self.limit:
+                piece = self.limit
+            code = self._send(at, bus, piece)
+            if code == TOO_MANY and piece > SURE:
+                self.limit = SURE
+                self.refused += 1
+                continue
+            if code != 0:
+                return code
+            self.sent += piece
+            at += RECORD * piece
+            bus += RECORD * piece
+        return 0
+
+    def _send(self, at: int, bus: int, count: int) -> int:
+        if count == 1:
+            return self.port.queue_send(self.partner, at)
+        return self.port.queue_batch(self.partner, bus, count)

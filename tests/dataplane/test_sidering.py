@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The device side of a paired queue: records come by a side queue, and whoever announces besides is stopped."""
+
+import struct
+
+import pytest
+from rig import ARENA, Rig
+
+from virtio_crq.dataplane.blockservice import BlockService
+from virtio_crq.dataplane.ramstore import RamStore
+from virtio_crq.dataplane.ringterms import RingTerms
+from virtio_crq.platform.channel import AVAIL, CREDIT
+
+MARK, SLOTS = 7, 8
+HANDLE, INTERRUPT, PARTNER = 5, 9, 77
+
+
+class PairedRig(Rig):
+    """A platform that has side queues, and one queue of a block device that goes by them."""
+
+    def __init__(self, code: int = 0) -> None:
+        super().__init__()
+        self.sent: list[bytes] = []
+        self.code = code
+        self.opened: list[int] = []
+        platform = self.platform
+        platform.queue_open = lambda bus, length: (self.opened.append(length), (0, HANDLE, INTERRUPT))[1]  # type: ignore[attr-defined]
+        platform.queue_close = lambda handle: 0  # type: ignore[attr-defined]
+        platform.queue_signal = lambda interrupt, enabled: 0  # type: ignore[attr-defined]
+        platform.queue_send = self._sent  # type: ignore[attr-defined]
+        platform.queue_batch = self._batch  # type: ignore[attr-defined]
+        assert self.link.pair(2, 1, SLOTS, PARTNER) == HANDLE
+        service = BlockService(RamStore(64 * 512), 64, b"serial-7")
+        terms = RingTerms(SLOTS, 0, 0, 0, ring="paired", fetch="push", device=2, queue=1, mark=MARK)
+        self.link.open_queue(2, 1, service, terms)
+        self.side = self.link.sides[2, 1]
+
+    def _sent(self, handle: int, record: bytes) -> int:
+        assert handle == PARTNER
+        self.sent.append(record)
+        return self.code
+
+    def _batch(self, handle: int, bus: int, count: int) -> int:
+        at = bus - ARENA.bus + ARENA.offset
+        for number in range(count):
+            self._sent(handle, bytes(self.platform.own[at + 32 * number : at + 32 * number + 32]))
+        return self.code
+
+    def put(self, head: int, session: int = MARK, ahead: int = 0) -> None:
+        """A record of GET_ID without room for an answer: its status comes back in the completion."""
+        words = struct.pack("<BBHHBB", 0x80, 0x20 | 16, head, 2, 1, session) + bytes(8)
+        self.port.write(self.side.slot() + 32 * ahead, words + struct.pack("<IIQ", 4, 0, 0))
+
+
+def test_a_record_is_answered_by_a_record_and_its_slot_is_free() -> None:
+    rig = PairedRig()
+    rig.put(3)
+    slot = rig.side.slot()
+    rig.run()
+    assert rig.port.read(slot, 1) == b"\0"
+    assert len(rig.sent) == 1
+    assert rig.sent[0][:8] == struct.pack("<BBHHBB", 0x80, 0x20, 3, 2, 1, MARK)
+    assert rig.sent[0][8:] == struct.pack("<IB", 1, 0) + bytes(19)
+    assert rig.said() == []
+    assert not rig.faults
+
+
+@pytest.mark.clause("CRQ-D-162")
+def test_a_record_of_a_session_that_is_over_is_dropped_and_counted() -> None:
+    rig = PairedRig()
+    rig.put(3, session=MARK - 1)
+    rig.run()
+    assert rig.sent == []
+    rig.put(4)
+    rig.run()
+    assert len(rig.sent) == 1
+    rig.link.close()
+    assert rig.link.refusals == {"record-stale": 1}
+
+
+@pytest.mark.clause("CRQ-D-163")
+def test_a_queue_whose_completions_are_refused_is_stopped() -> None:
+    rig = PairedRig(code=-4)
+    rig.put(3)
+    rig.run()
+    assert rig.faults == [(2, 1, "record-refused")]
+
+
+@pytest.mark.clause("CRQ-D-164")
+@pytest.mark.parametrize("kind", [AVAIL, CREDIT])
+def test_an_announcement_of_a_paired_queue_stops_it(kind: int) -> None:
+    rig = PairedRig()
+    rig.channel.coming.append((kind, 2, 1, 1, 1 if kind == CREDIT else 0))
+    rig.run()
+    assert rig.faults == [(2, 1, "record-announced")]
+
+
+@pytest.mark.clause("CRQ-D-165")
+def test_more_records_than_the_queue_has_room_for_stop_it() -> None:
+    rig = PairedRig()
+    for head in range(SLOTS):
+        rig.put(head, ahead=head)
+    rig.run()
+    assert len(rig.sent) == SLOTS
+    assert not rig.faults
+    for number in range(SLOTS + 1):
+        rig.put(number % SLOTS, ahead=number)
+    rig.run()
+    assert rig.faults == [(2, 1, "avail-overrun")]
+    assert len(rig.sent) == SLOTS
+
+
+@pytest.mark.clause("CRQ-D-160")
+def test_a_ring_has_room_for_all_that_may_be_in_flight() -> None:
+    assert PairedRig().opened == [4096]

@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pushed requests by sub-CRQs: what they cost over a whole machine, and what each side sends."""
+
+from pathlib import Path
+
+import pytest
+from test_kill import prepared
+
+from virtio_crq.bench.case import RUNGS, Case
+from virtio_crq.bench.row import Counts
+from virtio_crq.bench.run import Setting
+from virtio_crq.cli.benchmachine import Bench
+from virtio_crq.cli.clientpartition import client_partition
+from virtio_crq.client import client
+from virtio_crq.client.device import Options
+from virtio_crq.dataplane.sidequeue import SideQueue
+from virtio_crq.hypervisor.definition import AdapterDefinition, MachineDefinition, PartitionDefinition
+from virtio_crq.hypervisor.machine import Machine
+from virtio_crq.papr.hypercalls import Hypercall
+from virtio_crq.papr.profiles import PROFILES
+
+MEBIBYTE = 1 << 20
+RING, SUBS, LAID, PAGE = 0, 0x10000, 0x20000, 4096
+UNITS = {"c": 0x3000_0002, "s": 0x3000_0003}
+
+
+def counted(tmp_path: Path, rung: str, depth: int) -> tuple[Counts, int]:
+    setting = Setting(next(row for row in RUNGS if row.name == rung), "null", "polling")
+    case = Case("reads", 4096, depth)
+    with Bench(tmp_path / "none", 64 * MEBIBYTE, [case]).stage(setting) as stage:
+        stage.load(case, 0.1)
+        before = stage.counts()
+        load = stage.load(case, 0.2)
+        return stage.counts().since(before), load.requests
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.clause("CRQ-D-160", "CRQ-D-163")
+def test_a_read_alone_is_a_record_a_copy_and_a_record(tmp_path: Path) -> None:
+    counts, requests = counted(tmp_path, "push-sub-pool", 1)
+    assert counts.hcalls["H_SEND_SUB_CRQ"] == 2 * requests
+    assert counts.copies == requests
+    assert sum(counts.hcalls.values()) <= 3 * requests + 8
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.clause("CRQ-F-82")
+def test_many_reads_share_their_records_calls(tmp_path: Path) -> None:
+    counts, requests = counted(tmp_path, "push-sub-pool", 32)
+    assert counts.hcalls["H_SEND_SUB_CRQ_INDIRECT"] < requests
+    assert counts.copies == requests
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.clause("CRQ-F-83")
+def test_a_completion_wakes_a_client_that_sleeps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No announcement comes with it: were its interrupt off, each read would last until the client looks by itself."""
+    monkeypatch.setattr(client, "TICK", 10.0)
+    server = 'fetch = "push"\ncarrier = "sub-crq"\npolling = 0'
+    machine = prepared(tmp_path, "", server)
+    with machine, client_partition(machine.state, "web1", Options(polling=0)) as partition:
+        disk = partition.disk("root")
+        for block in range(50):
+            assert disk.read(4096 * block, 4096) == bytes(4096)
+
+
+class Ends:
+    """Both ends of a connection, each with a side queue that the other sends to."""
+
+    def __init__(self, profile: str, slots: int) -> None:
+        partitions = [PartitionDefinition(name, number, 4 * MEBIBYTE) for number, name in enumerate("cs", 1)]
+        adapters = [AdapterDefinition("c", "s", 2, 3, MEBIBYTE, MEBIBYTE)]
+        self.machine = Machine(MachineDefinition("carrier", profile, partitions, adapters))
+        self.partitions = [self.machine.attach(name) for name in "cs"]
+        self.ports = [part.open(part.adapters()[0].unit_address) for part in self.partitions]
+        for port, unit in zip(self.ports, UNITS.values(), strict=True):
+            assert port.map(0, 0, MEBIBYTE, 3) == 0
+            assert port.call(Hypercall.H_REG_CRQ, unit, RING, PAGE)[0] in (0, 2)
+        self.queues = [SideQueue(port, SUBS, SUBS, slots) for port in self.ports]
+
+    def lay(self, count: int) -> None:
+        for number in range(count):
+            self.ports[0].write(LAID + 32 * number, bytes([0x80, number & 0xFF, number >> 8, *bytes(29)]))
+
+    def close(self) -> None:
+        for partition in self.partitions:
+            partition.close()
+        self.machine.close()
+
+
+@pytest.mark.clause("CRQ-F-81", "CRQ-F-82")
+@pytest.mark.parametrize("profile", ["power8", "power9"])
+def test_a_batch_is_repeated_by_what_every_platform_takes(profile: str) -> None:
+    ends = Ends(profile, 256)
+    sender, receiver = ends.queues
+    assert receiver.open() == 0
+    sender.partner = receiver.handle
+    ends.lay(200)
+    limit = PROFILES[profile].sub_crq_indirect_limit
+    assert sender.send(LAID + 32, LAID + 32, 199) == 0
+    assert (sender.sent, sender.limit) == (199, limit)
+    calls = ends.machine.counters("c")["H_SEND_SUB_CRQ_INDIRECT"]
+    pages = [127, 72]  # records behind the first, in the first page and in the second
+    assert calls == sum(-(-records // limit) for records in pages) + sender.refused
+    assert sender.send(LAID, LAID, 1) == 0
+    taken = []
+    while receiver.waits():
+        taken.append(ends.ports[1].load16(receiver.slot() + 1))
+        receiver.free()
+    assert taken == [*range(1, 200), 0]
+    assert sender.refused == (0 if limit == 128 else 1)
+    assert receiver.close() == 0
+    assert sender.send(LAID, LAID, 2) == -4
+    ends.close()
+
+
+@pytest.mark.clause("CRQ-F-80")
+def test_a_platform_without_sub_crqs_says_so_at_once() -> None:
+    ends = Ends("lopar-minimum", 128)
+    assert ends.queues[0].open() == -2
+    assert not ends.queues[0].waits()
+    assert ends.queues[0].close() == 0
+    ends.close()
