@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from slowring import PLAIN, PLAIN_FRONT, SPEEDS, Wire, interpreted
 
-from virtio_crq.dataplane import mapping, pool, pushfront, splitdrain, windowfront
+from virtio_crq.dataplane import mapping, pool, pushfront, sidefront, sidequeue, splitdrain, windowfront
 from virtio_crq.platform.hosted import host
 from virtio_crq.platform.port import Port
 
@@ -25,6 +25,8 @@ class Speed(NamedTuple):
     ring: ModuleType
     front: ModuleType
     pool: ModuleType
+    side: ModuleType
+    queue: ModuleType
 
 
 def _plain() -> Speed:
@@ -32,10 +34,15 @@ def _plain() -> Speed:
     slots = interpreted(mapping)
     drain = interpreted(splitdrain, ring, slots)
     pushed = interpreted(pushfront, PLAIN, PLAIN_FRONT, drain, ring, slots)
-    return Speed(ring, interpreted(windowfront, pushed, ring), interpreted(pool, slots))
+    queue = interpreted(sidequeue)
+    carriers = interpreted(windowfront, pushed, ring), interpreted(sidefront, pushed, ring, queue)
+    return Speed(ring, carriers[0], interpreted(pool, slots), carriers[1], queue)
 
 
-PUSH_SPEEDS = {"compiled": Speed(SPEEDS["compiled"].ring, windowfront, pool), "interpreted": _plain()}
+PUSH_SPEEDS = {
+    "compiled": Speed(SPEEDS["compiled"].ring, windowfront, pool, sidefront, sidequeue),
+    "interpreted": _plain(),
+}
 
 
 class Mapped:

@@ -10,24 +10,30 @@ from virtio_crq.bench.case import RUNGS, Case
 from virtio_crq.bench.row import Counts
 from virtio_crq.bench.run import Setting
 from virtio_crq.cli.benchmachine import Bench
-from virtio_crq.cli.clientpartition import client_partition
+from virtio_crq.cli.clientpartition import client_partition, connects
+from virtio_crq.cli.serving import places
 from virtio_crq.client import client
+from virtio_crq.client.client import Client
 from virtio_crq.client.device import Options
 from virtio_crq.dataplane.sidequeue import SideQueue
 from virtio_crq.hypervisor.definition import AdapterDefinition, MachineDefinition, PartitionDefinition
 from virtio_crq.hypervisor.machine import Machine
+from virtio_crq.hypervisor.machinefile import parse_machine_file
 from virtio_crq.papr.hypercalls import Hypercall
-from virtio_crq.papr.profiles import PROFILES
+from virtio_crq.papr.profiles import DEFAULT, PROFILES
+from virtio_crq.platform.partition import Partition
+from virtio_crq.vios.mapping import MapEntry
+from virtio_crq.vios.server import Server, Settings
 
 MEBIBYTE = 1 << 20
 RING, SUBS, LAID, PAGE = 0, 0x10000, 0x20000, 4096
 UNITS = {"c": 0x3000_0002, "s": 0x3000_0003}
 
 
-def counted(tmp_path: Path, rung: str, depth: int) -> tuple[Counts, int]:
+def counted(tmp_path: Path, rung: str, depth: int, profile: str = DEFAULT.name) -> tuple[Counts, int]:
     setting = Setting(next(row for row in RUNGS if row.name == rung), "null", "polling")
     case = Case("reads", 4096, depth)
-    with Bench(tmp_path / "none", 64 * MEBIBYTE, [case]).stage(setting) as stage:
+    with Bench(tmp_path / "none", 64 * MEBIBYTE, [case], profile=profile).stage(setting) as stage:
         stage.load(case, 0.1)
         before = stage.counts()
         load = stage.load(case, 0.2)
@@ -45,8 +51,9 @@ def test_a_read_alone_is_a_record_a_copy_and_a_record(tmp_path: Path) -> None:
 
 @pytest.mark.timeout(60)
 @pytest.mark.clause("CRQ-F-82")
-def test_many_reads_share_their_records_calls(tmp_path: Path) -> None:
-    counts, requests = counted(tmp_path, "push-sub-pool", 32)
+@pytest.mark.parametrize("profile", ["power8", "power9"])
+def test_many_reads_share_their_records_calls(tmp_path: Path, profile: str) -> None:
+    counts, requests = counted(tmp_path, "push-sub-pool", 32, profile)
     assert counts.hcalls["H_SEND_SUB_CRQ_INDIRECT"] < requests
     assert counts.copies == requests
 
@@ -62,6 +69,80 @@ def test_a_completion_wakes_a_client_that_sleeps(tmp_path: Path, monkeypatch: py
         disk = partition.disk("root")
         for block in range(50):
             assert disk.read(4096 * block, 4096) == bytes(4096)
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.clause("CRQ-F-80")
+def test_a_platform_without_sub_crqs_has_the_records_stand_in_the_window(tmp_path: Path) -> None:
+    counts, requests = counted(tmp_path, "push-sub-pool", 1, "lopar-minimum")
+    assert counts.hcalls.get("H_SEND_SUB_CRQ", 0) == 0
+    assert counts.copies == 3 * requests  # records, data, completions
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.clause("CRQ-D-160", "CRQ-F-80")
+@pytest.mark.parametrize(
+    ("profile", "carrier"), [("lopar-minimum", "window"), ("power8", "sub-crq"), ("power9", "sub-crq")]
+)
+def test_the_mapping_view_tells_which_carrier_a_queue_got(tmp_path: Path, profile: str, carrier: str) -> None:
+    machine = prepared(tmp_path, f'profile = "{profile}"', 'fetch = "push"\ncarrier = "sub-crq"')
+    with machine, client_partition(machine.state, "web1") as partition:
+        partition.disk("root").write(0, b"carried" * 1024)
+        assert partition.disk("root").read(0, 7168) == b"carried" * 1024
+        assert machine.adapter("web1")["targets"][0]["queues"][0]["carrier"] == carrier
+
+
+TEXT = """
+[machine]
+name = "carrier"
+[partition.s]
+memory = "16M"
+[partition.c]
+memory = "16M"
+[[adapter]]
+client = "c"
+slot = 2
+server = "s"
+[[map]]
+client = "c"
+target = "root"
+backing = "ram:1M"
+"""
+
+
+@pytest.mark.clause("CRQ-F-85")
+@pytest.mark.parametrize("after", ["window", "sub-crq"])
+@pytest.mark.parametrize("mapping", ["per-request", "pool"])
+def test_a_queue_that_cannot_be_paired_any_more_goes_on_by_the_window(tmp_path: Path, mapping: str, after: str) -> None:
+    (tmp_path / "root.img").write_bytes(bytes(MEBIBYTE))
+    content = parse_machine_file(TEXT.replace("ram:1M", "file:root.img"), tmp_path / "machine.toml")
+    machine = Machine(content.definition())
+
+    def server(carrier: str, home: Partition) -> Server:
+        entries = [MapEntry(row.client, row.target, row.backing) for row in content.maps]
+        settings = Settings(tmp_path, workers=1, polling=0, fetch="push", carrier=carrier)
+        made = Server(places(content, "s", home), entries, settings)
+        made.start()
+        return made
+
+    with machine.attach("s") as home, machine.attach("c") as partition:
+        first = server("sub-crq", home)
+        with Client(connects(partition), Options(map=mapping, depth=8)) as user:
+            disk = user.disk("root")
+            disk.write(0, b"\1" * 4096)
+            writes = [disk.start_write(4096 * number, bytes([number]) * 4096) for number in range(1, 5)]
+            user.turn(0)
+            first.close()
+            writes += [disk.start_write(4096 * number, bytes([number]) * 4096) for number in range(5, 9)]
+            user.turn(0)
+            second = server(after, home)
+            user.wait(writes)
+            for number in range(1, 9):
+                assert disk.read(4096 * number, 4096) == bytes([number]) * 4096
+            (queue,) = second.adapters[0].view().targets[0].queues
+            assert queue.carrier == after
+        second.close()
+    machine.close()
 
 
 class Ends:

@@ -15,7 +15,11 @@ DISK = TargetView(
     identity="00ff",
     write_cache="write-back",
     features=("FLUSH", "RO"),
-    queues=(QueueView(0, 128, True, in_flight=3, requests=10), QueueView(1, 64, False)),
+    queues=(
+        QueueView(0, 128, True, in_flight=3, requests=10),
+        QueueView(1, 64, False),
+        QueueView(2, 64, True, carrier="window"),
+    ),
     counters={"reads": 10, "writes": 0},
     refused={"chain-loop": 2},
 )
@@ -45,6 +49,7 @@ def test_the_text_names_every_party_and_number() -> None:
         "FLUSH RO",
         "size 128, in flight 3, requests 10",
         "size 64, in flight 0, requests 0, off",
+        "size 64, in flight 0, requests 0, pushed by window",
         "reads 10",
         "chain-loop 2",
         "unknown-device 1",

@@ -25,6 +25,7 @@ from virtio_crq.cli.scratch import SCRATCH
 from virtio_crq.cli.version import dataplane
 from virtio_crq.client.device import POOL_LIMIT
 from virtio_crq.errors import UsageError
+from virtio_crq.papr.profiles import DEFAULT, PROFILES
 
 WIDE = 132
 
@@ -48,6 +49,9 @@ def bench(
     pool_limit: Annotated[
         int, typer.Option(metavar="BYTES", help="With map=pool: longer data is mapped for its request.", min=0)
     ] = POOL_LIMIT,
+    profile: Annotated[
+        str, typer.Option(metavar="NAME", help="On this platform: lopar-minimum, power8 or power9.")
+    ] = DEFAULT.name,
     interpreted: Annotated[bool, typer.Option("--interpreted", help="Measure an interpreted data plane, too.")] = False,
 ) -> None:
     """Measure, and count what one I/O costs.
@@ -72,13 +76,15 @@ def bench(
         seconds=seconds,
         dataplane=dataplane(),
     )
+    if profile not in PROFILES:
+        raise UsageError(f"profile {profile!r} is not one of {', '.join(PROFILES)}")
     check_report_file(json_file)
     console = Console()
     if not console.is_terminal:
         console = Console(width=WIDE)  # a file or a pipe has no edge at which a table had to be cut
     with terminated_as_interrupted():
         try:
-            samples = _measured(plan, rounds, file, pool_limit, console)
+            samples = _measured(plan, rounds, file, console, pool_limit, profile)
         except KeyboardInterrupt:
             console.print("stopped; nothing is left behind")
             raise SystemExit(130) from None
@@ -88,7 +94,9 @@ def bench(
     write_report_file(json_file, [sample.to_json() for sample in samples])
 
 
-def _measured(plan: Plan, rounds: int, file: Path | None, pool_limit: int, console: Console) -> list[Sample]:
+def _measured(
+    plan: Plan, rounds: int, file: Path | None, console: Console, pool_limit: int, profile: str
+) -> list[Sample]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with ExitStack() as stack:
         progress = stack.enter_context(
@@ -107,7 +115,8 @@ def _measured(plan: Plan, rounds: int, file: Path | None, pool_limit: int, conso
             progress.update(task, description=what, completed=done)
             done += 1
 
-        machines = Bench(path.absolute(), image.size if image else IMAGE_BYTES, plan.cases, pool_limit)
+        size = image.size if image else IMAGE_BYTES
+        machines = Bench(path.absolute(), size, plan.cases, pool_limit, profile)
         return list(in_rounds(plan, rounds, image, machines.stage, tell))
 
 

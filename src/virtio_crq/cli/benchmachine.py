@@ -20,12 +20,14 @@ from virtio_crq.client.device import POOL_LIMIT
 from virtio_crq.hypervisor.conversation import Conversation
 from virtio_crq.hypervisor.machinefile import parse_machine_file
 from virtio_crq.hypervisor.statedirectory import make_state_directory
+from virtio_crq.papr.profiles import DEFAULT
 
 SERVER, CLIENT = "vios1", "client1"
 
 MACHINE = """
 [machine]
 name = "{name}"
+profile = "{profile}"
 [partition.{server}]
 memory = "256M"
 fetch = "{fetch}"
@@ -58,6 +60,7 @@ class Bench:
     size: int
     cases: Sequence[Case] = ()
     pool_limit: int = POOL_LIMIT
+    profile: str = DEFAULT.name
 
     @contextmanager
     def stage(self, setting: Setting) -> Iterator["RunningStage"]:
@@ -68,6 +71,7 @@ class Bench:
         path = directory / "machine.toml"
         text = MACHINE.format(
             name=name,
+            profile=self.profile,
             server=SERVER,
             client=CLIENT,
             fetch=setting.rung.fetch,

@@ -133,7 +133,7 @@ class Device:
     def _pair(self, index: int, front: SideFront) -> Conversation[bool]:
         """Have both ends of a queue know each other's side queue; False where there is none."""
         side = front.side
-        if side.open() == 0:
+        if self.site.pairs and side.open() == 0:
             try:
                 side.partner = yield from conversations.pair_queue(self.number, index, front.ring.size, side.handle)
             finally:
@@ -146,8 +146,7 @@ class Device:
         ring = front.ring
         assert isinstance(ring, SplitDriverRing)
         window = WindowFront(ring, front.requests, front.requests_bus, self.site.mark)
-        if front.drain.mapping is not None:
-            window.translate(front.drain.mapping)
+        window.inherit(front)
         self.queues[index] = window, setup
         if self.front is front:
             self.front = window
@@ -274,11 +273,11 @@ class Device:
         if not self.queues or self.broken is not None:
             return
         yield from conversations.resume_device(self.number, self.description.device_id, self.identity, self.features)
-        for index, (front, _) in self.queues.items():
+        for index, (front, setup) in list(self.queues.items()):
             if isinstance(front, SideFront):
                 front.side.close()
                 if not (yield from self._pair(index, front)):
-                    raise DeviceFault("resume-push", f"queue {index} had side queues, and has none now (CRQ-F-85)")
+                    self._by_window(index, front, setup)
         yield from conversations.resume_queues(self.number, self._standing())
         for front, _ in self.queues.values():
             front.resume()

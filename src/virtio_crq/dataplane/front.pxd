@@ -46,3 +46,5 @@ cdef class Front:
 cpdef int64_t take_used(Front front, uint64_t position, uint64_t credit) except -2 nogil
 cpdef int64_t take_credit(Front front) except -2 nogil
 cpdef int64_t settle_through(Front front, Channel channel) except? -99 nogil
+cpdef int64_t came_through(Front front) except -2 nogil
+cpdef int64_t listen_through(Front front, uint64_t enabled) except -2 nogil

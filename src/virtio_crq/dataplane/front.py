@@ -181,3 +181,13 @@ def take_credit(front: Front) -> int:
 def settle_through(front: Front, channel: Channel) -> int:
     """As `settle`."""
     return front.conclude(channel)
+
+
+def came_through(front: Front) -> int:
+    """As `arrived`."""
+    return front.came()
+
+
+def listen_through(front: Front, enabled: int) -> int:
+    """As `signal`."""
+    return front.listen(enabled)

@@ -11,7 +11,7 @@ from array import array
 import cython
 
 from virtio_crq.dataplane.blockdriver import BlockDriver
-from virtio_crq.dataplane.front import Front, settle_through, take_credit, take_used
+from virtio_crq.dataplane.front import Front, came_through, listen_through, settle_through, take_credit, take_used
 from virtio_crq.dataplane.kernel import doze
 from virtio_crq.platform.channel import AN_ENTRY, CREDIT, NO_ENTRY, NOTHING, USED, Channel, entry_waits, take_from
 
@@ -167,7 +167,7 @@ class LoadGenerator:
         """Until the interrupt, unless something came before it was on; 0 when nothing came for so long."""
         if not self.armed:
             self.port.signal(1)
-            self.front.listen(1)
+            listen_through(self.front, 1)
             self.armed = 1
         self.heard = 0
         if entry_waits(self.channel) or self.front.rearm():
@@ -177,7 +177,7 @@ class LoadGenerator:
     def _unarm(self) -> int:
         if self.armed:
             self.port.signal(0)
-            self.front.listen(0)
+            listen_through(self.front, 0)
             self.armed = 0
         return 0
 
@@ -251,6 +251,7 @@ class LoadGenerator:
         """The next entry interrupts. What came before has to be looked for once more."""
         if not self.armed and not self.over:
             self.port.signal(1)
+            listen_through(self.front, 1)
             self.armed = 1
         self.woken = 0
         return 0
@@ -258,7 +259,7 @@ class LoadGenerator:
     def _serve(self) -> int:
         now = load_now()
         self.ended = now
-        if self.armed and self.front.came():
+        if self.armed and came_through(self.front):
             self.heard += 1
             if self.heard > 1:
                 self._unarm()

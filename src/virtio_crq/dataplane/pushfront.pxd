@@ -52,6 +52,7 @@ cdef class PushFront(Front):
     cdef uint64_t _word(self, uint64_t at, uint64_t length) except? 0xbadc0ffee0ddf00d nogil
     @cython.locals(whole=uint64_t, skipped=uint64_t, start=uint64_t, at=uint64_t, index=uint64_t, flags=uint64_t)
     cdef int64_t _list(self, uint64_t first, uint64_t count) except -2 nogil
+    cpdef int64_t inherit(self, PushFront other) except -2
     cdef int64_t sent(self) except -2 nogil
     cdef int64_t regained(self) except -2 nogil
     @cython.locals(moved=uint64_t, most=uint64_t)

@@ -289,6 +289,22 @@ class PushFront(Front):
 
     # --- loss and return ---
 
+    def inherit(self, other: "PushFront") -> int:
+        """Take over the requests of a queue that had another carrier; what they stand in is made by `standing`."""
+        self.drain = other.drain
+        self.flying = other.flying
+        self.issues = other.issues
+        self.rooms = other.rooms
+        self.tails = other.tails
+        self.inlines = other.inlines
+        self.kept = other.kept
+        self.places = other.places
+        self.in_flight = other.in_flight
+        self.made = other.made
+        self.known = other.known
+        self.stalled = other.stalled
+        return 0
+
     def suspend(self) -> None:
         self.pending = 0
         self.credit = 0

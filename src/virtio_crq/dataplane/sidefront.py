@@ -84,6 +84,8 @@ class SideFront(PushFront):
 
     def _mark_lists(self) -> int:
         """The lists that there are now are free again when nothing of what is in flight now is in flight any more."""
+        if self.in_flight == 0:
+            self.list_used = self.list_marked = self.list_left = 0
         if self.list_left == 0 and self.list_used:
             self.list_marked = self.list_used
             self.list_before = self.made

@@ -18,6 +18,7 @@ class QueueView:
     enabled: bool
     in_flight: int = 0
     requests: int = 0
+    carrier: str = ""  # of pushed requests; empty where the server reads the ring
 
 
 @dataclass(frozen=True)
@@ -119,6 +120,8 @@ def _target_pairs(target: Mapping[str, Any]) -> list[tuple[str, str]]:
     for queue in target["queues"]:
         state = "" if queue["enabled"] else ", off"
         text = f"size {queue['size']}, in flight {queue['in_flight']}, requests {queue['requests']}{state}"
+        if queue.get("carrier"):
+            text += f", pushed by {queue['carrier']}"
         pairs.append((f"Queue {queue['index']}", text))
     return pairs + _counted("Counters", target["counters"]) + _counted("Refused", target["refused"])
 

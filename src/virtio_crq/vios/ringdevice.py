@@ -28,6 +28,7 @@ from virtio_crq.virtio.splitring import QueueIndex
 OnFault = Callable[[int, int, str, str], None]  # device, queue, rule, detail
 VENDOR = 0x1014  # IBM's PCI vendor id; virtio 1.4 §4.2.2 leaves it to the transport to say what a vendor id means
 TRANSPORT_FEATURES = feature_set(VERSION_1, ACCESS_PLATFORM, INDIRECT_DESC, EVENT_IDX, RING_RESET)
+CARRIERS = {"split": "", "packed": "", "records": "window", "paired": "sub-crq"}  # of a layout's requests
 PACKED_FEATURES = feature_set(RING_PACKED, IN_ORDER)
 
 
@@ -146,6 +147,9 @@ class RingDevice:
                 enabled=index in enabled,
                 in_flight=getattr(service, "in_flight", 0),
                 requests=service.requests,
+                carrier=CARRIERS[self._layout(QueueIndex(index), enabled[QueueIndex(index)][0])]
+                if index in enabled
+                else "",
             )
             for index, service in enumerate(self.services)
         )
@@ -153,8 +157,9 @@ class RingDevice:
     def carried(self) -> dict[str, str]:
         """What was negotiated for its queues, by axis; nothing while none is enabled."""
         for index, (setup, _) in dict(self._enabled).items():
-            fetch = {"fetch": self._fetched(setup)}
-            return fetch if setup.mark else {"ring": self._layout(index, setup)} | fetch  # a pushed queue's ring nobody sees
+            if setup.mark:
+                return {"fetch": self._fetched(setup)}  # a pushed queue's ring nobody sees
+            return {"ring": self._layout(index, setup), "fetch": self._fetched(setup)}
         return {}
 
     def counters(self) -> dict[str, int]:
