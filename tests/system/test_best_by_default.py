@@ -165,5 +165,6 @@ def test_the_most_queues_that_a_connection_can_have_find_room_where_they_are_pus
 def test_the_default_is_a_rung_that_is_measured() -> None:
     client, server = Options(), Settings()
     assert client.fetch == server.fetch
-    default = [rung.name for rung in RUNGS if (rung.fetch, rung.map) == (client.fetch, client.map)]
+    agreed = (client.fetch, client.map, server.carrier)
+    default = [rung.name for rung in RUNGS if (rung.fetch, rung.map, rung.carrier) == agreed]
     assert default == ["push-pool", "push-pool-redirect"]

@@ -259,6 +259,7 @@ class Link:
     def _serve_records(self, service: Service) -> int:
         if service.store.orphans or not service.ring.arrived():
             return BY_TURN
+        service.ready = 1  # until nothing of it is parked
         self._serve(service)
         if service.ready or service.store.pending or self.due or self.channel.stalled:
             return BY_TURN
@@ -346,12 +347,13 @@ class Link:
         for service in self.services:
             aside = service.ring.arrived()
             if aside:
+                service.ready = 1
                 self.heard += 1
                 self.last = service
                 if entries == 0:
                     self._unarm()
                 entries += 1
-            if (service.ready or aside) and not service.store.orphans:
+            if service.ready and not service.store.orphans:
                 moved += self._served(service)
         for store in self.stores:
             if store.unsent:
