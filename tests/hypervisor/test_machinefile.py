@@ -243,7 +243,7 @@ def test_a_server_that_redirects_has_a_storage_adapter() -> None:
 
 STORAGE_MISTAKES = [
     ("none", '[[storage]]\nserver = "vios1"\nslot = 9\n', "", 'data = "redirect" needs a storage adapter; add'),
-    ("way", 'data = "redirect"', 'data = "teleport"', "m.toml:5: data 'teleport' is not one of redirect, copy"),
+    ("way", 'data = "redirect"', 'data = "teleport"', "m.toml:5: data 'teleport' is not one of redirect, planned"),
     ("guest", 'server = "vios1"\nslot = 9', 'server = "web1"\nslot = 9', "m.toml:19: 'web1' is no server of ours"),
     ("slot", "slot = 9", "slot = 1", "m.toml:20: slot 1 is not in 2 to 4095"),
     ("taken", "slot = 9", "slot = 2", "m.toml:20: slot 2 of vios1 is taken; use a free one"),

@@ -167,4 +167,4 @@ def test_the_default_is_a_rung_that_is_measured() -> None:
     assert client.fetch == server.fetch
     agreed = (client.fetch, client.map, server.carrier)
     default = [rung.name for rung in RUNGS if (rung.fetch, rung.map, rung.carrier) == agreed]
-    assert default == ["push-pool", "push-pool-redirect"]
+    assert default == ["push-pool", "push-pool-redirect", "push-pool-planned"]

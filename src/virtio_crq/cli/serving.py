@@ -18,7 +18,7 @@ from virtio_crq.message.bus import Bus
 from virtio_crq.papr.devicetree import STORAGE_TYPE, max_copy, parse
 from virtio_crq.platform.partition import AdapterNode, Arena, BusAddress, Partition, UnitAddress
 from virtio_crq.vios.adapter import AdapterPlace, Connect, Connection, MakeLink, OnControl
-from virtio_crq.vios.blockdevice import COPY, REDIRECT
+from virtio_crq.vios.blockdevice import COPY
 from virtio_crq.vios.ringdevice import OnFault
 from virtio_crq.vios.server import Server, Settings
 
@@ -82,7 +82,7 @@ def places(
     rows = sorted((row for row in machine.adapters if row.server == name), key=lambda row: row.server_slot)
     nodes = {node.unit_address: node for node in partition.adapters()}
     share = partition.memory_size // max(1, len(rows)) // PAGE * PAGE
-    stretches = _stretches(nodes, len(rows)) if data == REDIRECT else [None] * len(rows)
+    stretches = _stretches(nodes, len(rows), data) if data != COPY else [None] * len(rows)
     made = []
     for number, row in enumerate(rows):
         node = nodes.get(unit_address(row.server_slot))
@@ -108,14 +108,14 @@ class Stretch:
     size: int
 
 
-def _stretches(nodes: Mapping[UnitAddress, AdapterNode], count: int) -> list[Stretch | None]:
+def _stretches(nodes: Mapping[UnitAddress, AdapterNode], count: int, data: str) -> list[Stretch | None]:
     """The window of the partition's storage adapter, divided evenly."""
     for unit, node in nodes.items():
         found = parse(node.properties)
         if (found.device_type, found.compatible) == STORAGE_TYPE:
             share = min(found.windows[0].size // max(1, count) // PAGE * PAGE, MOST_REDIRECTED)
             return [Stretch(unit, number * share, share) for number in range(count)]
-    raise UsageError('this partition has no storage adapter, which data = "redirect" needs; add a table [[storage]]')
+    raise UsageError(f'this partition has no storage adapter, which data = "{data}" needs; add a table [[storage]]')
 
 
 def _place(machine: MachineFile, row: AdapterRow, node: AdapterNode, partition: Partition, number: int) -> AdapterPlace:

@@ -17,6 +17,7 @@ from typing import Annotated, Any
 import typer
 
 from virtio_crq.cli.selection import MachineOption, select
+from virtio_crq.cli.viosexplain import explain
 from virtio_crq.cli.viosmap import map_target, resize, unmap
 from virtio_crq.cli.viosserver import sockets
 from virtio_crq.errors import PartnerLost, UsageError
@@ -32,6 +33,7 @@ SPARE = 10  # descriptors: the event loop, its socket, a worker, a few callers a
 app.command("map")(map_target)
 app.command()(unmap)
 app.command("resize")(resize)
+app.command()(explain)
 log = logging.getLogger("virtio_crq.vios")
 JsonOption = Annotated[bool, typer.Option("--json", help="As JSON.")]
 
@@ -55,7 +57,7 @@ def run(
         int, typer.Option(min=0, help="Microseconds that a busy driver is told later, so that it is told of more.")
     ] = 0,
     data: Annotated[
-        str | None, typer.Option(help="How the data of files moves: redirect or copy.", show_default=False)
+        str | None, typer.Option(help="How the data of files moves: redirect, copy or planned.", show_default=False)
     ] = None,
 ) -> None:
     """Run the server partition NAME of a machine whose hypervisor is up, until a signal ends it."""

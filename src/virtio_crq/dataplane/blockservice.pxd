@@ -3,6 +3,7 @@ cimport cython
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from virtio_crq.dataplane.faults cimport refuse
+from virtio_crq.dataplane.journal cimport Journal
 from virtio_crq.dataplane.service cimport Service
 
 cdef uint64_t IN
@@ -16,6 +17,7 @@ cdef uint64_t SECTOR
 cdef uint64_t HEADER
 cdef uint64_t IDENTITY
 cdef uint64_t SEGMENTS
+cdef uint64_t COPIED, ONLY_COPIES
 cdef int64_t PENDING
 cdef int64_t BUSY
 
@@ -26,6 +28,8 @@ cdef class BlockService(Service):
     cdef readonly uint64_t seg_max
     cdef readonly uint64_t size_max
     cdef readonly bytes identity
+    cdef Journal journal
+    cdef uint64_t crew
     cdef uint64_t chunk
     cdef uint64_t headers
     cdef uint64_t statuses
@@ -51,10 +55,10 @@ cdef class BlockService(Service):
     @cython.locals(answer=int64_t)
     cdef int64_t advance(self, uint64_t head) except -1 nogil
     @cython.locals(position=uint64_t, token=uint64_t)
-    cdef int64_t _ask(self, uint64_t head) except -1 nogil
+    cdef int64_t ask(self, uint64_t head) except -1 nogil
     @cython.locals(size=uint64_t)
     cdef int64_t _landed(self, uint64_t head, int64_t result) except -1 nogil
-    @cython.locals(at=uint64_t, whole=uint64_t)
+    @cython.locals(at=uint64_t, whole=uint64_t, segments=uint64_t, inline=uint64_t)
     cdef int64_t _finish(self, uint64_t head, uint64_t status) except -1 nogil
     @cython.locals(room=uint64_t)
     cdef int64_t _identify(self, uint64_t head) except -1 nogil

@@ -12,6 +12,7 @@ from virtio_crq.dataplane.faults import refuse
 from virtio_crq.dataplane.limits import SEGMENTS
 from virtio_crq.dataplane.service import Service
 from virtio_crq.dataplane.store import BUSY, PENDING, Store
+from virtio_crq.dataplane.ways import COPIED, ONLY_COPIES
 from virtio_crq.errors import DeviceFault
 from virtio_crq.virtio import block
 
@@ -48,6 +49,7 @@ class BlockService(Service):
         super().__init__(store)
         self.sectors = sectors
         self.identity = identity[:IDENTITY].ljust(IDENTITY, b"\0")
+        self.crew = 0
         self.read_only = 1 if read_only else 0
         self.writethrough = 1 if writethrough else 0
         self.seg_max = seg_max
@@ -62,6 +64,7 @@ class BlockService(Service):
         self.statuses = self.headers + size * HEADER
         self.name = self.statuses + size
         self.port.write(self.name, self.identity)
+        self.journal = self.ring.planner.journal
         self.chunk = min(CHUNK, max(4096, self.staging.free * 4096 // 4))
         self.kinds = array("B", bytes(size))
         self.asked = array("B", bytes(size))
@@ -72,6 +75,7 @@ class BlockService(Service):
         self.sizes = array("I", bytes(4 * size))
 
     def run(self, count: int) -> int:
+        self.crew = count
         for index in range(count):
             self._bring_header(self.batch[index])
         self.ring.flush()
@@ -119,6 +123,7 @@ class BlockService(Service):
                 return 0
             self.positions[head] = sector * SECTOR
             self.totals[head] = total
+            self.journal.decide(head, COPIED, ONLY_COPIES)
             return 1
         if kind == FLUSH:
             return 1
@@ -171,7 +176,7 @@ class BlockService(Service):
                     continue
                 if self.kinds[head] == OUT:
                     self.ring.flush()
-            answer = self._ask(head)
+            answer = self.ask(head)
             if answer == PENDING:
                 self.in_store += 1
                 self.asked[head] = 1
@@ -181,7 +186,7 @@ class BlockService(Service):
             if not self._landed(head, answer):
                 return 0
 
-    def _ask(self, head: int) -> int:
+    def ask(self, head: int) -> int:
         token = self.tag << 16 | head
         if self.kinds[head] == FLUSH:
             return self.store.sync(self.port, token)
@@ -225,6 +230,9 @@ class BlockService(Service):
             self.bytes_in += whole
         if whole == self.ring.chains.writable[head] - 1:
             whole += 1
+        segments = self.ring.chains.segments[head]
+        inline = self.ring.carried(head)
+        self.journal.close(head, self.kinds[head], self.moved[head], segments, inline, self.crew)
         return self.ring.complete(head, whole)
 
     def _identify(self, head: int) -> int:

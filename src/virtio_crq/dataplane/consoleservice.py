@@ -84,6 +84,7 @@ class ConsoleService(Service):
         self.pool_head = (self.pool_head + 1) & (self.ring.size - 1)
         self.pool_count -= 1
         self.requests += 1
+        self.note(head, written + self.ring.chains.readable[head])
         return self.ring.complete(head, written)
 
     def admit(self, head: int) -> int:

@@ -38,4 +38,5 @@ class EntropyService(Service):
         self.weight += length
         self.requests += 1
         self.bytes_in += length
+        self.note(head, length)
         return self.ring.complete(head, length)

@@ -2,11 +2,18 @@
 """`fetch=naive`: each field its own copy, one request at a time, as a ring written for shared memory would go."""
 
 from virtio_crq.dataplane.faults import refuse
+from virtio_crq.dataplane.ringterms import RingTerms
 from virtio_crq.dataplane.splitdevice import SplitRing
+from virtio_crq.dataplane.staging import Staging
+from virtio_crq.platform.port import Port
 
 
 class NaiveRing(SplitRing):
     """Reads avail.idx as a plain port does, and still stops at the announced position."""
+
+    def __init__(self, port: Port, staging: Staging, terms: RingTerms, max_copy: int) -> None:
+        super().__init__(port, staging, terms, max_copy)
+        self.planner.joining = 0
 
     def fetch(self) -> int:
         if self.replayed < self.replays:

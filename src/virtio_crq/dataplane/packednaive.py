@@ -2,6 +2,9 @@
 """`fetch=naive` of a packed ring: flags, then the descriptor, one after the other, as for shared memory."""
 
 from virtio_crq.dataplane.packeddevice import PackedRing
+from virtio_crq.dataplane.ringterms import RingTerms
+from virtio_crq.dataplane.staging import Staging
+from virtio_crq.platform.port import Port
 from virtio_crq.virtio import packedring
 
 NEXT = packedring.DESC_F_NEXT
@@ -9,6 +12,10 @@ NEXT = packedring.DESC_F_NEXT
 
 class PackedNaiveRing(PackedRing):
     """Looks at a chain's first flags before the rest of it, and still stops at the announced position."""
+
+    def __init__(self, port: Port, staging: Staging, terms: RingTerms, max_copy: int) -> None:
+        super().__init__(port, staging, terms, max_copy)
+        self.planner.joining = 0
 
     def fetch(self) -> int:
         if self.fetched == self.announced:

@@ -7,6 +7,7 @@ from virtio_crq.dataplane.ring cimport DeviceRing
 from virtio_crq.dataplane.splitwalk cimport SplitWalk
 
 cdef uint64_t MASK, LANES, SEGMENTS, DESCRIPTOR, SEGMENT_WRITE, REQUEST
+cdef uint64_t HEADER_INLINE, STATUS_INLINE
 cdef uint64_t MARKER, INLINED, INLINED_MOST, TAIL, WRITE, LIST, ADDRESS_BITS, ADDRESS, LIST_ROOM, ASKED, WRITTEN
 
 cdef class PushRing(DeviceRing):
@@ -37,6 +38,8 @@ cdef class PushRing(DeviceRing):
     cdef int64_t pull(self, uint64_t head, uint64_t skip, uint64_t length, uint64_t at) except -1 nogil
     @cython.locals(first=uint64_t, last=uint64_t)
     cdef int64_t push(self, uint64_t head, uint64_t skip, uint64_t length, uint64_t at) except -1 nogil
+    @cython.locals(found=int64_t)
+    cdef int64_t carried(self, uint64_t head) except -1 nogil
     @cython.locals(at=uint64_t, tail=uint64_t, flags=uint64_t)
     cdef int64_t complete(self, uint64_t head, uint64_t written) except -1 nogil
     cdef int64_t take(self) except -2 nogil

@@ -21,6 +21,7 @@ from virtio_crq.dataplane.ring import DeviceRing
 from virtio_crq.dataplane.ringterms import RingResume, RingTerms
 from virtio_crq.dataplane.splitwalk import SplitWalk
 from virtio_crq.dataplane.staging import Staging
+from virtio_crq.dataplane.ways import HEADER_INLINE, STATUS_INLINE
 from virtio_crq.platform.port import Port
 from virtio_crq.virtio import records, splitring
 
@@ -198,7 +199,7 @@ class PushRing(DeviceRing):
         if length == 0:
             return 0
         first = head * SEGMENTS
-        return self._scatter(first, first + self.chains.readables[head], skip, length, at, 0)
+        return self._scatter(head, first, first + self.chains.readables[head], skip, length, at, 0)
 
     def push(self, head: int, skip: int, length: int, at: int) -> int:
         if self.tails[head] and length and skip + length == self.chains.writable[head]:
@@ -208,7 +209,11 @@ class PushRing(DeviceRing):
             return 0
         first = head * SEGMENTS
         last = first + self.chains.segments[head]
-        return self._scatter(first + self.chains.readables[head], last, skip, length, at, 1)
+        return self._scatter(head, first + self.chains.readables[head], last, skip, length, at, 1)
+
+    def carried(self, head: int) -> int:
+        found = HEADER_INLINE if self.inlined[head] else 0
+        return found | STATUS_INLINE if self.tails[head] & WRITTEN else found
 
     # --- completing ---
 

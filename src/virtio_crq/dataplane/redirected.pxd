@@ -6,6 +6,7 @@ from virtio_crq.dataplane.blockservice cimport BlockService
 
 cdef uint64_t IN, OUT, OK, HEADER, WHOLE, MOST, SEGMENTS
 cdef int64_t EOPNOTSUPP
+cdef uint64_t ALWAYS, COPIED, CROWDED, LARGE, NO_ADAPTER, NOT_WHOLE, PIECES, REDIRECTED, SHARED, STABLE, WAITS
 
 cdef class RedirectedBlockService(BlockService):
     cdef readonly uint64_t redirected
@@ -18,6 +19,9 @@ cdef class RedirectedBlockService(BlockService):
     cdef uint16_t[::1] ends
     @cython.locals(index=uint64_t, head=uint64_t)
     cdef int64_t bypass(self, uint64_t count) except -1 nogil
+    cdef int64_t transfer(self) except -1 nogil
+    cdef int64_t worth(self, uint64_t head, uint64_t transfers) except -1 nogil
+    cdef int64_t _not(self, uint64_t head, uint64_t reason) except -1 nogil
     @cython.locals(first=uint64_t, last=uint64_t, outward=uint64_t, position=uint64_t, index=uint64_t, length=uint64_t)
     cdef int64_t _stage_request(self, uint64_t head) except -1 nogil
     @cython.locals(index=uint64_t, length=uint64_t, together=uint64_t)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`data=redirect`: requests for whole pages move between file and the driver's memory below the seam, by no copy.
+"""`data=redirect`: all requests for whole pages move between file and the driver's memory below the seam, by no copy.
 
 A batch's transfers are asked for together, before anything of it takes own RAM. The platform makes the driver's pages
 reachable for a storage adapter, transfers what needs no waiting, and makes them unreachable again before it answers; so
@@ -13,6 +13,19 @@ from errno import EOPNOTSUPP
 from virtio_crq.dataplane.blockservice import BlockService
 from virtio_crq.dataplane.limits import SEGMENTS
 from virtio_crq.dataplane.store import Store
+from virtio_crq.dataplane.ways import (
+    ALWAYS,
+    COPIED,
+    CROWDED,
+    LARGE,
+    NO_ADAPTER,
+    NOT_WHOLE,
+    PIECES,
+    REDIRECTED,
+    SHARED,
+    STABLE,
+    WAITS,
+)
 from virtio_crq.virtio import block
 
 IN = block.T_IN
@@ -57,7 +70,7 @@ class RedirectedBlockService(BlockService):
                 self._stage_request(self.batch[index])
             self.ends[index] = self.staged
         if self.staged:
-            self.port.transfer()
+            self.transfer()
         for index in range(count):
             head = self.batch[index]
             if self.ends[index] != self.begins[index] and self._moved_whole(index, head):
@@ -68,31 +81,52 @@ class RedirectedBlockService(BlockService):
                 self._finish(head, OK)
             elif self.totals[head]:
                 self.copied += 1
+                if self.ends[index] != self.begins[index]:
+                    self.journal.decide(head, COPIED, NOT_WHOLE)
         return 0
+
+    def transfer(self) -> int:
+        """Have all staged transfers made."""
+        return self.port.transfer()
+
+    def worth(self, head: int, transfers: int) -> int:
+        """Whether a request that can be redirected is; it says so in the journal."""
+        self.journal.decide(head, REDIRECTED, ALWAYS)
+        return 1
+
+    def _not(self, head: int, reason: int) -> int:
+        """It has to go by copies."""
+        return self.journal.decide(head, COPIED, reason)
 
     def _stage_request(self, head: int) -> int:
         """Stage a transfer for each of its data segments, unless it has to go by copies."""
         first = head * SEGMENTS
         last = first + self.ring.chains.segments[head]
         outward = 0 if self.kinds[head] == IN else 1
-        if self.file < 0 or self.totals[head] > self.share:
-            return 0
+        if self.file < 0:
+            return self._not(head, NO_ADAPTER)
+        if self.totals[head] > self.share:
+            return self._not(head, LARGE)
         if outward:
             # What is stable before it completes waits for the medium, and a transfer does not wait.
             if self.writethrough or not self.writes_now:
-                return 0
+                return self._not(head, STABLE if self.writethrough else WAITS)
             if self.ring.chains.lengths[first] != HEADER:
-                return 0
+                return self._not(head, SHARED)
             last = first + self.ring.chains.readables[head]
             first += 1
         else:
             if not self.reads_now:
-                return 0
+                return self._not(head, WAITS)
             last -= 1
             if self.ring.chains.lengths[last] != 1:
-                return 0
+                return self._not(head, SHARED)
             first += self.ring.chains.readables[head]
-        if self.staged + last - first > MOST or self._pages(first, last) != self.totals[head]:
+        if self.staged + last - first > MOST:
+            return self._not(head, CROWDED)
+        if self._pages(first, last) != self.totals[head]:
+            return self._not(head, PIECES)
+        if not self.worth(head, last - first):
             return 0
         position = self.positions[head]
         for index in range(first, last):

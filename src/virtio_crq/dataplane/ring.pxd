@@ -4,11 +4,11 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint64_t
 
 from virtio_crq.dataplane.chains cimport Chains
 from virtio_crq.dataplane.faults cimport refuse
+from virtio_crq.dataplane.planner cimport Planner
 from virtio_crq.dataplane.staging cimport Staging
 from virtio_crq.platform.port cimport Port
 
 cdef uint64_t MASK
-cdef uint64_t LOW32
 cdef uint64_t SEGMENTS
 
 cdef class DeviceRing:
@@ -18,7 +18,7 @@ cdef class DeviceRing:
     cdef readonly uint64_t size
     cdef readonly uint64_t event_idx
     cdef readonly uint64_t in_order
-    cdef readonly uint64_t max_copy
+    cdef readonly Planner planner
     cdef readonly uint64_t footprint
     cdef readonly uint64_t area
     cdef readonly uint64_t announced
@@ -48,8 +48,6 @@ cdef class DeviceRing:
     cdef int64_t owes_credit(self) noexcept nogil
     cdef int64_t bring(self, uint64_t remote, uint64_t at, uint64_t length) except -1 nogil
     cdef int64_t carry(self, uint64_t at, uint64_t remote, uint64_t length) except -1 nogil
-    cdef int64_t _stage(self, uint64_t remote, uint64_t at, uint64_t length, uint64_t outward) except -1 nogil
-    @cython.locals(code=int64_t)
     cdef int64_t flush(self) except -1 nogil
     cdef int64_t arrived(self) except -1 nogil
     cdef int64_t fetch(self) except -1 nogil
@@ -58,12 +56,13 @@ cdef class DeviceRing:
     @cython.locals(head=uint64_t)
     cdef int64_t next(self) except -2 nogil
     @cython.locals(index=uint64_t, end=uint64_t, piece=uint64_t, have=uint64_t)
-    cdef int64_t _scatter(self, uint64_t index, uint64_t end, uint64_t skip, uint64_t length, uint64_t at, uint64_t outward) except -1 nogil
+    cdef int64_t _scatter(self, uint64_t head, uint64_t index, uint64_t end, uint64_t skip, uint64_t length, uint64_t at, uint64_t outward) except -1 nogil
     @cython.locals(first=uint64_t)
     cdef int64_t pull(self, uint64_t head, uint64_t skip, uint64_t length, uint64_t at) except -1 nogil
     @cython.locals(first=uint64_t, last=uint64_t)
     cdef int64_t push(self, uint64_t head, uint64_t skip, uint64_t length, uint64_t at) except -1 nogil
     @cython.locals(first=uint64_t)
     cdef int64_t complete(self, uint64_t head, uint64_t written) except -1 nogil
+    cdef int64_t carried(self, uint64_t head) except -1 nogil
     cdef int64_t use(self, uint64_t head, uint64_t written) except -1 nogil
     cdef int64_t publish(self) except -1 nogil

@@ -15,6 +15,7 @@ from array import array
 from virtio_crq.dataplane.chains import Chains
 from virtio_crq.dataplane.faults import refuse
 from virtio_crq.dataplane.limits import SEGMENTS
+from virtio_crq.dataplane.planner import Planner
 from virtio_crq.dataplane.ringterms import RingResume, RingTerms
 from virtio_crq.dataplane.staging import Staging
 from virtio_crq.errors import DeviceFault
@@ -22,7 +23,6 @@ from virtio_crq.platform.port import Port
 from virtio_crq.virtio import splitring
 
 MASK = splitring.POSITION_MASK
-LOW32 = 0xFFFFFFFF
 
 
 class DeviceRing:
@@ -37,7 +37,7 @@ class DeviceRing:
         self.size = terms.size
         self.event_idx = 1 if terms.event_idx else 0
         self.in_order = 1 if terms.in_order else 0
-        self.max_copy = max_copy
+        self.planner = Planner(port, staging, max_copy, terms.size)
         self.footprint = length
         self.area = area
         self.chains = Chains(port, terms.size)
@@ -99,34 +99,15 @@ class DeviceRing:
 
     def bring(self, remote: int, at: int, length: int) -> int:
         """Stage a copy from the driver's memory into own RAM."""
-        while length > self.max_copy:
-            self._stage(remote, at, self.max_copy, 0)
-            remote += self.max_copy
-            at += self.max_copy
-            length -= self.max_copy
-        return self._stage(remote, at, length, 0)
+        return self.planner.copy(self.size, remote, at, length, 0)
 
     def carry(self, at: int, remote: int, length: int) -> int:
         """Stage a copy from own RAM into the driver's memory."""
-        while length > self.max_copy:
-            self._stage(remote, at, self.max_copy, 1)
-            remote += self.max_copy
-            at += self.max_copy
-            length -= self.max_copy
-        return self._stage(remote, at, length, 1)
-
-    def _stage(self, remote: int, at: int, length: int, outward: int) -> int:
-        if self.port.stage(remote, self.staging.address(at), length, outward) != 0:
-            self.flush()
-            self.port.stage(remote, self.staging.address(at), length, outward)
-        return 0
+        return self.planner.copy(self.size, remote, at, length, 1)
 
     def flush(self) -> int:
-        """Have all staged copies made, in order. A refused one is the driver's doing: its window, its addresses."""
-        code = self.port.flush()
-        if code != 0:
-            refuse("copy-refused", code & LOW32, self.port.done)
-        return 0
+        """Have all staged copies made, in order."""
+        return self.planner.flush()
 
     # --- requests ---
 
@@ -140,6 +121,7 @@ class DeviceRing:
 
     def enqueue(self, head: int) -> int:
         """The chain at this head is whole and waits to be served."""
+        self.planner.journal.open(head)
         self.order[(self.order_head + self.waiting) & (self.size - 1)] = head
         self.waiting += 1
         if self.in_order:
@@ -161,7 +143,7 @@ class DeviceRing:
 
     # --- a request's bytes ---
 
-    def _scatter(self, index: int, end: int, skip: int, length: int, at: int, outward: int) -> int:
+    def _scatter(self, head: int, index: int, end: int, skip: int, length: int, at: int, outward: int) -> int:
         while length and index < end:
             have = self.chains.lengths[index]
             if skip >= have:
@@ -170,10 +152,7 @@ class DeviceRing:
                 piece = have - skip
                 if piece > length:
                     piece = length
-                if outward:
-                    self.carry(at, self.chains.addresses[index] + skip, piece)
-                else:
-                    self.bring(self.chains.addresses[index] + skip, at, piece)
+                self.planner.copy(head, self.chains.addresses[index] + skip, at, piece, outward)
                 skip = 0
                 at += piece
                 length -= piece
@@ -183,13 +162,17 @@ class DeviceRing:
     def pull(self, head: int, skip: int, length: int, at: int) -> int:
         """Stage copies of readable bytes [skip, skip+length) into own RAM."""
         first = head * SEGMENTS
-        return self._scatter(first, first + self.chains.readables[head], skip, length, at, 0)
+        return self._scatter(head, first, first + self.chains.readables[head], skip, length, at, 0)
 
     def push(self, head: int, skip: int, length: int, at: int) -> int:
         """Stage copies of own RAM to writable bytes [skip, skip+length)."""
         first = head * SEGMENTS
         last = first + self.chains.segments[head]
-        return self._scatter(first + self.chains.readables[head], last, skip, length, at, 1)
+        return self._scatter(head, first + self.chains.readables[head], last, skip, length, at, 1)
+
+    def carried(self, head: int) -> int:
+        """What of this request travels with its record, and takes no copy (see `ways`)."""
+        return 0
 
     # --- completing ---
 

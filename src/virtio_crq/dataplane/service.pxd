@@ -54,6 +54,8 @@ cdef class Service:
     cdef int64_t spend(self, uint64_t at, uint64_t length) except -1 nogil
     @cython.locals(index=uint64_t)
     cdef int64_t release(self) except -1 nogil
+    @cython.locals(segments=uint64_t)
+    cdef int64_t note(self, uint64_t head, uint64_t length) except -1 nogil
     cdef int64_t run(self, uint64_t count) except -1 nogil
     cdef int64_t advance(self, uint64_t head) except -1 nogil
     cpdef int64_t land(self, uint64_t head, int64_t result) except -1

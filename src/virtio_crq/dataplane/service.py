@@ -10,6 +10,7 @@ from array import array
 
 import cython
 
+from virtio_crq.dataplane.cost import Cost
 from virtio_crq.dataplane.orphans import Orphans
 from virtio_crq.dataplane.ring import DeviceRing
 from virtio_crq.dataplane.staging import Staging
@@ -172,6 +173,15 @@ class Service:
             self.staging.give(self.spent[index], self.spent_length[index])
         self.spent_count = 0
         return 0
+
+    def note(self, head: int, length: int) -> int:
+        """For the journal, where nothing was to be chosen: this request is about to be completed."""
+        segments = self.ring.chains.segments[head]
+        return self.ring.planner.journal.close(head, 0, length, segments, self.ring.carried(head), 1)
+
+    def costs(self) -> dict[str, Cost]:
+        """What was measured, by what it is the cost of."""
+        return {"copy": self.ring.planner.copying}
 
     def run(self, count: int) -> int:
         """Serve the heads in `batch`; each ends in `ring.complete`, in the store, or parked."""

@@ -6,7 +6,7 @@ from virtio_crq.dataplane.faults cimport refuse
 from virtio_crq.dataplane.ring cimport DeviceRing
 from virtio_crq.dataplane.splitwalk cimport SplitWalk
 
-cdef uint64_t MASK
+cdef uint64_t MASK, LACKING, WALKED, ASIDE
 cdef uint64_t LANES
 cdef uint64_t SEGMENT_ROOM
 cdef uint64_t NO_INTERRUPT
@@ -20,12 +20,15 @@ cdef class SplitRing(DeviceRing):
     cdef readonly uint64_t elements
     cdef readonly SplitWalk walk
     cdef uint16_t[::1] replay
-    cdef uint8_t[::1] aside
+    cdef uint8_t[::1] states
     cpdef int64_t take_over(self) except -1
     @cython.locals(count=uint64_t, lane=uint64_t)
     cdef int64_t _begin_replay(self) except -1 nogil
-    @cython.locals(lane=uint64_t, missing=uint64_t, index=uint64_t, state=int64_t)
+    @cython.locals(lane=uint64_t, missing=uint64_t)
     cdef int64_t _walk_all(self, uint64_t count) except -1 nogil
+    @cython.locals(last=uint64_t)
+    cdef int64_t _bring_run(self, uint64_t first, uint64_t most) except -1 nogil
+    cdef int64_t reach(self, uint64_t lane) except -1 nogil
     cdef int64_t _bring_table(self, uint64_t lane) except -1 nogil
     @cython.locals(lane=uint64_t)
     cdef int64_t _enqueue(self, uint64_t count) except -1 nogil

@@ -18,6 +18,7 @@ from virtio_crq.virtio import splitring
 
 MASK = splitring.POSITION_MASK
 NO_INTERRUPT = splitring.AVAIL_F_NO_INTERRUPT
+LACKING, WALKED, ASIDE = 0, 1, 2  # what `SplitWalk.go_on` says
 SEGMENT_ROOM = 16 * SEGMENTS  # an indirect table of the longest chain
 
 
@@ -56,7 +57,7 @@ class SplitRing(DeviceRing):
         self.elements = self.area + elements
         self.walk = SplitWalk(port, self.chains, terms.indirect, self.area + table, self.area + tables)
         self.replay = array("H", bytes(2 * terms.size))
-        self.aside = array("B", bytes(LANES))
+        self.states = array("B", bytes(LANES))
 
     def resume(self, stopped: RingResume) -> None:
         available, used, heads = stopped.available, stopped.used, stopped.heads
@@ -99,23 +100,34 @@ class SplitRing(DeviceRing):
         while True:
             missing = 0
             for lane in range(count):
-                state = self.walk.go_on(lane)
-                self.aside[lane] = 1 if state == 2 else 0
-                if state == 1:
-                    continue
-                missing += 1
-                if state == 2:
-                    self._bring_table(lane)
-                else:
-                    index = self.walk.cursors[lane]
-                    self.bring(self.descriptors + 16 * index, self.walk.table + 16 * index, 16)
-                    self.walk.mark(index)
+                self.states[lane] = self.walk.go_on(lane)
+                missing += 0 if self.states[lane] == WALKED else 1
             if missing == 0:
                 return 0
+            # All lanes have come to where they stop before anything is marked: what is marked is not there yet.
+            for lane in range(count):
+                if self.states[lane] == ASIDE:
+                    self._bring_table(lane)
+                elif self.states[lane] == LACKING:
+                    self._bring_run(self.walk.cursors[lane], self.reach(lane))
             self.flush()
             for lane in range(count):
-                if self.aside[lane]:
+                if self.states[lane] == ASIDE:
                     self.walk.go_through(lane)
+
+    def _bring_run(self, first: int, most: int) -> int:
+        """The descriptors from `first` on, up to `most` of them, as far as they are not in hand."""
+        last = first
+        while last < self.size and last - first < most and not self.walk.in_hand(last):
+            self.walk.mark(last)
+            last += 1
+        if last == first:
+            return 0
+        return self.bring(self.descriptors + 16 * first, self.walk.table + 16 * first, 16 * (last - first))
+
+    def reach(self, lane: int) -> int:
+        """How many descriptors are brought at once where one is lacking."""
+        return 1
 
     def _bring_table(self, lane: int) -> int:
         self.bring(self.walk.table_address[lane], self.walk.tables + SEGMENT_ROOM * lane, self.walk.table_length[lane])

@@ -29,7 +29,6 @@ cdef class SplitWalk:
     cdef uint64_t low
     cdef uint64_t high
     cdef uint32_t stamp
-    cdef readonly uint64_t span
     cdef uint32_t[::1] marks
     cdef uint64_t[::1] heads
     cdef uint64_t[::1] cursors
@@ -39,7 +38,7 @@ cdef class SplitWalk:
     cdef int64_t window(self, uint64_t low, uint64_t high) except -1 nogil
     cdef int64_t mark(self, uint64_t index) except -1 nogil
     cdef int64_t begin(self, uint64_t lane, uint64_t head) except -1 nogil
-    cdef int64_t _in_hand(self, uint64_t index) except -1 nogil
+    cdef int64_t in_hand(self, uint64_t index) except -1 nogil
     @cython.locals(head=uint64_t, index=uint64_t, at=uint64_t, address=uint64_t, word=uint64_t, length=uint64_t, flags=uint64_t)
     cdef int64_t go_on(self, uint64_t lane) except -1 nogil
     cdef int64_t _turn_aside(self, uint64_t lane, uint64_t address, uint64_t length, uint64_t flags) except -1 nogil

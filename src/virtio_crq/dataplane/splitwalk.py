@@ -38,7 +38,6 @@ class SplitWalk:
         self.low = 0
         self.high = 0
         self.stamp = 0
-        self.span = 1
         self.marks = array("I", bytes(4 * chains.size))
         self.heads = array("Q", bytes(8 * LANES))
         self.cursors = array("Q", bytes(8 * LANES))
@@ -66,7 +65,7 @@ class SplitWalk:
         self.hops[lane] = 0
         return 0
 
-    def _in_hand(self, index: int) -> int:
+    def in_hand(self, index: int) -> int:
         if self.low <= index < self.high:
             return 1
         return 1 if self.marks[index] == self.stamp else 0
@@ -77,7 +76,7 @@ class SplitWalk:
         index = self.cursors[lane]
         if index == END:
             return WALKED
-        while index < self.size and self._in_hand(index):
+        while index < self.size and self.in_hand(index):
             at = self.table + DESCRIPTOR * index
             address = self.port.load64(at)
             word = self.port.load64(at + 8)
@@ -92,7 +91,6 @@ class SplitWalk:
             self.chains.segment(head, address, length, flags)
             if not flags & NEXT:
                 self.cursors[lane] = END
-                self.span = self.hops[lane]
                 return WALKED
             index = word >> 48
             if index >= self.size:
@@ -112,7 +110,6 @@ class SplitWalk:
             refuse("address-wrap", address, length)
         self.table_address[lane] = address
         self.table_length[lane] = length
-        self.span = self.hops[lane]
         return 0
 
     def go_through(self, lane: int) -> int:

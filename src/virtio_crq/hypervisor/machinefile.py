@@ -3,7 +3,7 @@
 
 [machine]           name, profile, weak_copies, prices         the console's view
 [partition.NAME]    memory, number; how a server or a client of ours works; of a real kernel guest, vcpus, kernel, …
-[[storage]]         server, slot, window: a storage adapter, for data = "redirect"
+[[storage]]         server, slot, window: a storage adapter, for data = "redirect" or "planned"
 [[adapter]]         client, slot, server, server_slot, window, node, boot
 [[map]]             client, target, backing, readonly, device, ports, server  the I/O server's view
 """
@@ -36,7 +36,7 @@ SMALLEST_WINDOW, LARGEST_WINDOW = 1 * MIB, 4 * GIB  # a ring and the message are
 FIRST_SLOT, LAST_SLOT = 2, 4095  # slots 0 and 1 belong to the virtual terminals
 # What a server can say on each axis, the best first; a client of ours can turn down what is in CLIENT_AXES.
 FETCHES = ("push", "batched", "naive")
-DATAS = ("redirect", "copy")
+DATAS = ("redirect", "planned", "copy")
 RINGS = ("packed", "split")  # packed: a driver may choose
 CLIENT_AXES = {"fetch": ("push", "batched"), "ring": RINGS, "map": ("pool", "per-request")}
 LONGEST_GATHERING = 10_000  # microseconds; a driver would rather be interrupted
@@ -315,10 +315,9 @@ class _Reader:
         if "map" in table:
             raise self.refuse(f"map is for clients, but {name} is a server", "partition", name, "map")
         self._one_of({"fetch": FETCHES, "ring": RINGS, "data": DATAS, "carrier": CARRIERS}, options, name)
-        if options.get("data") == "redirect" and not any(
-            row.get("server") == name for row in self.content.get("storage", [])
-        ):
-            wrong = f'data = "redirect" needs a storage adapter; add [[storage]] server={name!r}'
+        data = options.get("data", DATAS[-1])
+        if data != DATAS[-1] and not any(row.get("server") == name for row in self.content.get("storage", [])):
+            wrong = f'data = "{data}" needs a storage adapter; add [[storage]] server={name!r}'
             raise self.refuse(wrong, "partition", name, "data")
         if not 0 <= options.get("gathering", 0) <= LONGEST_GATHERING:
             wrong = f"gathering {options['gathering']} is not in 0 to {LONGEST_GATHERING} microseconds"

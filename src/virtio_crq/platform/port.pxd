@@ -41,6 +41,7 @@ cdef class Port:
     cpdef int64_t fence(self) noexcept nogil
     cpdef int64_t move(self, uint64_t source, uint64_t destination, uint64_t length) except -1 nogil
     cpdef int64_t stage(self, uint64_t remote, uint64_t local, uint64_t length, uint64_t outward) noexcept nogil
+    cpdef uint64_t extend(self, uint64_t remote, uint64_t local, uint64_t length, uint64_t outward, uint64_t most) noexcept nogil
     cpdef int64_t flush(self) noexcept nogil
     cpdef int64_t send(self, uint64_t high, uint64_t low) noexcept nogil
     cpdef int64_t map(self, uint64_t bus, uint64_t offset, uint64_t length, uint64_t access) noexcept nogil

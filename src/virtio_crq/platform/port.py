@@ -134,6 +134,10 @@ class Port:
         """Add one copy to the vector: `outward` 0 brings remote to local, 1 takes local to remote. -1 when full."""
         return seam_stage(self.handle, remote, local, length, outward)
 
+    def extend(self, remote: int, local: int, length: int, outward: int, most: int) -> int:
+        """Join a copy to the one staged last, where it goes on at both ends and stays within `most`: how many bytes."""
+        return seam_extend(self.handle, remote, local, length, outward, most)
+
     def flush(self) -> int:
         """Ask for all staged copies, in order. Returns the platform's code; `done` tells how many were made."""
         answer = seam_flush(self.handle)

@@ -240,6 +240,28 @@ static inline int64_t seam_stage(struct seam_handle *handle, uint64_t remote, ui
 	return 0;
 }
 
+/* Lengthens the copy that was staged last, if this one goes on at both its ends and it has room below `most`: by how
+ * many bytes. Less than a page is joined whole or not at all, so that no field is torn. */
+static inline uint64_t seam_extend(struct seam_handle *handle, uint64_t remote, uint64_t local, uint64_t length, uint64_t outward,
+				   uint64_t most)
+{
+	struct seam_copy *last;
+
+	if (!handle->staged)
+		return 0;
+	last = &handle->vector[handle->staged - 1];
+	if (last->remote + last->length != remote || last->local + last->length != local || last->outward != (outward != 0) ||
+	    last->length >= most)
+		return 0;
+	if (length > most - last->length) {
+		if (length < 4096)
+			return 0;
+		length = most - last->length;
+	}
+	last->length += (uint32_t)length;
+	return length;
+}
+
 /* The number of the staged transfer, or -1 when there is no room for it. */
 static inline int64_t seam_stage_transfer(struct seam_handle *handle, uint64_t file, uint64_t remote, uint64_t length,
 					  uint64_t position, uint64_t write)

@@ -52,6 +52,7 @@ cdef extern from "seam.h" nogil:
     void seam_handle_free(seam_handle *handle)
     int64_t seam_flush(seam_handle *handle)
     int64_t seam_stage(seam_handle *handle, uint64_t remote, uint64_t local, uint64_t length, uint64_t outward)
+    uint64_t seam_extend(seam_handle *handle, uint64_t remote, uint64_t local, uint64_t length, uint64_t outward, uint64_t most)
     int64_t seam_stage_transfer(seam_handle *handle, uint64_t file, uint64_t remote, uint64_t length, uint64_t position, uint64_t write)
     int64_t seam_transfer_all(seam_handle *handle)
     int64_t seam_moved(seam_handle *handle, uint64_t index)

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from virtio_crq.dataplane.link import Link
 from virtio_crq.dataplane.worker import Worker
@@ -144,6 +144,10 @@ class Adapter:
     def resized(self, target: Target) -> bool:
         """Look at the size of the target's image again; whether it had changed, and its driver was told."""
         return self._in_worker(partial(self._rescan_one, target))
+
+    def explain(self, target: Target, last: int) -> list[dict[str, Any]]:
+        """What was chosen for the target's last requests; the worker's thread tells, between two turns."""
+        return self._in_worker(partial(target.device.explain, last))
 
     def _in_worker(self, work: Callable[[], T]) -> T:
         return work() if self._worker is None else self._worker.call(work)

@@ -4,6 +4,7 @@
 from dataclasses import replace
 
 from virtio_crq.dataplane.blockservice import BlockService
+from virtio_crq.dataplane.planned import PlannedBlockService
 from virtio_crq.dataplane.redirected import RedirectedBlockService
 from virtio_crq.dataplane.store import Store
 from virtio_crq.errors import DriverFault
@@ -21,8 +22,12 @@ SIZE_MAX = 1 << 16
 SEG_MAX = 126
 PHYSICAL_BLOCK_EXPONENT = 3  # 4 KiB, the page of most file systems under an image
 OPTIMAL_SECTORS = 256  # 128 KiB, what one H_COPY_RDMA moves on the platforms we know
-COPY, REDIRECT = "copy", "redirect"  # how data moves
-SERVICES: dict[str, type[BlockService]] = {COPY: BlockService, REDIRECT: RedirectedBlockService}
+COPY, REDIRECT, PLANNED = "copy", "redirect", "planned"  # how data moves
+SERVICES: dict[str, type[BlockService]] = {
+    COPY: BlockService,
+    REDIRECT: RedirectedBlockService,
+    PLANNED: PlannedBlockService,
+}
 WRITE_BACK, WRITE_THROUGH = "write-back", "write-through"
 OFFERED = feature_set(block.SIZE_MAX, block.SEG_MAX, block.BLK_SIZE, block.TOPOLOGY, block.FLUSH, block.CONFIG_WCE)
 

@@ -2,14 +2,16 @@
 """What every served device has in common: queues that the data plane serves once the driver said DRIVER_OK."""
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from virtio_crq.dataplane.ringterms import RingResume, RingTerms
 from virtio_crq.dataplane.service import Service
 from virtio_crq.errors import DeviceFault, DriverFault
 from virtio_crq.message.device import QueueResume, QueueSetup
+from virtio_crq.vios.explain import explanation
 from virtio_crq.vios.lsmap import QueueView
 from virtio_crq.virtio import records
+from virtio_crq.virtio.deviceid import DeviceId
 from virtio_crq.virtio.features import (
     ACCESS_PLATFORM,
     EVENT_IDX,
@@ -70,6 +72,7 @@ class RingDevice:
         self._enabled: dict[QueueIndex, tuple[QueueSetup, QueueResume | None]] = {}
         self._open: set[QueueIndex] = set()
         self._paired: set[QueueIndex] = set()
+        self._terms: dict[QueueIndex, RingTerms] = {}  # of queues that are, or were, open
 
     def bind(
         self,
@@ -169,6 +172,11 @@ class RingDevice:
             for name in ("requests", "errors", "bytes_in", "bytes_out")
         }
 
+    def explain(self, last: int) -> list[dict[str, Any]]:
+        """What was chosen for the last requests of each queue, the device's last life included, and why."""
+        disk = self.device_id == DeviceId.BLOCK
+        return [explanation(terms, self.services[index], last, disk) for index, terms in sorted(self._terms.items())]
+
     def _check_window(self, setup: QueueSetup) -> None:
         places = (setup.descriptors, setup.driver_area, setup.device_area)
         parts = (
@@ -212,3 +220,4 @@ class RingDevice:
         stopped = None if resume is None else RingResume(resume.avail_position, resume.used_position, resume.heads)
         self._served_by().open_queue(self._number, index, self.services[index], terms, stopped)
         self._open.add(index)
+        self._terms[index] = terms

@@ -36,6 +36,7 @@ from virtio_crq.vios.placement import better
 from virtio_crq.vios.watch import Watch
 
 BALANCE_SECONDS = 1.0
+RECENT = 64  # requests of a queue that its planner remembers
 
 
 @dataclass(frozen=True)
@@ -152,6 +153,7 @@ class Server:
             "unmap": self._unmap,
             "resize": self._resize,
             "console-size": self._console_size,
+            "explain": self._explain,
         }
 
     def close(self) -> None:
@@ -257,6 +259,14 @@ class Server:
             raise UsageError("a size is columns and rows, each below 65536")
         target.device.terminals[0].resize(int(columns or 0), int(rows or 0))
         return None
+
+    def _explain(self, request: Mapping[str, Any]) -> Any:
+        """How recent requests of a target were carried, and why."""
+        adapter, target = self._find(request)
+        last = request.get("last", RECENT)
+        if not isinstance(last, int) or not 0 <= last <= RECENT:
+            raise UsageError(f"of each queue 0 to {RECENT} requests are remembered")
+        return adapter.explain(target, last)
 
     def _rows(self) -> list[Numbered]:
         """What is mapped now."""

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`data=planned`: whole pages are redirected where that is expected to cost less than copying them, request by request.
+
+Copying is a read or write of the store and a copy for each segment; redirecting is a transfer for each. What either
+costs is measured, the platform's price included, and measured again: one batch in TRIAL_EVERY goes the other way, since
+the cost of a way that is not gone is soon a rumour. Nothing else about a request is different: see `redirected`.
+"""
+
+from virtio_crq.dataplane.clock import Clock
+from virtio_crq.dataplane.cost import Cost
+from virtio_crq.dataplane.redirected import RedirectedBlockService
+from virtio_crq.dataplane.store import DONE, Store
+from virtio_crq.dataplane.ways import CHEAPER, COPIED, DEARER, REDIRECTED, TRIAL
+from virtio_crq.virtio import block
+
+IN = block.T_IN
+TRIAL_EVERY = 64  # batches
+TIMED_EVERY = 16  # vectors of transfers, and operations of the store
+
+
+class PlannedBlockService(RedirectedBlockService):
+    """Costs of a kind of request each: `reading` and `writing` of the store, `fetching` and `sinking` by transfers."""
+
+    def __init__(
+        self,
+        store: Store,
+        sectors: int,
+        identity: bytes,
+        read_only: bool = False,
+        writethrough: bool = False,
+        seg_max: int = 0,
+        size_max: int = 0,
+    ) -> None:
+        super().__init__(store, sectors, identity, read_only, writethrough, seg_max, size_max)
+        self.clock = Clock()
+        self.reading = Cost(500.0, 0.1)
+        self.writing = Cost(1000.0, 0.2)
+        self.fetching = Cost(1500.0, 0.1)
+        self.sinking = Cost(2000.0, 0.2)
+        self.trial = 0
+        self.rounds = self.transfers_until = self.store_until = 0
+        self.inward = self.outward = self.inward_bytes = self.outward_bytes = 0
+
+    def bypass(self, count: int) -> int:
+        self.rounds += 1
+        self.trial = 1 if self.rounds % TRIAL_EVERY == 0 else 0
+        if self.trial:
+            self.transfers_until = self.store_until = 0
+            self.ring.planner.time_next()
+        self.inward = self.outward = self.inward_bytes = self.outward_bytes = 0
+        return RedirectedBlockService.bypass(self, count)
+
+    def worth(self, head: int, transfers: int) -> int:
+        length = self.totals[head]
+        inward = self.kinds[head] == IN
+        copies = transfers + length // self.ring.planner.max_copy
+        copying = self.ring.planner.copying.of(copies, length)
+        if inward:
+            copying += self.reading.of(1, length)
+            redirecting = self.fetching.of(transfers, length)
+        else:
+            copying += self.writing.of(1, length)
+            redirecting = self.sinking.of(transfers, length)
+        self.journal.weigh(head, copying, redirecting)
+        better = 1 if redirecting <= copying else 0
+        chosen = 1 - better if self.trial else better
+        reason = TRIAL if self.trial else CHEAPER if better else DEARER
+        self.journal.decide(head, REDIRECTED if chosen else COPIED, reason)
+        if chosen and inward:
+            self.inward += transfers
+            self.inward_bytes += length
+        elif chosen:
+            self.outward += transfers
+            self.outward_bytes += length
+        return chosen
+
+    def transfer(self) -> int:
+        if self.transfers_until:
+            self.transfers_until -= 1
+            return self.port.transfer()
+        begun = self.clock.now()
+        self.port.transfer()
+        elapsed = self.clock.now() - begun
+        # A vector of both kinds says nothing of either.
+        if self.outward == 0:
+            self.fetching.learn(self.inward, self.inward_bytes, elapsed)
+            self.transfers_until = TIMED_EVERY
+        elif self.inward == 0:
+            self.sinking.learn(self.outward, self.outward_bytes, elapsed)
+            self.transfers_until = TIMED_EVERY
+        return 0
+
+    def ask(self, head: int) -> int:
+        if self.store_until:
+            self.store_until -= 1
+            return RedirectedBlockService.ask(self, head)
+        begun = self.clock.now()
+        answer = RedirectedBlockService.ask(self, head)
+        if answer == DONE and self.totals[head]:  # what ends later says nothing of how long it takes
+            self.store_until = TIMED_EVERY
+            if self.kinds[head] == IN:
+                self.reading.learn(1, self.sizes[head], self.clock.now() - begun)
+            else:
+                self.writing.learn(1, self.sizes[head], self.clock.now() - begun)
+        return answer
+
+    def costs(self) -> dict[str, Cost]:
+        return {
+            **super().costs(),
+            "store-read": self.reading,
+            "store-write": self.writing,
+            "redirect-read": self.fetching,
+            "redirect-write": self.sinking,
+        }

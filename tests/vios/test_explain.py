@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a planner chose, in words that carry the numbers."""
+
+import pytest
+
+from virtio_crq.dataplane import ways
+from virtio_crq.vios.explain import REASONS, pays_from, render, why
+
+ROW = {"bytes": 512, "reason": ways.DEARER, "copying_ns": 200, "redirecting_ns": 1300}
+
+
+def cost(call: float, byte: float) -> dict[str, float]:
+    return {"call_ns": call, "byte_ns": byte, "samples": 3}
+
+
+def test_a_choice_names_its_numbers() -> None:
+    assert why(ROW, 4096) == (
+        "redirect not chosen: 512 bytes were expected to take 1.30 µs, store and copies 200 ns; "
+        "it pays from 4,096 bytes on"
+    )
+
+
+def test_every_reason_has_words() -> None:
+    numbers = {value for name, value in vars(ways).items() if name.isupper() and not name.endswith("_INLINE")}
+    assert set(REASONS) <= numbers
+    for reason in (ways.NO_DATA, ways.ONLY_COPIES, ways.ALWAYS, ways.CHEAPER, ways.DEARER, ways.TRIAL, ways.NOT_WHOLE):
+        assert why({**ROW, "reason": reason}, None)
+    assert len(REASONS) == 14
+
+
+@pytest.mark.parametrize(
+    ("redirect", "copy", "bound"),
+    [
+        (cost(1300, 0.1), cost(100, 0.1), 12288),  # 1300 - 600 ahead, 0.06 a byte gained
+        (cost(100, 0.1), cost(100, 0.1), 4096),
+        (cost(1300, 0.9), cost(100, 0.1), None),
+        (cost(100, 0.9), cost(100, 0.1), None),  # only what is less than a page would gain, and is no page
+    ],
+)
+def test_where_redirecting_pays(redirect: dict[str, float], copy: dict[str, float], bound: int | None) -> None:
+    costs = {"redirect-read": redirect, "store-read": cost(500, 0.06), "copy": copy}
+    assert pays_from(costs, "read") == bound
+
+
+def test_a_target_whose_queues_were_never_open_says_so() -> None:
+    assert render("web1/root", []) == "web1/root: no queue has been open\n"
