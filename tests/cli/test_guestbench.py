@@ -95,6 +95,6 @@ def test_three_disks_of_one_boot_are_measured_on_one_pinned_file(tmp_path: Path)
     assert said["resident"] == {"before": 1.0, "after": 1.0}
     assert [bar["beside"] for bar in said["bars"]] == ["ibmvscsi", "virtio-blk-pci"]
     costs = next(row["costs"] for row in said["summary"] if row["disk"] == "virtio-crq")
-    assert costs["tce_hcalls_per_io"] == pytest.approx(6, abs=0.1)
-    assert 8 < costs["hcalls_per_io"] < 22
+    assert 0 < costs["tce_hcalls_per_io"] < 1  # the module lends pages unless told otherwise
+    assert 2 < costs["hcalls_per_io"] < 8
     assert 4096 < costs["bytes_copied_per_io"] < 4400

@@ -18,7 +18,9 @@ pytestmark = pytest.mark.guest
 DISK_BYTES = 64 << 20
 READS = 256
 KILLS = 3
-PUSHING = ONE_DISK.replace('memory = "64M"', 'memory = "64M"\nfetch = "push"', 1)
+PUSHING, FETCHING = (
+    ONE_DISK.replace('memory = "64M"', f'memory = "64M"\nfetch = "{fetch}"', 1) for fetch in ("push", "batched")
+)
 NEITHER, LENT, BOTH = "push=0 lend_kib=0", "push=0", ""  # the module does both unless told otherwise
 POOLED = "pool_kib=2048 pool_bytes=4096"
 ADAPTER = "/sys/bus/vio/devices/30000002"
@@ -86,7 +88,7 @@ def test_a_pushed_read_of_a_lent_page_is_three_copies_and_two_mapping_calls(tmp_
 
 def test_a_server_that_does_not_take_records_has_its_rings_read(tmp_path: Path) -> None:
     disk_in(tmp_path)
-    with house_of(tmp_path, ONE_DISK) as house, house.guest("7.2", 1) as running:
+    with house_of(tmp_path, FETCHING) as house, house.guest("7.2", 1) as running:
         load_with(running, BOTH)
         assert running.says(VERIFY) == GOOD
         assert costs(house, running)["copies"] > 8
@@ -113,7 +115,7 @@ def test_a_disk_that_was_pushed_is_set_up_anew_by_a_server_that_does_not_take_re
     with house_of(tmp_path, PUSHING) as house, house.guest("7.2", 1) as running:
         load_with(running, BOTH)
         house.kill()
-        house.describe(ONE_DISK)
+        house.describe(FETCHING)
         house.start()
         running.says(f"until grep -q 'resume-push 1' {ADAPTER}/rules; do usleep 50000; done")
         running.says("until head -c 4096 /dev/vd[a-z] >/dev/null 2>&1; do usleep 50000; done")

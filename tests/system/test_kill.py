@@ -135,7 +135,9 @@ def shows(combination: Combination, machine: RunningMachine, load: VerifiedLoad)
     assert (load.disk.ring_layout, load.disk.pushed) == (combination.ring, bool(combination.carrier))
     assert load.disk.driver.mapping.name == combination.map
     counters = machine.adapter("web1")["targets"][0]["counters"]
-    if combination.data == "copy" or reads_without_waiting(machine.directory):
+    if combination.data == "planned":
+        pass  # it goes the way that costs less at that time
+    elif combination.data == "copy" or reads_without_waiting(machine.directory):
         assert (counters.get("redirected", 0) > 100) == (combination.data == "redirect"), counters
 
 
