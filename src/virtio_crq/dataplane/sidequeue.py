@@ -42,6 +42,7 @@ class SideQueue:
     def open(self) -> int:
         """Have the platform take the ring; its code, not 0 where it has none for us."""
         self.cursor = self.listens = 0
+        self.port.write(self.offset, bytes(RECORD * self.slots))  # what lay there before is no record
         code, self.handle, self.interrupt = self.port.queue_open(self.bus, RECORD * self.slots)
         return code
 
