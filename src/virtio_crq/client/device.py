@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from virtio_crq.client.memory import Area, Memory, whole_pages
-from virtio_crq.dataplane import windowfront
+from virtio_crq.dataplane import pushfront
 from virtio_crq.dataplane.directfront import DirectFront
 from virtio_crq.dataplane.driverring import DriverRing
 from virtio_crq.dataplane.front import Front
@@ -193,7 +193,7 @@ class Device:
         indirect = bits.has(self.features, bits.INDIRECT_DESC)
         event_idx = bits.has(self.features, bits.EVENT_IDX)
         ring = SplitDriverRing(self.site.port, offset, size, indirect, event_idx, self.number, index)
-        completions, _lists, length = windowfront.footprint(size)
+        completions, _lists, length = pushfront.footprint(size)
         area = self.mapped(length, f"the records of a queue of device {self.number}")
         front: Front = WindowFront(ring, area.offset, area.bus, self.site.mark)
         if self.site.pairs:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from virtio_crq.client.device import Device, Site
 from virtio_crq.client.memory import whole_pages
 from virtio_crq.client.transfer import Transfer
-from virtio_crq.dataplane import blockdriver, windowfront
+from virtio_crq.dataplane import blockdriver, pushfront
 from virtio_crq.dataplane.blockdriver import BlockDriver
 from virtio_crq.dataplane.driverring import DriverRing
 from virtio_crq.dataplane.perrequest import PerRequest
@@ -285,7 +285,7 @@ class Disk(Device):
 
 def queue_room(size: int, pushed: bool, paired: bool = False) -> int:
     """Bytes that a queue of this size takes: its ring, and the records of a pushed one."""
-    records = whole_pages(windowfront.footprint(size)[2]) if pushed else 0
+    records = whole_pages(pushfront.footprint(size)[2]) if pushed else 0
     side = SideQueue.footprint(size) if paired else 0
     return whole_pages(footprint(size)[2]) + records + side
 

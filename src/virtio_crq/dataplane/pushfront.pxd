@@ -6,7 +6,7 @@ from virtio_crq.dataplane.front cimport Front
 from virtio_crq.dataplane.splitdrain cimport SplitDrain
 from virtio_crq.platform.port cimport Port
 
-cdef uint64_t MASK, DESCRIPTOR, DESC_NEXT, DESC_WRITE, MARKER, INLINED, INLINED_MOST, TAIL, WRITE, LIST, ADDRESS_BITS, LENGTH_BITS
+cdef uint64_t MASK, DESCRIPTOR, DESC_NEXT, DESC_WRITE, REQUEST, MARKER, INLINED, INLINED_MOST, TAIL, WRITE, LIST, ADDRESS_BITS, LENGTH_BITS
 cdef uint64_t LOW32
 cdef int64_t FULL
 cdef uint64_t COMPLETION_FORM, COMPLETION_TAIL, USED_UNKNOWN, USED_LENGTH, USED_AHEAD
@@ -15,6 +15,9 @@ cdef class PushFront(Front):
     cdef readonly Port port
     cdef readonly SplitDrain drain
     cdef readonly uint64_t size
+    cdef readonly uint64_t requests
+    cdef readonly uint64_t requests_bus
+    cdef readonly uint64_t completions
     cdef readonly uint64_t lists
     cdef readonly uint64_t lists_bus
     cdef readonly uint64_t name
@@ -35,12 +38,11 @@ cdef class PushFront(Front):
     cdef uint64_t first
     cdef uint64_t last
     cdef uint64_t listed
-    cdef int64_t put(self, uint64_t first, uint64_t second, uint64_t third, uint64_t fourth) except -2 nogil
     cdef int64_t forward(self) except -2 nogil
     cdef int64_t _push(self, uint64_t head) except -2 nogil
     @cython.locals(flags=uint64_t, first=uint64_t, count=uint64_t, place=uint64_t)
     cdef int64_t _make(self, uint64_t head) except -2 nogil
-    @cython.locals(flags=uint64_t, inlined=uint64_t, word=uint64_t, third=uint64_t, fourth=uint64_t)
+    @cython.locals(flags=uint64_t, inlined=uint64_t, at=uint64_t)
     cdef int64_t _put(self, uint64_t head) except -2 nogil
     @cython.locals(flags=uint64_t, found=int64_t)
     cdef int64_t _look_inside(self, uint64_t head) except -2 nogil

@@ -9,9 +9,8 @@ record names a list of descriptors, which is kept until the device must have rea
 Nothing of the driver's is reachable for the device but the buffers. What the device says it completed is held against
 the records of this object before the driver sees any of it.
 
-How records travel is the carrier's business, and a carrier subclasses this (see `windowfront`): `put` takes the four
-words of a request's record, which is the one at `position`; each completion that came is given to `accept`, and
-`delivered` counts them; `begin_again` is told that all records are about to be put once more, from position 0.
+A record is made at its position in own RAM. How it travels from there is the business of a carrier, which subclasses
+this (see `windowfront`): each completion that came is given to `accept`, and `delivered` counts them.
 """
 
 from array import array
@@ -27,6 +26,8 @@ MASK = splitring.POSITION_MASK
 DESCRIPTOR = splitring.DESCRIPTOR_SIZE
 DESC_NEXT = splitring.DESC_F_NEXT
 DESC_WRITE = splitring.DESC_F_WRITE
+REQUEST = records.REQUEST
+COMPLETION = records.COMPLETION
 MARKER = records.MARKER
 INLINED = records.INLINED
 INLINED_MOST = records.INLINED_MOST
@@ -60,16 +61,27 @@ def list_entries(size: int) -> int:
     return 2 * size
 
 
+def footprint(size: int) -> tuple[int, int, int]:
+    """Offsets of the completions and of the lists behind the requests, and the bytes of all three."""
+    completions = REQUEST * size
+    lists = completions + COMPLETION * size
+    return completions, lists, lists + DESCRIPTOR * list_entries(size)
+
+
 class PushFront(Front):
-    """One queue's; a carrier subclasses it. `lists` is where lists are in own RAM, `lists_bus` where the device finds
-    them; `mark` is the low byte of the session's number.
+    """One queue's; a carrier subclasses it. `offset` and `bus` are where its `footprint` lies in own RAM and in the
+    window; `mark` is the low byte of the session's number.
     """
 
-    def __init__(self, ring: SplitDriverRing, lists: int, lists_bus: int, mark: int) -> None:
+    def __init__(self, ring: SplitDriverRing, offset: int, bus: int, mark: int) -> None:
+        completions, lists, length = footprint(ring.size)
         self.port = ring.port
         self.size = ring.size
-        self.lists = lists
-        self.lists_bus = lists_bus
+        self.requests = offset
+        self.requests_bus = bus
+        self.completions = offset + completions
+        self.lists = offset + lists
+        self.lists_bus = bus + lists
         self.drain = SplitDrain(ring)
         self.name = records.name_of(ring.device, ring.queue, mark)
         empty = bytes(8 * ring.size)
@@ -81,6 +93,7 @@ class PushFront(Front):
         self.kept = array("Q", empty)
         self.places = array("Q", empty)
         self.first = self.last = self.listed = 0
+        self.port.write(offset, bytes(length))
         super().__init__(ring)
 
     def _begin(self) -> None:
@@ -99,15 +112,6 @@ class PushFront(Front):
 
     def translate(self, mapping: SlotMapping) -> None:
         self.drain.translate(mapping)
-
-    # --- a carrier's ---
-
-    def put(self, first: int, second: int, third: int, fourth: int) -> int:
-        """Have the record at `position` stand, or go, as the carrier does."""
-        return 0
-
-    def begin_again(self) -> None:
-        """All records that are in flight are put again, from position 0."""
 
     # --- requests ---
 
@@ -135,7 +139,7 @@ class PushFront(Front):
         return 0
 
     def _make(self, head: int) -> int:
-        """Make the record of the request at this head, and put it; FULL when its list has no room."""
+        """Make the record of the request at this head; FULL when its list has no room."""
         self.drain.gather(head)
         flags = self._look_inside(head)
         first = self.first
@@ -163,10 +167,11 @@ class PushFront(Front):
     def _put(self, head: int) -> int:
         flags = self.kept[head]
         inlined = flags & INLINED
-        word = MARKER | flags << 8 | head << 16 | self.name << 32
-        third = self.inlines[2 * head] if inlined else 0
-        fourth = self.inlines[2 * head + 1] if inlined > 8 else 0
-        return self.put(word, self.places[head], third, fourth)
+        at = self.requests + REQUEST * (self.position & (self.size - 1))
+        self.port.store64(at, MARKER | flags << 8 | head << 16 | self.name << 32)
+        self.port.store64(at + 8, self.places[head])
+        self.port.store64(at + 16, self.inlines[2 * head] if inlined else 0)
+        return self.port.store64(at + 24, self.inlines[2 * head + 1] if inlined > 8 else 0)
 
     def _look_inside(self, head: int) -> int:
         """What of the gathered chain goes inside records, as flags; `first` to `last` of its segments are the rest.
@@ -317,7 +322,6 @@ class PushFront(Front):
         announced = [head for head in heads if self._issue(head) < self.known]
         self.name = records.name_of(self.ring.device, self.ring.queue, mark)
         self._forget_lists()
-        self.begin_again()
         self.position = self.told = self.delivered = 0
         for number, head in enumerate(heads):
             self._make_again(head)

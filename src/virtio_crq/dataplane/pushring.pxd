@@ -45,5 +45,6 @@ cdef class PushRing(DeviceRing):
     cdef int64_t take(self) except -2 nogil
     @cython.locals(count=uint64_t)
     cdef int64_t _due(self) except -1 nogil
-    @cython.locals(count=uint64_t, start=uint64_t, first=uint64_t)
     cdef int64_t publish(self) except -1 nogil
+    @cython.locals(count=uint64_t, start=uint64_t, first=uint64_t)
+    cdef int64_t show(self) except -1 nogil

@@ -247,16 +247,21 @@ class PushRing(DeviceRing):
         if not self._due():
             self.flush()
             return 0
+        # Data was staged before, so it travels first.
+        self.show()
+        self.flush()
+        self.notice = 1
+        return 1
+
+    def show(self) -> int:
+        """Send the completions that were not: in two stretches, where their slots wrap."""
         count = (self.completed - self.published) & MASK
         start = self.published & (self.size - 1)
         first = self.size - start
         if first > count:
             first = count
-        # Data was staged before, so it travels first.
         self.send(start, first)
         if count > first:
             self.send(0, count - first)
-        self.flush()
         self.published = self.signalled = self.completed
-        self.notice = 1
-        return 1
+        return 0

@@ -11,14 +11,10 @@ cdef int64_t NO_ROOM
 @cython.final
 cdef class SideFront(PushFront):
     cdef readonly SideQueue side
-    cdef readonly uint64_t requests
-    cdef readonly uint64_t requests_bus
     cdef readonly uint64_t posted
     cdef readonly uint64_t stale
     cdef uint64_t list_left
     cdef uint64_t list_before
-    @cython.locals(at=uint64_t)
-    cpdef int64_t put(self, uint64_t first, uint64_t second, uint64_t third, uint64_t fourth) except -2 nogil
     cpdef int64_t publish(self) except -2 nogil
     @cython.locals(start=uint64_t, count=uint64_t, code=int64_t)
     cpdef int64_t _post(self) except -2 nogil

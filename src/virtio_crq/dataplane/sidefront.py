@@ -1,16 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The carrier that some platforms have, at the driver's end: records go and come by a pair of side queues.
 
-Records are made where the window's carrier has them (`windowfront.footprint`), and sent from there; the platform copies
-them, so that a slot is made again at once. A completion is there when it can be read: nothing is announced, and no
-credit is kept. What credits tell elsewhere, that lists were read, completions tell here: a list is kept until all
-requests are done that were in flight with it.
+Records are sent from where they are made; the platform copies them, so that a slot is made again at once. A completion
+is there when it can be read: nothing is announced, and no credit is kept. What credits tell elsewhere, that lists were
+read, completions tell here: a list is kept until all requests are done that were in flight with it.
 """
 
 from virtio_crq.dataplane.pushfront import PushFront
 from virtio_crq.dataplane.sidequeue import SideQueue
 from virtio_crq.dataplane.splitdriverring import SplitDriverRing
-from virtio_crq.dataplane.windowfront import footprint
 from virtio_crq.virtio import records, splitring
 
 MASK = splitring.POSITION_MASK
@@ -27,13 +25,9 @@ class SideFront(PushFront):
     """`side` is open and paired with the device's; `stale` counts completions of sessions that are over."""
 
     def __init__(self, ring: SplitDriverRing, offset: int, bus: int, mark: int, side: SideQueue) -> None:
-        _completions, lists, length = footprint(ring.size)
         self.side = side
-        self.requests = offset
-        self.requests_bus = bus
         self.stale = 0
-        super().__init__(ring, offset + lists, bus + lists, mark)
-        self.port.write(offset, bytes(length))
+        super().__init__(ring, offset, bus, mark)
 
     def _begin(self) -> None:
         super()._begin()
@@ -42,13 +36,6 @@ class SideFront(PushFront):
     def _forget_lists(self) -> None:
         super()._forget_lists()
         self.list_left = self.list_before = 0
-
-    def put(self, first: int, second: int, third: int, fourth: int) -> int:
-        at = self.requests + RECORD * (self.position & (self.size - 1))
-        self.port.store64(at, first)
-        self.port.store64(at + 8, second)
-        self.port.store64(at + 16, third)
-        return self.port.store64(at + 24, fourth)
 
     def publish(self) -> int:
         if self.ring.publish() or self.stalled:

@@ -16,7 +16,6 @@ cdef class SideRing(PushRing):
     cdef int64_t arrived(self) except -1 nogil
     @cython.locals(count=uint64_t, at=uint64_t, to=uint64_t, other=uint64_t)
     cdef int64_t fetch(self) except -1 nogil
-    @cython.locals(count=uint64_t, start=uint64_t, first=uint64_t)
     cdef int64_t publish(self) except -1 nogil
     @cython.locals(at=uint64_t, code=int64_t)
     cdef int64_t send(self, uint64_t start, uint64_t count) except -1 nogil

@@ -69,15 +69,7 @@ class SideRing(PushRing):
         self.flush()
         if not self._due():
             return 0
-        count = (self.completed - self.published) & MASK
-        start = self.published & (self.size - 1)
-        first = self.size - start
-        if first > count:
-            first = count
-        self.send(start, first)
-        if count > first:
-            self.send(0, count - first)
-        self.published = self.signalled = self.completed
+        self.show()
         return 1
 
     def send(self, start: int, count: int) -> int:

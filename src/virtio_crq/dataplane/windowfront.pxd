@@ -4,14 +4,10 @@ from libc.stdint cimport int64_t, uint64_t
 
 from virtio_crq.dataplane.pushfront cimport PushFront
 
-cdef uint64_t MASK, REQUEST, COMPLETION
+cdef uint64_t MASK, COMPLETION
 
 @cython.final
 cdef class WindowFront(PushFront):
-    cdef readonly uint64_t requests
-    cdef readonly uint64_t completions
-    @cython.locals(at=uint64_t)
-    cpdef int64_t put(self, uint64_t first, uint64_t second, uint64_t third, uint64_t fourth) except -2 nogil
     cpdef int64_t publish(self) except -2 nogil
     cpdef int64_t rearm(self) except -2 nogil
     @cython.locals(moved=uint64_t, at=uint64_t)
