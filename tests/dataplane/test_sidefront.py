@@ -180,6 +180,17 @@ def test_a_batch_that_is_too_long_for_the_platform_goes_by_sixteen(speed: Any, l
     assert (pair.side.refused, pair.side.limit) == (int(limit == 16), limit)
 
 
+@pytest.mark.clause("CRQ-F-82")
+def test_a_queue_that_is_gone_says_nothing_of_how_many_the_platform_takes(speed: Any) -> None:
+    pair = SidePair(speed, size=64)
+    heads = [pair.block(token) for token in range(20)]
+    pair.carrier.codes.extend([REFUSED, REFUSED])
+    pair.publish()
+    assert (pair.device.take(), pair.side.refused, pair.side.limit, pair.front.held) == ([], 0, 128, 1)
+    pair.publish()
+    assert [record.head for record in pair.device.take()] == heads
+
+
 @pytest.mark.parametrize("code", [BUSY, CLOSED, REFUSED])
 def test_what_the_platform_did_not_take_goes_with_the_next_look(speed: Any, code: int) -> None:
     pair = SidePair(speed)

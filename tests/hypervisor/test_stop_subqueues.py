@@ -5,6 +5,7 @@ A forked child is the client and makes every kind of sub-CRQ call; it dies at on
 """
 
 import contextlib
+import mmap
 import os
 import select
 import signal
@@ -192,6 +193,30 @@ def test_freeing_the_crq_waits_for_a_batch_as_well(pair: TwoPartitions, stop: St
     assert len(queue.take_all()) == BATCHES[0]
     assert pair.s.port.queue_close(queue.handle) == -4
     assert pair.machine.reap("c")
+
+
+@pytest.mark.clause("CRQ-H-21", "CRQ-H-22")
+@pytest.mark.parametrize("point", ["sub_published", "sub_copied", "sub_locked", "sub_slot_meant", "send_published"])
+def test_a_partner_that_dies_under_a_send_has_no_full_queue(pair: TwoPartitions, stop: Stop, point: str) -> None:
+    """Whoever was let in while the partner lived is done before anything of the partner's is taken away."""
+    queue = started(pair, 0)
+    codes = mmap.mmap(-1, PAGE)
+
+    def live(end: End) -> None:
+        end.port.map(LAID, LAID, PAGE, BOTH)
+        lay(end, range(16))
+        codes[0] = end.port.queue_batch(queue.handle, LAID, 16) & 0xFF
+        codes[1] = end.send(7) & 0xFF
+        codes[2] = 1
+
+    child = stop(point, 0, live)
+    while not pair.machine.reap("s"):
+        os.kill(child, signal.SIGCONT)
+    os.waitpid(child, 0)
+    batch, entry, done = codes[:3]
+    assert done
+    assert batch in (0, 2, 0xFC), "the queue of a partner that is gone is closed, or nobody's, but never full"
+    assert entry in (0, 2)
 
 
 @pytest.mark.clause("CRQ-H-10")

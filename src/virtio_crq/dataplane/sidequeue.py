@@ -42,7 +42,6 @@ class SideQueue:
     def open(self) -> int:
         """Have the platform take the ring; its code, not 0 where it has none for us."""
         self.cursor = self.listens = 0
-        self.port.write(self.offset, bytes(RECORD * self.slots))  # what lay there before is no record
         code, self.handle, self.interrupt = self.port.queue_open(self.bus, RECORD * self.slots)
         return code
 
@@ -99,9 +98,11 @@ class SideQueue:
                 piece = self.limit
             code = self._send(at, bus, piece)
             if code == TOO_MANY and piece > SURE:
-                self.limit = SURE
-                self.refused += 1
-                continue
+                piece = SURE
+                code = self._send(at, bus, piece)
+                if code == 0:  # it was too many; else the queue is gone, and how many are taken is not known
+                    self.limit = SURE
+                    self.refused += 1
             if code != 0:
                 return code
             self.sent += piece

@@ -84,8 +84,8 @@ static int64_t hv_reaper(struct hv_caller *caller, struct hv_attachment *attachm
 	return hv_caller_open(caller, attachment);
 }
 
-/* Recover, close every queue with 0xFF01 to the partner, take all TCEs back, wait for those inside. The machine then
- * zeroes the RAM. H_BUSY: some live partition's call is still inside one of the windows. */
+/* Recover, close every queue with 0xFF01 to the partner, take all TCEs back, each after those inside have left. The
+ * machine then zeroes the RAM. H_BUSY: some live partition's call is still inside one of the windows. */
 int64_t hv_reap(struct hv_attachment *attachment)
 {
 	struct hv_header *state = attachment->state;
@@ -97,8 +97,11 @@ int64_t hv_reap(struct hv_attachment *attachment)
 	for (uint32_t index = 0; index < attachment->own->adapters; index++) {
 		struct hv_adapter *adapter = hv_adapter(state, attachment->own->first_adapter + index);
 
-		if (hv_close(&caller, adapter, EVENT_PARTNER_FAILED))
+		/* Who was let in while the partition lived is done first: to a send, a queue without pages would look full. */
+		if (hv_close(&caller, adapter, EVENT_PARTNER_FAILED)) {
 			code = H_BUSY;
+			continue;
+		}
 		if (adapter->storage)
 			continue;
 		hv_clear_tces(state, adapter);
