@@ -6,6 +6,7 @@ import errno
 import os
 import re
 import signal
+import struct
 import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -220,6 +221,25 @@ def test_a_bit_bucket_takes_what_is_written_and_faults_on_reads() -> None:
         assert scene.c.port.read(DATA + PAGE, PAGE) == FILE[PAGE : 2 * PAGE]
         assert scene.transfer(0, 2 * PAGE, writes=True) == -errno.EFAULT
         assert scene.remove(DATA, 0, 2) == 0
+    finally:
+        scene.close()
+
+
+@pytest.mark.parametrize("bucket", [True, False])
+def test_an_entry_that_is_stored_once_more_as_it_is_keeps_its_clone(bucket: bool) -> None:
+    """A list may go over pages that are in use, to reach those behind them."""
+    scene = Redirecting()
+    try:
+        if not bucket:
+            assert scene.s.call(Hypercall.H_LIOBN_ATTRIBUTES, scene.table, 1, 0) == 0
+        assert scene.c.call(Hypercall.H_PUT_TCE, scene.c.liobns[0], DATA, DATA | READ) == 0
+        assert scene.clone(DATA + PAGE, 0) == 0
+        same = [page | BOTH for page in range(DATA, DATA + 3 * PAGE, PAGE)]
+        scene.c.port.write(DATA + 8 * PAGE, struct.pack(">3Q", *same))
+        assert scene.c.call(Hypercall.H_PUT_TCE_INDIRECT, scene.c.liobns[0], DATA, DATA + 8 * PAGE, 3) == 0
+        assert scene.c.call(Hypercall.H_PUT_TCE, scene.c.liobns[0], DATA + PAGE, same[1]) == 0
+        assert scene.transfer(0, PAGE) == PAGE
+        assert scene.c.port.read(DATA + PAGE, PAGE) == FILE[:PAGE]
     finally:
         scene.close()
 
