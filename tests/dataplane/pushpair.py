@@ -160,7 +160,8 @@ class PushPair:
 
     def publish(self) -> None:
         self.front.publish()
-        self.front.announce(self.wire)
+        if self.front.pending:
+            self.front.settle(self.wire)
 
     def fetch(self) -> list[Record]:
         return self.device.fetch(self.wire.sent[-1][1]) if self.wire.sent else []

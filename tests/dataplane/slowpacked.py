@@ -108,7 +108,8 @@ class PackedPair:
 
     def publish(self) -> None:
         self.front.publish()
-        self.front.announce(self.wire)
+        if self.front.pending:
+            self.front.settle(self.wire)
 
     def one(self, token: int = 7, writable: int = 100) -> int:
         """One request of 16 bytes to read and `writable` to write, published and fetched."""

@@ -9,7 +9,7 @@ from virtio_crq.client.memory import Area, Memory, whole_pages
 from virtio_crq.dataplane import pushfront
 from virtio_crq.dataplane.directfront import DirectFront
 from virtio_crq.dataplane.driverring import DriverRing
-from virtio_crq.dataplane.front import Front
+from virtio_crq.dataplane.front import Front, arrived, listen
 from virtio_crq.dataplane.mapping import SlotMapping
 from virtio_crq.dataplane.packeddriverring import PackedDriverRing
 from virtio_crq.dataplane.perrequest import PerRequest
@@ -334,12 +334,12 @@ class Device:
     def listen(self, enabled: bool) -> None:
         """Have the interrupt tell of completions that no announcement tells of, or not."""
         for front, _ in self.queues.values():
-            front.signal(1 if enabled else 0)
+            listen(front, 1 if enabled else 0)
 
     @property
     def arrived(self) -> bool:
         """Completions came that no announcement tells of."""
-        return self.broken is None and any(front.arrived() for front, _ in self.queues.values())
+        return self.broken is None and any(arrived(front) for front, _ in self.queues.values())
 
     @property
     def blocked(self) -> bool:

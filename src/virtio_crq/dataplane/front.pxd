@@ -21,30 +21,22 @@ cdef class Front:
     cdef readonly uint64_t held
     cdef uint64_t unasked
 
-    cdef int64_t publish(self) except -2 nogil
-    cdef int64_t rearm(self) except -2 nogil
-    cdef int64_t deliver(self) except -2 nogil
-    cpdef int64_t announce(self, Channel channel) except? -99
     cpdef int64_t settle(self, Channel channel) except? -99
     cpdef int64_t used_told(self, uint64_t position, uint64_t credit) except -2
     cpdef int64_t credit_returned(self) except -2
-    @cython.locals(code=int64_t)
-    cdef int64_t spend(self, Channel channel) except? -99 nogil
-    @cython.locals(code=int64_t)
-    cdef int64_t conclude(self, Channel channel) except? -99 nogil
-    cdef int64_t hear_used(self, uint64_t position, uint64_t credit) except -2 nogil
-    cdef int64_t hear_credit(self) except -2 nogil
+    cdef int64_t publish(self) except -2 nogil
+    cdef int64_t rearm(self) except -2 nogil
+    cdef int64_t deliver(self) except -2 nogil
     cdef int64_t confirm(self, uint64_t position) except -2 nogil
     cdef int64_t sent(self) except -2 nogil
     cdef int64_t regained(self) except -2 nogil
-    cpdef int64_t arrived(self) except -2
-    cdef int64_t came(self) except -2 nogil
-    cpdef int64_t signal(self, uint64_t enabled) except? -99
+    cdef int64_t arrived(self) except -2 nogil
     cdef int64_t listen(self, uint64_t enabled) except -2 nogil
-    cdef int64_t _refuse(self, uint64_t rule, uint64_t first, uint64_t second) except -2 with gil
+    cdef int64_t refuse(self, uint64_t rule, uint64_t first, uint64_t second) except -2 with gil
 
-cpdef int64_t take_used(Front front, uint64_t position, uint64_t credit) except -2 nogil
-cpdef int64_t take_credit(Front front) except -2 nogil
-cpdef int64_t settle_through(Front front, Channel channel) except? -99 nogil
-cpdef int64_t came_through(Front front) except -2 nogil
-cpdef int64_t listen_through(Front front, uint64_t enabled) except -2 nogil
+@cython.locals(code=int64_t)
+cpdef int64_t settle(Front front, Channel channel) except? -99 nogil
+cpdef int64_t used_told(Front front, uint64_t position, uint64_t credit) except -2 nogil
+cpdef int64_t credit_returned(Front front) except -2 nogil
+cpdef int64_t arrived(Front front) except -2 nogil
+cpdef int64_t listen(Front front, uint64_t enabled) except -2 nogil

@@ -2,13 +2,18 @@
 """The transport's half of a queue in the client: how a driver's requests become known to a device, and when.
 
 A driver fills and empties its ring and never knows which front is below. A front `publish`es what the driver submitted
-and spends the queue's one credit on an announcement (`announce`, `settle`); it takes the device's announcements
-(`used_told`, `credit_returned`) and shows the driver what came of them (`deliver`); it stands still and goes on with
-the device (`suspend`, `standing`, `resume`).
+and, when all is done that can be done now, `settle`s: the queue's one credit is spent on an announcement. It takes the
+device's announcements (`used_told`, `credit_returned`), shows the driver what came of them (`deliver`) and has the next
+completion told of (`rearm`); it stands still and goes on with the device (`suspend`, `standing`, `resume`).
 
 What an announcement counts, and what stands in the client's window for the device to take, is a front's own affair:
-`DirectFront` lets the device read the ring itself, a `PushFront` reads it and sends records. Nothing that moves
-requests needs the interpreter's lock: `take_used`, `take_credit` and `settle_through` are for whoever does not hold it.
+`DirectFront` lets the device read the ring itself, a `PushFront` reads it and sends records. Completions may come
+without any (`arrived`, `listen`).
+
+Nothing that moves requests needs the interpreter's lock, and no method can be without it, be overridden and be visible
+to Python code. So each operation has one name: what is the same for all fronts (`settle`, `used_told`,
+`credit_returned`) is a function below, with a method for Python code; what fronts differ in is a method, which a final
+class shows to Python code, or else a function below does (`arrived`, `listen`).
 """
 
 from virtio_crq.dataplane.driverring import DriverRing
@@ -45,76 +50,29 @@ class Front:
         """The driver's buffers are in slots that stay mapped: a front may look at what they hold."""
 
     def publish(self) -> int:
-        """Show the device all submitted requests; 1 when `announce` has something to send now."""
+        """Show the device all submitted requests; 1 when `settle` will announce something."""
         raise NotImplementedError
 
     def rearm(self) -> int:
         """Have the driver told of the next completion; 1 when one slipped in meanwhile and it must look again."""
         return self.ring.rearm()
 
-    def announce(self, channel: Channel) -> int:
-        return self.spend(channel)
-
-    def spend(self, channel: Channel) -> int:
-        """Spend the credit on an announcement if one is due. The channel's code; a failed one stays pending."""
-        if not self.pending or not self.credit:
-            return 0
-        code = tell_through(channel, AVAIL, self.ring.device, self.ring.queue, self.position, self.owed)
-        if code == 0:
-            self.announced = self.position
-            self.sent()
-            self.pending = 0
-            self.unasked = 0
-            self.credit = 0
-            self.owed = 0
-        return code
+    def settle(self, channel: Channel) -> int:
+        return settle(self, channel)
 
     def sent(self) -> int:
         """Everything up to `position` was announced."""
         return 0
 
-    def settle(self, channel: Channel) -> int:
-        return self.conclude(channel)
-
-    def conclude(self, channel: Channel) -> int:
-        """After a drain: announce what is due, or else return the device's credit if it will need it."""
-        if self.pending and self.credit:
-            return self.spend(channel)
-        if not self.owed or not self.ring.in_flight:
-            return 0
-        code = tell_through(channel, CREDIT, self.ring.device, self.ring.queue, self.ring.last_used, 1)
-        if code == 0:
-            self.owed = 0
-        return code
-
     def used_told(self, position: int, credit: int) -> int:
-        return self.hear_used(position, credit)
-
-    def hear_used(self, position: int, credit: int) -> int:
-        """Take a used announcement. The driver finds what was completed by `collect()`."""
-        self.confirm(position)
-        if self.owed:
-            return self._refuse(CREDIT_OVERRUN, position, self.told)
-        self.told = position
-        self.owed = 1
-        return self.hear_credit() if credit else 0
+        return used_told(self, position, credit)
 
     def confirm(self, position: int) -> int:
         """The device says it completed all up to `position`: DeviceFault unless that can be true."""
         raise NotImplementedError
 
     def credit_returned(self) -> int:
-        return self.hear_credit()
-
-    def hear_credit(self) -> int:
-        """The right to announce came back. What was published meanwhile is due: the device does not look by itself."""
-        if self.credit:
-            return self._refuse(CREDIT_UNOWED, self.announced, self.position)
-        self.credit = 1
-        self.regained()
-        if self.position != self.announced:
-            self.pending = 1
-        return self.pending
+        return credit_returned(self)
 
     def regained(self) -> int:
         """The device has read all that was announced."""
@@ -126,16 +84,10 @@ class Front:
 
     def arrived(self) -> int:
         """Whether completions came that no announcement tells of."""
-        return self.came()
-
-    def came(self) -> int:
         return 0
 
-    def signal(self, enabled: int) -> int:
-        """Have the adapter's interrupt tell of such completions, or not."""
-        return self.listen(enabled)
-
     def listen(self, enabled: int) -> int:
+        """Have the adapter's interrupt tell of such completions, or not."""
         return 0
 
     def suspend(self) -> None:
@@ -162,32 +114,57 @@ class Front:
         self._begin()
         return tokens
 
-    def _refuse(self, rule: int, first: int, second: int) -> int:
+    def refuse(self, rule: int, first: int, second: int) -> int:
         name, text = RULES[rule]
         self.refusals[name] = self.refusals.get(name, 0) + 1
         raise DeviceFault(name, f"queue {self.ring.queue} of device {self.ring.device}: {text.format(first, second)}")
 
 
-def take_used(front: Front, position: int, credit: int) -> int:
-    """As `used_told`. Without the interpreter's lock, like what follows."""
-    return front.hear_used(position, credit)
+def settle(front: Front, channel: Channel) -> int:
+    """After a drain: announce what is due, or else return the device's credit if it will need it.
+
+    The channel's code; what it did not take is due still.
+    """
+    if front.pending and front.credit:
+        code = tell_through(channel, AVAIL, front.ring.device, front.ring.queue, front.position, front.owed)
+        if code == 0:
+            front.announced = front.position
+            front.sent()
+            front.pending = front.unasked = 0
+            front.credit = front.owed = 0
+        return code
+    if not front.owed or not front.ring.in_flight:
+        return 0
+    code = tell_through(channel, CREDIT, front.ring.device, front.ring.queue, front.ring.last_used, 1)
+    if code == 0:
+        front.owed = 0
+    return code
 
 
-def take_credit(front: Front) -> int:
-    """As `credit_returned`."""
-    return front.hear_credit()
+def used_told(front: Front, position: int, credit: int) -> int:
+    """Take a used announcement. The driver finds what was completed by `collect()`."""
+    front.confirm(position)
+    if front.owed:
+        return front.refuse(CREDIT_OVERRUN, position, front.told)
+    front.told = position
+    front.owed = 1
+    return credit_returned(front) if credit else 0
 
 
-def settle_through(front: Front, channel: Channel) -> int:
-    """As `settle`."""
-    return front.conclude(channel)
+def credit_returned(front: Front) -> int:
+    """The right to announce came back. What was published meanwhile is due: the device does not look by itself."""
+    if front.credit:
+        return front.refuse(CREDIT_UNOWED, front.announced, front.position)
+    front.credit = 1
+    front.regained()
+    if front.position != front.announced:
+        front.pending = 1
+    return front.pending
 
 
-def came_through(front: Front) -> int:
-    """As `arrived`."""
-    return front.came()
+def arrived(front: Front) -> int:
+    return front.arrived()
 
 
-def listen_through(front: Front, enabled: int) -> int:
-    """As `signal`."""
+def listen(front: Front, enabled: int) -> int:
     return front.listen(enabled)

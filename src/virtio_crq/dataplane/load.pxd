@@ -3,7 +3,7 @@ cimport cython
 from libc.stdint cimport int64_t, uint64_t
 
 from virtio_crq.dataplane.blockdriver cimport BlockDriver
-from virtio_crq.dataplane.front cimport Front, came_through, listen_through, settle_through, take_credit, take_used
+from virtio_crq.dataplane.front cimport Front, arrived, credit_returned, listen, settle, used_told
 from virtio_crq.dataplane.kernel cimport doze
 from virtio_crq.platform.channel cimport Channel, entry_waits, take_from
 from virtio_crq.platform.port cimport Port, give_way, pause

@@ -11,7 +11,7 @@ from array import array
 import cython
 
 from virtio_crq.dataplane.blockdriver import BlockDriver
-from virtio_crq.dataplane.front import Front, came_through, listen_through, settle_through, take_credit, take_used
+from virtio_crq.dataplane.front import Front, arrived, credit_returned, listen, settle, used_told
 from virtio_crq.dataplane.kernel import doze
 from virtio_crq.platform.channel import AN_ENTRY, CREDIT, NO_ENTRY, NOTHING, USED, Channel, entry_waits, take_from
 
@@ -134,7 +134,7 @@ class LoadGenerator:
                 return kind
             before = self.completed
             self._serve()
-            settle_through(self.front, self.channel)
+            settle(self.front, self.channel)
             if self._done():
                 self._unarm()
                 return 0
@@ -167,7 +167,7 @@ class LoadGenerator:
         """Until the interrupt, unless something came before it was on; 0 when nothing came for so long."""
         if not self.armed:
             self.port.signal(1)
-            listen_through(self.front, 1)
+            listen(self.front, 1)
             self.armed = 1
         self.heard = 0
         if entry_waits(self.channel) or self.front.rearm():
@@ -177,7 +177,7 @@ class LoadGenerator:
     def _unarm(self) -> int:
         if self.armed:
             self.port.signal(0)
-            listen_through(self.front, 0)
+            listen(self.front, 0)
             self.armed = 0
         return 0
 
@@ -198,9 +198,9 @@ class LoadGenerator:
         if (kind != USED and kind != CREDIT) or self.channel.device != self.device or self.channel.queue != self.queue:
             return 0
         if kind == USED:
-            take_used(self.front, self.channel.position, self.channel.credit)
+            used_told(self.front, self.channel.position, self.channel.credit)
         else:
-            take_credit(self.front)
+            credit_returned(self.front)
         return 1
 
     def _done(self) -> int:
@@ -239,7 +239,7 @@ class LoadGenerator:
             return IDLE
         before = self.completed + self.issued
         self._serve()
-        settle_through(self.front, self.channel)
+        settle(self.front, self.channel)
         if self._done():
             self._unarm()
             self.over = 1
@@ -251,7 +251,7 @@ class LoadGenerator:
         """The next entry interrupts. What came before has to be looked for once more."""
         if not self.armed and not self.over:
             self.port.signal(1)
-            listen_through(self.front, 1)
+            listen(self.front, 1)
             self.armed = 1
         self.woken = 0
         return 0
@@ -259,7 +259,7 @@ class LoadGenerator:
     def _serve(self) -> int:
         now = load_now()
         self.ended = now
-        if self.armed and came_through(self.front):
+        if self.armed and arrived(self.front):
             self.heard += 1
             if self.heard > 1:
                 self._unarm()

@@ -21,7 +21,7 @@ cdef class SideFront(PushFront):
     cpdef int64_t _mark_lists(self) except -2 nogil
     cpdef int64_t rearm(self) except -2 nogil
     cpdef int64_t confirm(self, uint64_t position) except -2 nogil
-    cpdef int64_t came(self) except -2 nogil
+    cpdef int64_t arrived(self) except -2 nogil
     cpdef int64_t listen(self, uint64_t enabled) except -2 nogil
     @cython.locals(moved=uint64_t, at=uint64_t, word=uint64_t, value=uint64_t, other=uint64_t, head=uint64_t, issue=uint64_t)
     cpdef int64_t deliver(self) except -2 nogil

@@ -82,7 +82,7 @@ class SideFront(PushFront):
     def confirm(self, position: int) -> int:
         return self._deny(ANNOUNCED, position, self.position)
 
-    def came(self) -> int:
+    def arrived(self) -> int:
         return self.side.waits()
 
     def listen(self, enabled: int) -> int:
