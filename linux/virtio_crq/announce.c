@@ -102,9 +102,7 @@ static void vcrq_queue_event(struct vcrq_queue *queue, bool used, u16 position,
 			sound = vcrq_settle(queue, true);
 		spin_unlock(&queue->lock);
 	}
-	if (breach.rule != VCRQ_RULES)
-		vcrq_break_device(device, breach.rule, breach.first,
-				  breach.second);
+	vcrq_breached(queue, &breach);
 	if (!sound)
 		vcrq_end_session(adapter, VCRQ_RULE_PARTNER_STALLED,
 				 device->number, queue->index);
@@ -184,9 +182,8 @@ bool vcrq_quiet_event(struct vcrq_adapter *adapter, u64 high, u64 low,
 				swab32((u32)(low >> 32)), session);
 	done = queue && vcrq_book_quietly(queue, used, position, high & 1,
 					  &breach, &stalled);
-	if (breach.rule != VCRQ_RULES)
-		vcrq_break_device(queue->device, breach.rule, breach.first,
-				  breach.second);
+	if (queue)
+		vcrq_breached(queue, &breach);
 	if (stalled)
 		vcrq_end_session(adapter, VCRQ_RULE_PARTNER_STALLED,
 				 queue->device->number, queue->index);

@@ -16,6 +16,7 @@
 #include <linux/bitmap.h>
 #include <linux/dma-mapping.h>
 #include <linux/slab.h>
+#include <linux/timekeeping.h>
 #include <asm/firmware.h>
 #include <asm/hvcall.h>
 #include <asm/plpar_wrappers.h>
@@ -23,7 +24,8 @@
 #include "virtio_crq.h"
 
 #define VCRQ_LIST_MOST	(VCRQ_IOMMU_PAGE / sizeof(__be64))	/* entries in one call */
-#define VCRQ_GAP_MOST	8	/* pages between two, that one call goes over */
+#define VCRQ_GAP_MOST	8	/* unused pages between two, that one call goes over */
+#define VCRQ_BUSY_MOST	NSEC_PER_SEC	/* for which a busy call is repeated */
 #define VCRQ_READABLE	1UL
 #define VCRQ_WRITABLE	2UL
 
@@ -43,6 +45,7 @@ struct vcrq_loans {
 	unsigned long *stale;	/* to be taken back before drivers go on */
 	bool any_due;
 	bool any_stale;
+	bool refused;		/* the platform entered a page not: no more are lent */
 	__be64 *list;
 	u64 entered;		/* pages */
 	u64 calls;		/* for them, both ways */
@@ -66,25 +69,31 @@ static u64 vcrq_lent_address(const struct vcrq_loans *loans, unsigned int page)
 	return loans->dma + (u64)page * VCRQ_IOMMU_PAGE;
 }
 
-/* Busy answers, and a clone that is in use (CRQ-F-95): the same call again. */
-static bool vcrq_again(long rc)
+/*
+ * Busy answers, and a clone that is in use (CRQ-F-95): the same call again.  Not
+ * for ever, since interrupts are off: a server that keeps its copy going has
+ * its session ended.
+ */
+static bool vcrq_call_again(long rc, u64 begun)
 {
-	return rc == H_BUSY || rc == H_RESOURCE || H_IS_LONG_BUSY(rc);
+	return (rc == H_BUSY || rc == H_RESOURCE || H_IS_LONG_BUSY(rc)) &&
+	       ktime_get_mono_fast_ns() - begun < VCRQ_BUSY_MOST;
 }
 
 /* loans->lock is held. */
-static long vcrq_enter_one(struct vcrq_adapter *adapter, unsigned int page,
+static bool vcrq_enter_one(struct vcrq_adapter *adapter, unsigned int page,
 			   unsigned long entry)
 {
 	struct vcrq_loans *loans = adapter->loans;
+	u64 begun = ktime_get_mono_fast_ns();
 	long rc;
 
 	do {
 		rc = plpar_tce_put(adapter->liobn,
 				   vcrq_lent_address(loans, page), entry);
 		loans->calls++;
-	} while (vcrq_again(rc));
-	return rc;
+	} while (vcrq_call_again(rc, begun));
+	return rc == H_SUCCESS;
 }
 
 static unsigned long vcrq_entry_of(const struct vcrq_loan *loan)
@@ -92,11 +101,12 @@ static unsigned long vcrq_entry_of(const struct vcrq_loan *loan)
 	return loan->users ? __pa(loan->page) | loan->access : 0;
 }
 
-/* loans->lock is held.  Whatever is in between is entered as it is. */
-static void vcrq_enter_run(struct vcrq_adapter *adapter, unsigned int first,
+/* loans->lock is held.  What is in between is empty, and stays so. */
+static bool vcrq_enter_run(struct vcrq_adapter *adapter, unsigned int first,
 			   unsigned int pages)
 {
 	struct vcrq_loans *loans = adapter->loans;
+	u64 begun = ktime_get_mono_fast_ns();
 	unsigned int at;
 	long rc = H_FUNCTION;
 
@@ -109,19 +119,22 @@ static void vcrq_enter_run(struct vcrq_adapter *adapter, unsigned int first,
 						    vcrq_lent_address(loans, first),
 						    __pa(loans->list), pages);
 			loans->calls++;
-		} while (vcrq_again(rc));
+		} while (vcrq_call_again(rc, begun));
 	}
 	for (at = 0; rc != H_SUCCESS && at < pages; at++)
-		if (loans->loans[first + at].users)
-			vcrq_enter_one(adapter, first + at,
-				       vcrq_entry_of(&loans->loans[first + at]));
+		if (loans->loans[first + at].users &&
+		    !vcrq_enter_one(adapter, first + at,
+				    vcrq_entry_of(&loans->loans[first + at])))
+			return false;
+	return true;
 }
 
 /* loans->lock is held.  None of them has users. */
-static void vcrq_clear_run(struct vcrq_adapter *adapter, unsigned int first,
+static bool vcrq_clear_run(struct vcrq_adapter *adapter, unsigned int first,
 			   unsigned int pages)
 {
 	struct vcrq_loans *loans = adapter->loans;
+	u64 begun = ktime_get_mono_fast_ns();
 	long rc = H_FUNCTION;
 	unsigned int at;
 
@@ -131,81 +144,99 @@ static void vcrq_clear_run(struct vcrq_adapter *adapter, unsigned int first,
 					     vcrq_lent_address(loans, first), 0,
 					     pages);
 			loans->calls++;
-		} while (vcrq_again(rc));
+		} while (vcrq_call_again(rc, begun));
 	}
 	for (at = 0; rc != H_SUCCESS && at < pages; at++)
-		vcrq_enter_one(adapter, first + at, 0);
+		if (!vcrq_enter_one(adapter, first + at, 0))
+			return false;
+	return true;
 }
 
 /*
  * loans->lock is held.  The end of a run of marked pages that begins at
- * `first`: it goes over some that are not marked, but to take pages back over
- * none that is in use.
+ * `first`.  It goes over some that are not marked, but over none that is in the
+ * table: to enter a page once more is to revoke its clones (LoPAR).
  */
 static unsigned int vcrq_run_end(const struct vcrq_loans *loans,
 				 const unsigned long *marked,
-				 unsigned int first, bool unused)
+				 unsigned int first)
 {
 	unsigned int end = first + 1, next, at;
 
 	while ((next = find_next_bit(marked, loans->count, end)) < loans->count &&
 	       next - end <= VCRQ_GAP_MOST && next - first < VCRQ_LIST_MOST) {
-		for (at = end; unused && at <= next; at++)
-			if (loans->loans[at].users)
+		for (at = end; at < next; at++)
+			if (loans->loans[at].users || test_bit(at, loans->stale))
 				return end;
 		end = next + 1;
 	}
 	return end;
 }
 
-/* Any context: what marked pages an announcement relies on is in the table afterwards. */
-void vcrq_lend_enter(struct vcrq_adapter *adapter)
+/*
+ * Any context: what marked pages an announcement relies on is in the table
+ * afterwards.  False: the platform refused one, and nothing is to be announced.
+ */
+bool vcrq_lend_enter(struct vcrq_adapter *adapter)
 {
 	struct vcrq_loans *loans = adapter->loans;
 	unsigned int first, end;
 	unsigned long flags;
+	bool entered = true;
 
 	if (!loans || !READ_ONCE(loans->any_due))
-		return;
+		return true;
 	spin_lock_irqsave(&loans->lock, flags);
 	for (first = find_first_bit(loans->due, loans->count);
-	     first < loans->count;
+	     first < loans->count && entered;
 	     first = find_next_bit(loans->due, loans->count, end)) {
-		end = vcrq_run_end(loans, loans->due, first, false);
-		vcrq_enter_run(adapter, first, end - first);
+		end = vcrq_run_end(loans, loans->due, first);
+		entered = vcrq_enter_run(adapter, first, end - first);
+		if (entered)
+			bitmap_clear(loans->due, first, end - first);
 	}
-	bitmap_zero(loans->due, loans->count);
-	WRITE_ONCE(loans->any_due, false);
+	WRITE_ONCE(loans->any_due, !entered);
+	if (!entered)
+		loans->refused = true;
 	spin_unlock_irqrestore(&loans->lock, flags);
+	return entered;
 }
 
-/* loans->lock is held.  Returns when no copy runs through what was marked. */
-static void vcrq_recall(struct vcrq_adapter *adapter)
+/* loans->lock is held.  True when no copy runs through what was marked. */
+static bool vcrq_recall(struct vcrq_adapter *adapter)
 {
 	struct vcrq_loans *loans = adapter->loans;
 	unsigned int first, end;
+	bool cleared = true;
 
 	for (first = find_first_bit(loans->stale, loans->count);
-	     first < loans->count;
+	     first < loans->count && cleared;
 	     first = find_next_bit(loans->stale, loans->count, end)) {
-		end = vcrq_run_end(loans, loans->stale, first, true);
-		vcrq_clear_run(adapter, first, end - first);
+		end = vcrq_run_end(loans, loans->stale, first);
+		cleared = vcrq_clear_run(adapter, first, end - first);
+		if (cleared)
+			bitmap_clear(loans->stale, first, end - first);
 	}
-	bitmap_zero(loans->stale, loans->count);
-	loans->any_stale = false;
+	WRITE_ONCE(loans->any_stale, !cleared);
+	return cleared;
 }
 
-/* Any context: what was given back is out of the server's reach afterwards. */
-void vcrq_lend_recall(struct vcrq_adapter *adapter)
+/*
+ * Any context: what was given back is out of the server's reach afterwards.
+ * False: it is not, and its driver may not have it (CRQ-F-99).
+ */
+bool vcrq_lend_recall(struct vcrq_adapter *adapter)
 {
 	struct vcrq_loans *loans = adapter->loans;
 	unsigned long flags;
+	bool cleared;
 
 	if (!loans || !READ_ONCE(loans->any_stale))
-		return;
+		return true;
 	spin_lock_irqsave(&loans->lock, flags);
-	vcrq_recall(adapter);
+	cleared = vcrq_recall(adapter);
 	spin_unlock_irqrestore(&loans->lock, flags);
+	return cleared;
 }
 
 /* Any context: a request that is about to be announced names this address. */
@@ -264,7 +295,8 @@ bool vcrq_lend_map(struct vcrq_adapter *adapter, void *memory, size_t size,
 	unsigned long flags;
 	unsigned int page;
 
-	if (!loans || !size || offset + size > VCRQ_IOMMU_PAGE)
+	if (!loans || loans->refused || !size ||
+	    offset + size > VCRQ_IOMMU_PAGE)
 		return false;
 	spin_lock_irqsave(&loans->lock, flags);
 	page = find_next_zero_bit(loans->busy, loans->count, loans->hint);
@@ -303,9 +335,9 @@ bool vcrq_lend_unmap(struct vcrq_adapter *adapter, dma_addr_t dma)
 		__clear_bit(page, loans->due);
 		__set_bit(page, loans->stale);
 	}
-	if (test_bit(page, loans->stale))
-		vcrq_recall(adapter);
-	__clear_bit(page, loans->busy);
+	/* An address that still leads to this buffer is no other's. */
+	if (!test_bit(page, loans->stale) || vcrq_recall(adapter))
+		__clear_bit(page, loans->busy);
 	spin_unlock_irqrestore(&loans->lock, flags);
 	return true;
 }
@@ -317,6 +349,7 @@ static int vcrq_reserve(struct vcrq_adapter *adapter, struct vcrq_loans *loans)
 	void *memory = alloc_pages_exact(bytes, GFP_KERNEL | __GFP_ZERO |
 						__GFP_NOWARN);
 	unsigned int page;
+	bool cleared = true;
 
 	if (!memory)
 		return -ENOMEM;
@@ -327,13 +360,18 @@ static int vcrq_reserve(struct vcrq_adapter *adapter, struct vcrq_loans *loans)
 		return -ENOMEM;
 	}
 	adapter->loans = loans;
-	for (page = 0; page < loans->count; page += VCRQ_LIST_MOST)
-		vcrq_clear_run(adapter, page,
-			       min_t(unsigned int, VCRQ_LIST_MOST,
-				     loans->count - page));
+	for (page = 0; page < loans->count && cleared; page += VCRQ_LIST_MOST)
+		cleared = vcrq_clear_run(adapter, page,
+					 min_t(unsigned int, VCRQ_LIST_MOST,
+					       loans->count - page));
+	if (!cleared) {
+		adapter->loans = NULL;
+		dma_unmap_single(vcrq_dev(adapter), loans->dma, bytes,
+				 DMA_TO_DEVICE);
+	}
 	loans->calls = 0;
 	free_pages_exact(memory, bytes);
-	return 0;
+	return cleared ? 0 : -EIO;
 }
 
 static void vcrq_drop_loans(struct vcrq_loans *loans)

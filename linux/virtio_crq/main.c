@@ -136,10 +136,9 @@ static int vcrq_probe(struct vio_dev *vio, const struct vio_device_id *id)
 	error = vcrq_read_window(adapter);
 	if (!error)
 		error = vcrq_alloc(adapter);
-	if (!error)
-		error = vcrq_make_pool(adapter);
 	if (error)
 		goto release;
+	vcrq_make_pool(adapter);
 	vcrq_make_loans(adapter);
 	vcrq_wrap_mapping(adapter);
 	error = vcrq_register(adapter);

@@ -25,7 +25,7 @@ struct vcrq_piece {
 	DECLARE_BITMAP(busy, VCRQ_GRAINS);
 	void *memory;		/* NULL: not mapped */
 	dma_addr_t dma;
-	void *original[VCRQ_GRAINS];	/* of the buffer that begins at a grain */
+	void *original[VCRQ_GRAINS];	/* what of a buffer each grain stands for */
 };
 
 struct vcrq_pool {
@@ -61,6 +61,7 @@ static bool vcrq_take_place(struct vcrq_pool *pool, void *original, size_t size,
 	struct vcrq_piece *piece;
 	unsigned int tried, index;
 	unsigned long flags, at;
+	unsigned int grain;
 
 	spin_lock_irqsave(&pool->lock, flags);
 	for (tried = 0; grains <= VCRQ_GRAINS && tried < pool->count; tried++) {
@@ -71,7 +72,9 @@ static bool vcrq_take_place(struct vcrq_pool *pool, void *original, size_t size,
 		if (at >= VCRQ_GRAINS)
 			continue;
 		bitmap_set(piece->busy, at, grains);
-		piece->original[at] = original;
+		for (grain = 0; grain < grains; grain++)
+			piece->original[at + grain] =
+				original + grain * VCRQ_GRAIN_BYTES;
 		pool->hint = index;
 		pool->copies++;
 		pool->bytes += size;
@@ -148,21 +151,24 @@ bool vcrq_pool_unmap(struct vcrq_pool *pool, dma_addr_t dma, size_t size,
 
 /*
  * Any context, for drivers that keep buffers mapped and say when they look at
- * them.  False: the buffer is not in the pool.
+ * them, at a part of one or all of it.  False: the buffer is not in the pool.
  */
 bool vcrq_pool_sync(struct vcrq_pool *pool, dma_addr_t dma, size_t size,
 		    bool for_device)
 {
 	struct vcrq_place place;
+	void *original, *memory;
+	unsigned int offset;
 
 	if (!vcrq_find_place(pool, dma, size, &place))
 		return false;
+	offset = (dma - place.piece->dma) % VCRQ_GRAIN_BYTES;
+	memory = vcrq_memory(&place) + offset;
+	original = place.piece->original[place.first] + offset;
 	if (for_device)
-		memcpy(vcrq_memory(&place), place.piece->original[place.first],
-		       size);
+		memcpy(memory, original, size);
 	else
-		memcpy(place.piece->original[place.first], vcrq_memory(&place),
-		       size);
+		memcpy(original, memory, size);
 	return true;
 }
 
@@ -214,9 +220,9 @@ static void vcrq_empty_pool(struct vcrq_adapter *adapter,
 
 /*
  * Process context, probe, before any device is there.  A narrow window keeps
- * its room for what is mapped by itself.
+ * its room for what is mapped by itself; without memory there is no pool.
  */
-int vcrq_make_pool(struct vcrq_adapter *adapter)
+void vcrq_make_pool(struct vcrq_adapter *adapter)
 {
 	u64 bytes = (u64)vcrq_pool_kib * SZ_1K;
 	unsigned int count = bytes / VCRQ_PIECE_BYTES, index;
@@ -224,10 +230,10 @@ int vcrq_make_pool(struct vcrq_adapter *adapter)
 	int error = 0;
 
 	if (!count || bytes > adapter->window / VCRQ_POOL_SHARE)
-		return 0;
+		return;
 	pool = kvzalloc(struct_size(pool, pieces, count), GFP_KERNEL);
 	if (!pool)
-		return -ENOMEM;
+		return;
 	spin_lock_init(&pool->lock);
 	xa_init(&pool->pages);
 	pool->count = count;
@@ -235,11 +241,10 @@ int vcrq_make_pool(struct vcrq_adapter *adapter)
 		error = vcrq_map_piece(adapter, pool, &pool->pieces[index]);
 	if (error) {
 		vcrq_empty_pool(adapter, pool);
-		return error;
+		return;
 	}
 	adapter->window_left -= (u64)count * VCRQ_PIECE_BYTES;
 	adapter->pool = pool;
-	return 0;
 }
 
 /* Process context, no device is left, and the CRQ is free. */

@@ -151,7 +151,7 @@ static u64 vcrq_low(u32 queue, u32 position)
  * queue->lock is held.  At most one hypercall: the announcement if it is due
  * and there is credit for it, else the device's credit if it will need it
  * (CRQ-F-16).  False when the ring of a partner that keeps its credits cannot
- * be full, but is.
+ * be full, but is, or the platform lends no page: this session is over.
  */
 bool vcrq_settle(struct vcrq_queue *queue, bool drained)
 {
@@ -162,7 +162,8 @@ bool vcrq_settle(struct vcrq_queue *queue, bool drained)
 		return true;
 	if (queue->pending && queue->credit) {
 		/* CRQ-F-20, CRQ-F-98 */
-		vcrq_lend_enter(adapter);
+		if (!vcrq_lend_enter(adapter))
+			return false;
 		rc = vcrq_send(adapter,
 			       vcrq_high(queue, VCRQ_AVAIL_WORD, queue->owed),
 			       vcrq_low(queue->index, queue->shown));
@@ -329,8 +330,11 @@ u16 vcrq_queue_suspend(struct vcrq_queue *queue, u32 session, __le16 *heads,
 	}
 	/* Those that were announced are the first. */
 	sort(order, all, sizeof(*order), vcrq_by_position, NULL);
-	if (queue->push)
+	if (queue->push) {
 		vcrq_push_again(queue, order, all, session);
+		/* The session may end before the queue is open in it. */
+		queue->announced = count;
+	}
 	*avail_position = queue->push ? count : queue->announced;
 	*used_position = queue->reaped;
 	for (id = 0; id < count && id < max; id++)

@@ -80,6 +80,7 @@ bool vcrq_settle(struct vcrq_queue *queue, bool drained);
 
 /* used.c; queue->lock is held */
 bool vcrq_reap(struct vcrq_queue *queue, struct vcrq_breach *breach);
+void vcrq_breached(struct vcrq_queue *queue, const struct vcrq_breach *breach);
 bool vcrq_drop(struct vcrq_queue *queue);
 void vcrq_give(struct vcrq_queue *queue, u16 id, u32 length);
 enum vcrq_rule vcrq_check_head(struct vcrq_queue *queue, u32 id, u32 length);

@@ -186,10 +186,26 @@ bool vcrq_reap(struct vcrq_queue *queue, struct vcrq_breach *breach)
 		vcrq_reap_ring(queue, breach);
 	if (ring16(queue->ring.used->idx) == queue->last_used)
 		return false;
-	/* CRQ-F-99 */
-	vcrq_lend_recall(queue->device->adapter);
+	/* CRQ-F-99: what cannot be taken back in this session is so after it. */
+	if (!vcrq_lend_recall(queue->device->adapter)) {
+		*breach = (struct vcrq_breach) {
+			VCRQ_RULE_PARTNER_STALLED, queue->device->number,
+			queue->index };
+		return false;
+	}
 	vcrq_publish(queue);
 	return true;
+}
+
+/* Any context, no lock held: a partner that keeps its copy going ends the session, others their device. */
+void vcrq_breached(struct vcrq_queue *queue, const struct vcrq_breach *breach)
+{
+	if (breach->rule == VCRQ_RULE_PARTNER_STALLED)
+		vcrq_end_session(queue->device->adapter, breach->rule,
+				 breach->first, breach->second);
+	else if (breach->rule != VCRQ_RULES)
+		vcrq_break_device(queue->device, breach->rule, breach->first,
+				  breach->second);
 }
 
 /*
@@ -249,15 +265,14 @@ bool vcrq_queue_spin(struct vcrq_queue *queue, bool left)
 		queue->session = 0;
 	done = vcrq_drop(queue) || !queue->in_flight;
 	spin_unlock_irqrestore(&queue->lock, flags);
-	if (breach.rule != VCRQ_RULES)
-		vcrq_break_device(queue->device, breach.rule, breach.first,
-				  breach.second);
+	vcrq_breached(queue, &breach);
 	return done || breach.rule != VCRQ_RULES;
 }
 
 /*
  * Process context, between sessions' devices: takes what the old server had
- * done.  False when its used ring breaks a rule: the device is then broken.
+ * done.  False when its used ring breaks a rule: the device is then broken, or
+ * the session over.
  */
 bool vcrq_queue_reap(struct vcrq_queue *queue)
 {
@@ -273,11 +288,8 @@ bool vcrq_queue_reap(struct vcrq_queue *queue)
 		vring_interrupt(0, queue->vq);
 		local_irq_restore(flags);
 	}
-	if (breach.rule == VCRQ_RULES)
-		return true;
-	vcrq_break_device(queue->device, breach.rule, breach.first,
-			  breach.second);
-	return false;
+	vcrq_breached(queue, &breach);
+	return breach.rule == VCRQ_RULES;
 }
 
 /*

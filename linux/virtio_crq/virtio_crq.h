@@ -420,7 +420,7 @@ unsigned long vcrq_desired_dma(struct vio_dev *vio);
 
 /* pool.c */
 extern struct device_attribute dev_attr_pool;
-int vcrq_make_pool(struct vcrq_adapter *adapter);
+void vcrq_make_pool(struct vcrq_adapter *adapter);
 void vcrq_free_pool(struct vcrq_adapter *adapter);
 bool vcrq_pool_map(struct vcrq_pool *pool, void *original, size_t size,
 		   dma_addr_t *dma);
@@ -440,8 +440,8 @@ bool vcrq_lend_unmap(struct vcrq_adapter *adapter, dma_addr_t dma);
 void *vcrq_lent_memory(struct vcrq_adapter *adapter, u64 dma);
 void vcrq_lend(struct vcrq_adapter *adapter, u64 dma);
 void vcrq_give_back(struct vcrq_adapter *adapter, u64 dma);
-void vcrq_lend_enter(struct vcrq_adapter *adapter);
-void vcrq_lend_recall(struct vcrq_adapter *adapter);
+bool vcrq_lend_enter(struct vcrq_adapter *adapter);
+bool vcrq_lend_recall(struct vcrq_adapter *adapter);
 
 /* mapping.c */
 void vcrq_serve_mapping(struct vcrq_device *device);
