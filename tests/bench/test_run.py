@@ -20,7 +20,7 @@ from virtio_crq.errors import UsageError
 FIELDS = """case rung ring fetch map data backing dataplane notify batch resident iops mib_per_s hcalls_per_io
 tce_hcalls_per_io copies_per_io bytes_copied_per_io bounce_copies_per_io bounce_bytes_per_io
 interrupts_per_io hcalls p50_us p99_us cpu_us_per_io raw_iops
-raw_engine raw_ratio priced_iops"""
+raw_engine raw_ratio priced_iops queues"""
 
 
 class ArithmeticStage:

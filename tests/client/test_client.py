@@ -464,6 +464,27 @@ def test_a_configuration_that_cannot_be_breaks_its_disk_and_no_other(machine: Ma
         assert len(client.disk("good").read(0, 4096)) == 4096
 
 
+@pytest.mark.parametrize("queues", [0, 2, 0xFFFF])
+def test_a_number_of_queues_that_cannot_be_breaks_its_disk_and_no_other(machine: Machine, queues: int) -> None:
+    """§5.2.4: a device with MQ says how many; it has one here, by what the transport tells."""
+    features = Features(OFFERING | bits.feature_set(block.MQ))
+    config = BlockConfig(capacity=2048, size_max=1 << 16, seg_max=16, num_queues=queues).encode()
+    bad = machine.block(0, name=b"bad", features=features, config=config)
+    with machine.server(bad, machine.block(1, name=b"good")), machine.client as client:
+        broken = client.disks()[0].broken
+        assert isinstance(broken, DeviceFault)
+        assert broken.rule == "config-answer"
+        assert f"claims {queues} queues and has 1" in str(broken)
+        assert len(client.disk("good").read(0, 4096)) == 4096
+
+
+def test_without_mq_the_number_of_queues_means_nothing(machine: Machine) -> None:
+    config = BlockConfig(capacity=2048, size_max=1 << 16, seg_max=16, num_queues=9).encode()
+    with machine.server(machine.block(features=OFFERING, config=config)), machine.client as client:
+        assert len(client.disks()[0].lanes) == 1
+        assert len(client.disks()[0].read(0, 4096)) == 4096
+
+
 def test_a_configuration_that_changes_all_the_time_is_read_one_time_after_the_other(machine: Machine) -> None:
     with machine.server(machine.block()) as server:
         machine.client.open()

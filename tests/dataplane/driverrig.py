@@ -72,12 +72,13 @@ class Rig:
         kind: str = "per-request",
         kept: int = 8192,
         pages: Pages | None = None,
+        queue: int = 0,
         **limits: int,
     ) -> None:
         self.memory = bytearray(1 << 20)
         self.pages = pages or Pages()
         self.port = Port(host(self.pages, self.memory))  # type: ignore[arg-type]
-        self.ring = splitdriverring.SplitDriverRing(self.port, RING, 16, indirect, True)
+        self.ring = splitdriverring.SplitDriverRing(self.port, RING, 16, indirect, True, 0, queue)
         self.mapping = MAPPINGS[speed, kind](self.port, slots, blockdriver.HEAD, transfer, SLOTS, BUS, kept)
         assert self.mapping.begin() == 0
         self.driver = DRIVERS[speed].BlockDriver(

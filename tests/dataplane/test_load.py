@@ -5,12 +5,13 @@ import os
 from typing import Any
 
 import pytest
-from driverrig import READ, SPEEDS, WRITE, Pages, Rig, ServedWire
+from driverrig import READ, SPEEDS, WRITE, Pages, Rig, ServedWire, Wire
 from hypothesis import given
 from hypothesis import strategies as st
 from slowring import interpreted
 
 from virtio_crq.dataplane import load, loadround
+from virtio_crq.platform.channel import NOTHING, USED
 
 LOADS = {"compiled": load, "interpreted": interpreted(load)}
 ROUNDS = {"compiled": loadround, "interpreted": interpreted(loadround, LOADS["interpreted"])}
@@ -68,6 +69,75 @@ def test_the_load_generator_gives_foreign_entries_to_its_caller(speed: str) -> N
     assert generator.turn(10) == 4
     assert generator.turn(10) == 0
     assert generator.completed == 5
+
+
+class Shared(Wire):
+    """One channel for several queues, each with a slow device behind it."""
+
+    def __init__(self, rigs: list[Rig]) -> None:
+        super().__init__()
+        self.parts = [ServedWire(rig) for rig in rigs]
+        self.queued: list[tuple[int, int, int, int]] = []
+
+    def announce(self, kind: int, device: int, queue: int, position: int, credit: int) -> int:
+        self.parts[queue].announce(kind, device, queue, position, credit)
+        self.queued += [(queue, *entry) for entry in self.parts[queue].queued]
+        self.parts[queue].queued.clear()
+        return 0
+
+    def poll(self) -> int:
+        if not self.queued:
+            return NOTHING
+        self.queue, kind, self.position, self.credit = self.queued.pop(0)
+        return kind
+
+
+def spread(speed: str, queues: int = 3) -> tuple[list[Rig], Shared, list[Any]]:
+    rigs = [Rig(speed, pages=Woken(), queue=queue) for queue in range(queues)]
+    wire = Shared(rigs)
+    loads = [
+        LOADS[speed].LoadGenerator(rig.driver, rig.front, wire, READ, 4096, 1 + queue, 40960, seed=1 + queue)
+        for queue, rig in enumerate(rigs)
+    ]
+    loads[0].join(loads[1:])
+    return rigs, wire, loads
+
+
+def test_a_load_on_several_queues_is_driven_and_counted_by_the_first(speed: str) -> None:
+    rigs, wire, loads = spread(speed)
+    for _again in range(2):
+        loads[0].begin(0, 40)
+        assert loads[0].turn(10) == FINISHED
+        assert [each.completed for each in loads] == [40, 40, 40]
+        assert loads[0].answered() == 120
+        loads[0].gather()
+        assert (loads[0].completed, loads[0].failed) == (120, 0)
+        assert loads[0].batches >= loads[1].batches + loads[2].batches
+        assert 0 < loads[0].percentile(0.5) <= loads[0].percentile(0.99)
+        assert loads[0].seconds() > 0
+    assert [rig.ring.in_flight for rig in rigs] == [0, 0, 0]
+    assert all(part.kinds for part in wire.parts)
+
+
+def test_an_entry_for_none_of_the_queues_is_given_to_the_caller(speed: str) -> None:
+    _rigs, wire, loads = spread(speed)
+    loads[0].begin(0, 5)
+    wire.queued.append((3, USED, 1, 1))  # a queue that the load has not
+    assert loads[0].turn(10) == USED
+    assert loads[0].turn(10) == FINISHED
+    assert loads[0].answered() == 15
+
+
+def test_queues_that_sleep_turn_the_adapters_interrupt_on_once() -> None:
+    rigs, _wire, loads = spread("interpreted")
+    for generator in loads:
+        generator.heard = 9
+    loads[0]._arm_all()
+    loads[0]._arm_all()
+    assert [(each.armed, each.heard) for each in loads] == [(1, 0)] * 3
+    loads[0]._unarm_all()
+    assert [each.armed for each in loads] == [0, 0, 0]
+    assert [rig.pages.signals for rig in rigs] == [[1, 0], [], []]  # type: ignore[attr-defined]
 
 
 @given(st.integers(0, 2**40))

@@ -35,13 +35,14 @@ server = "vios1"
 client = "web1"
 target = "root"
 backing = "file:root.img"
+queues = {queues}
 """
 
 
-def prepared(directory: Path, machine: str = "", vios: str = "") -> RunningMachine:
+def prepared(directory: Path, machine: str = "", vios: str = "", queues: int = 1) -> RunningMachine:
     with (directory / "root.img").open("wb") as image:
         image.truncate(BLOCKS * 4096)
-    return RunningMachine(directory, MACHINE.format(machine=machine, vios=vios))
+    return RunningMachine(directory, MACHINE.format(machine=machine, vios=vios, queues=queues))
 
 
 @pytest.fixture
@@ -76,12 +77,14 @@ def test_twenty_kills_lose_nothing_and_delay_nobody(machine: RunningMachine) -> 
 @pytest.mark.clause("CRQ-D-37", "CRQ-D-85", "CRQ-D-88", "CRQ-D-124", "CRQ-D-129", "CRQ-D-130", "CRQ-F-52")
 @pytest.mark.clause("CRQ-D-149", "CRQ-D-151", "CRQ-F-68", "CRQ-D-171", "CRQ-D-174", "CRQ-F-95", "CRQ-F-97")
 @pytest.mark.parametrize(
-    ("combination", "copies", "profile"), selected(copies=("", "weak"), profile=[each.name for each in EXTREMES])
+    ("combination", "copies", "profile", "queues"),
+    selected(copies=("", "weak"), profile=[each.name for each in EXTREMES], queues=("1", "2", "4")),
 )
-def test_kills_lose_nothing(tmp_path: Path, combination: Combination, copies: str, profile: str) -> None:
+def test_kills_lose_nothing(tmp_path: Path, combination: Combination, copies: str, profile: str, queues: str) -> None:
     platform = f'profile = "{profile}"\n' + ("weak_copies = 7" if copies else "")
     server = f"{combination.server}\n{combination.storage()}"
-    survives(prepared(tmp_path, platform, server), FEW_KILLS, 100 if copies else 300, combination.options, combination)
+    machine = prepared(tmp_path, platform, server, int(queues))
+    survives(machine, FEW_KILLS, 100 if copies else 300, combination.options, combination)
 
 
 @pytest.mark.timeout(120)
@@ -134,7 +137,10 @@ def shows(combination: Combination, machine: RunningMachine, load: VerifiedLoad)
     """It was this combination that ran, and no other."""
     assert (load.disk.ring_layout, load.disk.pushed) == (combination.ring, bool(combination.carrier))
     assert load.disk.driver.mapping.name == combination.map
-    counters = machine.adapter("web1")["targets"][0]["counters"]
+    target = machine.adapter("web1")["targets"][0]
+    counters = target["counters"]
+    assert len(load.disk.lanes) == len(target["queues"])
+    assert all(queue["enabled"] and queue["requests"] for queue in target["queues"]), target["queues"]
     if combination.data == "planned":
         pass  # it goes the way that costs less at that time
     elif combination.data == "copy" or reads_without_waiting(machine.directory):

@@ -29,8 +29,8 @@ class NoHost:
     def close_queue(self, device: int, queue: int) -> None: ...
 
 
-def disk(record: CacheRecord | None = None, *, readonly: bool = False) -> BlockDevice:
-    device = BlockDevice("web1/root", bytes(16), NullStore(1 << 20), readonly=readonly, record=record)
+def disk(record: CacheRecord | None = None, *, readonly: bool = False, queues: int = 1) -> BlockDevice:
+    device = BlockDevice("web1/root", bytes(16), NullStore(1 << 20), readonly=readonly, queues=queues, record=record)
     device.bind(0, NoHost(), 1 << 20, lambda *fault: None)
     return device
 
@@ -48,6 +48,34 @@ def test_the_configuration_space_says_what_the_features_promise() -> None:
     assert config.seg_max
     assert not has(device.features, block.RO)
     assert has(disk(readonly=True).features, block.RO)
+
+
+def test_several_queues_are_offered_as_such_and_one_is_not() -> None:
+    alone, several = disk(), disk(queues=4)
+    assert not has(alone.features, block.MQ)
+    assert has(several.features, block.MQ)
+    assert BlockConfig.decode(several.read_config(0, several.config_size)).num_queues == 4
+    assert len(several.queue_sizes) == 4
+
+
+@pytest.mark.clause("CRQ-D-57")
+def test_a_driver_that_did_not_negotiate_several_queues_has_one() -> None:
+    device = disk(queues=4)
+    device.driver_features(MANDATORY)
+    second = QueueIndex(1)
+    for resume in (None, RESUME):
+        with pytest.raises(DriverFault, match="queue-unknown"):
+            device.enable_queue(second, SETUP, resume)
+    with pytest.raises(DriverFault, match="queue-unknown"):
+        device.pair_queue(second, 8, 1)
+    device.enable_queue(QUEUE, SETUP, None)
+    device.reset()
+    device.driver_features(Features(MANDATORY | feature_set(block.MQ)))
+    for index in range(4):
+        device.enable_queue(QueueIndex(index), SETUP, None)
+    device.driver_ok()
+    assert [queue.enabled for queue in device.queues()] == [True] * 4
+    assert device.carried()["queues"] == "4"
 
 
 @pytest.mark.clause("CRQ-D-53")

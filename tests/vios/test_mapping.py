@@ -31,6 +31,11 @@ def test_entries_keep_the_order_of_the_file_per_client() -> None:
         ([MapEntry("a", "\udcff", "null:1M")], "all printable"),
         ([MapEntry("", "x", "null:1M")], "must be named"),
         ([MapEntry("a", f"t{n}", "null:1M") for n in range(65)], "at most 64"),
+        ([MapEntry("a", "x", "null:1M", request_queues=0)], "queues = 0 is not in 1 to 16"),
+        ([MapEntry("a", "x", "null:1M", request_queues=17, where="m.toml:9")], "m.toml:9: .* not in 1 to 16"),
+        ([MapEntry("a", "x", "pty:", device="console", request_queues=2)], "only a disk is given queues"),
+        ([MapEntry("a", "x", "", device="entropy", request_queues=2)], "only a disk is given queues"),
+        ([MapEntry("a", f"t{n}", "null:1M", request_queues=16) for n in range(8)], "128 queues are more than"),
     ],
 )
 def test_what_no_server_could_serve_is_refused_by_place(entries: list[MapEntry], text: str) -> None:

@@ -65,6 +65,6 @@ def _table(columns: Sequence[str], rows: Sequence[Row], cells: Cells) -> Table:
         table.add_column(name, justify="right", no_wrap=True)
     previous = ""
     for row in rows:
-        table.add_row(row.case if row.case != previous else "", row.rung, row.notify, *cells(row))
+        table.add_row(row.case if row.case != previous else "", row.name, row.notify, *cells(row))
         previous = row.case
     return table

@@ -12,6 +12,7 @@ from typing import Any
 from virtio_crq.bench import grammar
 from virtio_crq.bench.case import Case
 from virtio_crq.bench.peers import PEERS
+from virtio_crq.bench.row import spread
 from virtio_crq.errors import UsageError
 
 NUMBERS = (
@@ -41,7 +42,7 @@ class Point:
 
     @property
     def peer(self) -> bool:
-        return self.rung in PEERS
+        return self.rung.partition(" ×")[0] in PEERS
 
     @property
     def label(self) -> str:
@@ -67,8 +68,12 @@ def points(files: Sequence[tuple[Path, Sequence[Mapping[str, Any]]]]) -> list[Po
     rows = [row for _, rows in files for row in rows]
     groups: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
     for row in rows:
-        groups.setdefault(tuple(row[word] for word in WORDS), []).append(row)
+        groups.setdefault((row["case"], _name(row), row["notify"], row["backing"]), []).append(row)
     return [_point(key, group) for key, group in groups.items()]
+
+
+def _name(row: Mapping[str, Any]) -> str:
+    return spread(row["rung"], row.get("queues", 1))
 
 
 def _point(key: tuple[str, ...], rows: Sequence[Mapping[str, Any]]) -> Point:
@@ -103,6 +108,9 @@ def _check(path: Path, number: int, row: Mapping[str, Any]) -> None:
         value = row.get(name)
         if not isinstance(value, int | float) or isinstance(value, bool) or not isfinite(value) or value < 0:
             raise UsageError(f"{where}: {name} is not a number of 0 or more")
+    queues = row.get("queues", 1)
+    if not isinstance(queues, int) or queues < 1:
+        raise UsageError(f"{where}: queues is not a number of 1 or more")
     if row["iops"] == 0:
         raise UsageError(f"{where}: iops is 0")
     grammar.case(row["case"])

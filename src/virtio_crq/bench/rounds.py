@@ -68,9 +68,9 @@ def middle(rows: Sequence[Row]) -> Row:
 
 def middles(samples: Sequence[Sample]) -> list[Row]:
     """A row for each setting, in the order of the first round."""
-    groups: dict[tuple[str, str, str, str], list[Row]] = {}
+    groups: dict[tuple[str, ...], list[Row]] = {}
     for row in (sample.row for sample in samples):
-        groups.setdefault((row.backing, row.case, row.notify, row.rung), []).append(row)
+        groups.setdefault((row.backing, row.case, row.notify, row.name), []).append(row)
     return [middle(rows) for rows in groups.values()]
 
 

@@ -57,6 +57,7 @@ class Load:
     bounces: int = 0
     bounce_bytes: int = 0
     ran: Mapping[str, str] = field(default_factory=dict)
+    queues: int = 1  # of the disk, in use
 
 
 @dataclass(frozen=True)
@@ -91,9 +92,20 @@ class Row:
     raw_engine: str | None
     raw_ratio: float | None
     priced_iops: float
+    queues: int = 1  # of the disk
+
+    @property
+    def name(self) -> str:
+        """The rung, and how many queues if they are several."""
+        return spread(self.rung, self.queues)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
+
+
+def spread(rung: str, queues: int) -> str:
+    """What a rung is called where a disk has so many queues."""
+    return f"{rung} ×{queues}" if queues > 1 else rung
 
 
 def priced(iops: float, hcalls_per_io: float, bytes_copied_per_io: float) -> float:

@@ -7,11 +7,12 @@ How a machine is started is not known here: a `Stage` is one that is up, with on
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import Protocol
 
 from virtio_crq.bench.case import Case, Rung
 from virtio_crq.bench.image import Image
-from virtio_crq.bench.row import Counts, Load, Row, bounced, per_request, priced
+from virtio_crq.bench.row import Counts, Load, Row, bounced, per_request, priced, spread
 
 RAW_SECONDS = 0.5  # each engine, before and after the rows of a case: raw is taken in the same minute as they are
 
@@ -30,6 +31,7 @@ class Setting:
     rung: Rung
     backing: str
     notify: str
+    queues: int = 1  # that the disk has
 
 
 Stages = Callable[[Setting], AbstractContextManager[Stage]]
@@ -45,15 +47,17 @@ class Plan:
     notifies: Sequence[str]
     seconds: float
     dataplane: str
+    queues: Sequence[int] = (1,)  # of the disk
 
     def steps(self) -> Iterator[tuple[Case, Sequence[Setting]]]:
         """One case on one backing at a time, all that is compared with each other side by side."""
         for backing in self.backings:
             for case in self.cases:
-                yield case, [Setting(rung, backing, notify) for notify in self.notifies for rung in self.rungs]
+                settings = product(self.notifies, self.rungs, self.queues)
+                yield case, [Setting(rung, backing, notify, queues) for notify, rung, queues in settings]
 
     def __len__(self) -> int:
-        return len(self.cases) * len(self.rungs) * len(self.backings) * len(self.notifies)
+        return len(self.cases) * len(self.rungs) * len(self.backings) * len(self.notifies) * len(self.queues)
 
 
 def measure(plan: Plan, image: Image | None, stages: Stages, progress: Callable[[str], None]) -> Iterator[Row]:
@@ -64,7 +68,8 @@ def measure(plan: Plan, image: Image | None, stages: Stages, progress: Callable[
         _raw(raw, watched, case)
         rows = []
         for setting in settings:
-            progress(f"{case.name} · {setting.backing} · {setting.rung.name} · {setting.notify}")
+            rung = spread(setting.rung.name, setting.queues)
+            progress(f"{case.name} · {setting.backing} · {rung} · {setting.notify}")
             with stages(setting) as stage:
                 rows.append(counted(stage, setting, case, plan.seconds, plan.dataplane, watched))
         _raw(raw, watched, case)
@@ -113,6 +118,7 @@ def counted(
         raw_engine=None,
         raw_ratio=None,
         priced_iops=round(priced(iops, costs["hcalls_per_io"], costs["bytes_copied_per_io"]), 1),
+        queues=load.queues,
         **costs,
     )
 

@@ -26,6 +26,7 @@ from virtio_crq.cli.version import dataplane
 from virtio_crq.client.device import POOL_LIMIT
 from virtio_crq.errors import UsageError
 from virtio_crq.papr.profiles import DEFAULT, PROFILES
+from virtio_crq.vios.mapping import MOST_QUEUES
 
 WIDE = 132
 
@@ -46,6 +47,9 @@ def bench(
     file: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Measure on this file; random writes go to it.")
     ] = None,
+    queues: Annotated[
+        list[int] | None, typer.Option(metavar="N", min=1, max=MOST_QUEUES, help="Queues of the disk (repeatable).")
+    ] = None,
     pool_limit: Annotated[
         int, typer.Option(metavar="BYTES", help="With map=pool: longer data is mapped for its request.", min=0)
     ] = POOL_LIMIT,
@@ -63,6 +67,7 @@ def bench(
       virtio-crq bench
       virtio-crq bench --case randread-4k-qd32 --rung batched --rung naive
       virtio-crq bench --case seqread-128k-qd8 --rounds 5 --json rows.json
+      virtio-crq bench --case randread-4k-qd32 --rung push-sub-pool --queues 1 --queues 2 --queues 4
     """
     if context.invoked_subcommand is not None:
         return  # one of the verbs below
@@ -75,6 +80,7 @@ def bench(
         notifies=words(tuple(POLLING), notify or NOTIFIES, "notify"),
         seconds=seconds,
         dataplane=dataplane(),
+        queues=queues or (1,),
     )
     if profile not in PROFILES:
         raise UsageError(f"profile {profile!r} is not one of {', '.join(PROFILES)}")

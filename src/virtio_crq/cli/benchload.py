@@ -73,6 +73,7 @@ def run(client: Client, buffers: int, order: Order) -> Load:
 
 def measured(generator: LoadGenerator, disk: Disk, cpu_seconds: float) -> Load:
     """What became of a load that is over."""
+    generator.gather()
     seconds = generator.seconds()
     if generator.failed or not generator.completed:
         raise VirtioCrqError(f"{generator.failed} of {generator.completed} requests failed")
@@ -87,6 +88,7 @@ def measured(generator: LoadGenerator, disk: Disk, cpu_seconds: float) -> Load:
         bounce_bytes=generator.bounced * generator.block,
         ran={"map": generator.driver.mapping.name, "ring": disk.ring_layout}
         | ({"fetch": "push"} if disk.pushed else {}),
+        queues=len(disk.lanes),
     )
 
 
@@ -94,31 +96,42 @@ def ready(disk: Disk, ring: str) -> int:
     """Where in own RAM stands for the pages of a block layer: a block for each slot, where slots bounce."""
     if disk.ring_layout != ring:
         raise VirtioCrqError(f"a {ring} ring is to be measured, but the server offers only {disk.ring_layout}")
-    driver, _ = _queue(disk)
-    if not driver.mapping.kept:
+    drivers = [driver for driver, _ in _lanes(disk)]
+    kept = drivers[0].mapping.kept
+    if not kept:
         return 0
-    options = disk.site.options
-    return disk.site.memory.take(options.depth * driver.mapping.kept, 0, "the load's own buffers").offset
+    slots = sum(driver.slots for driver in drivers)
+    return disk.site.memory.take(slots * kept, 0, "the load's own buffers").offset
 
 
-def _queue(disk: Disk) -> tuple[BlockDriver, Front]:
-    if disk.driver is None or disk.front is None:
+def _lanes(disk: Disk) -> list[tuple[BlockDriver, Front]]:
+    if not disk.lanes:
         raise VirtioCrqError(f"disk {disk.name} is not up")
-    return disk.driver, disk.front
+    return disk.lanes
 
 
 def made(connection: Connection, disk: Disk, buffers: int, order: Order) -> LoadGenerator:
-    """The load of an order, not begun."""
-    return LoadGenerator(
-        *_queue(disk),
-        connection.endpoint.channel,
-        kind=1 if order["write"] else 0,
-        block=order["size"],
-        depth=order["depth"],
-        span=disk.capacity,
-        sequential=order["sequential"],
-        buffers=buffers,
-    )
+    """The load of an order, not begun: its depth spread over the disk's queues, over as many as it is deep."""
+    lanes = _lanes(disk)[: order["depth"]]
+    generators = []
+    slots = 0
+    for index, (driver, front) in enumerate(lanes):
+        generators.append(
+            LoadGenerator(
+                *(driver, front, connection.endpoint.channel),
+                kind=1 if order["write"] else 0,
+                block=order["size"],
+                depth=(order["depth"] + index) // len(lanes),
+                span=disk.capacity,
+                sequential=order["sequential"],
+                seed=1 + index,
+                buffers=buffers + slots * driver.mapping.kept,
+                first=disk.capacity // len(lanes) * index,
+            )
+        )
+        slots += driver.slots
+    generators[0].join(generators[1:])
+    return generators[0]
 
 
 if __name__ == "__main__":

@@ -49,6 +49,7 @@ slot = 10
 client = "{client}"
 target = "disk"
 backing = "{backing}"
+queues = {queues}
 """
 
 
@@ -80,6 +81,7 @@ class Bench:
             ring=setting.rung.ring,
             polling=POLLING[setting.notify],
             backing=backing,
+            queues=setting.queues,
         )
         path.write_text(text)
         processes = ProcessTable(directory)

@@ -2,8 +2,9 @@
 """A `[[map]]` row of the machine file, as the I/O server takes it."""
 
 from virtio_crq.hypervisor.machinefile import MapRow
-from virtio_crq.vios.mapping import MapEntry
+from virtio_crq.vios.mapping import DEFAULT_QUEUES, MapEntry
 
 
 def map_entry(row: MapRow) -> MapEntry:
-    return MapEntry(row.client, row.target, row.backing, row.readonly, row.device, row.where, row.ports)
+    asked = (row.ports, DEFAULT_QUEUES if row.queues is None else row.queues)
+    return MapEntry(row.client, row.target, row.backing, row.readonly, row.device, row.where, *asked)

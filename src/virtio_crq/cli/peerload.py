@@ -21,10 +21,11 @@ WAIT_SECONDS = 10.0  # a back-end that completes nothing for so long hangs
 Order = dict[str, Any]
 
 
-def main(path: str, depth: str, transfer: str, notify: str) -> None:
+def main(path: str, depth: str, transfer: str, notify: str, queues: str = "1") -> None:
     """Serve orders until stdin ends."""
     try:
-        with peer_disk(Path(path), int(depth), int(transfer), asks=notify == "sleeping") as disk:
+        asks = notify == "sleeping"
+        with peer_disk(Path(path), int(depth), int(transfer), asks, queues=int(queues)) as disk:
             print(json.dumps({"ready": True, "pid": disk.backend.partner}), flush=True)
             for line in sys.stdin:
                 print(json.dumps(asdict(run(disk, json.loads(line)))), flush=True)
@@ -46,6 +47,7 @@ def run(disk: PeerDisk, order: Order) -> Load:
             quiet.sleep()
         else:
             quiet.look()
+    generator.gather()
     seconds = generator.seconds()
     if generator.failed or not generator.completed:
         raise VirtioCrqError(f"{generator.failed} of {generator.completed} requests failed")
@@ -56,6 +58,7 @@ def run(disk: PeerDisk, order: Order) -> Load:
         p99_us=generator.percentile(0.99),
         cpu_seconds=time.process_time() - burnt,
         batch=generator.completed / max(1, generator.batches),
+        queues=len(disk.queues),
     )
 
 
@@ -65,16 +68,22 @@ def _generator(disk: PeerDisk, order: Order) -> LoadGenerator:
             f"a request of {order['size']} bytes; the back-end takes {disk.driver.transfer} at once, and its disk has "
             f"{disk.backend.capacity}"
         )
-    return LoadGenerator(
-        disk.driver,
-        disk.front,
-        disk.channel,
-        kind=1 if order["write"] else 0,
-        block=order["size"],
-        depth=order["depth"],
-        span=disk.backend.capacity,
-        sequential=order["sequential"],
-    )
+    queues = disk.queues[: order["depth"]]
+    generators = [
+        LoadGenerator(
+            *(queue.driver, queue.front, queue.channel),
+            kind=1 if order["write"] else 0,
+            block=order["size"],
+            depth=(order["depth"] + index) // len(queues),
+            span=disk.backend.capacity,
+            sequential=order["sequential"],
+            seed=1 + index,
+            first=disk.backend.capacity // len(queues) * index,
+        )
+        for index, queue in enumerate(queues)
+    ]
+    generators[0].join(generators[1:])
+    return generators[0]
 
 
 class Silence:
@@ -100,8 +109,9 @@ class Silence:
         ready, _, _ = select.select([self._disk.channel.call, backend.fileno()], [], [], seconds)
         if backend.fileno() in ready:
             raise PartnerLost("the back-end went away during a load")
-        if self._generator.completed != self._completed:
-            self._completed, self._since = self._generator.completed, time.monotonic()
+        answered = self._generator.answered()
+        if answered != self._completed:
+            self._completed, self._since = answered, time.monotonic()
         elif time.monotonic() - self._since >= WAIT_SECONDS:
             raise PartnerLost(f"the back-end completed nothing within {WAIT_SECONDS:g} seconds")
 

@@ -37,7 +37,7 @@ class PeerBench:
                     yield found
                 return
             with (
-                storage_daemon(self.program, self.image, self.directory, self.aio, polling) as socket,
+                storage_daemon(self.program, self.image, self.directory, self.aio, polling, setting.queues) as socket,
                 self._front_end(socket, setting) as found,
             ):
                 yield found
@@ -47,7 +47,7 @@ class PeerBench:
     @contextmanager
     def _front_end(self, socket: Path, setting: Setting) -> Iterator["PeerStage"]:
         limits = str(slots(self.cases)), str(transfer(self.cases))
-        load = ClientProcess("peerload", str(socket), *limits, setting.notify)
+        load = ClientProcess("peerload", str(socket), *limits, setting.notify, str(setting.queues))
         try:
             server = int(load.answer()["pid"])
             yield PeerStage(load, server, setting.notify)

@@ -14,7 +14,7 @@ from virtio_crq.dataplane.splitdevice import footprint
 from virtio_crq.errors import UsageError
 from virtio_crq.hypervisor.machinefile import AdapterRow, MachineFile
 from virtio_crq.vios import blockdevice, consoledevice, entropydevice
-from virtio_crq.vios.mapping import BLOCK, CONSOLE, ENTROPY
+from virtio_crq.vios.mapping import BLOCK, CONSOLE, DEVICE_TYPES, ENTROPY
 from virtio_crq.virtio.block import ID_BYTES
 
 MIB = 1 << 20
@@ -28,9 +28,12 @@ def check_room(machine: MachineFile) -> None:
         entries = [map_entry(entry) for entry in machine.maps_of(row.server) if entry.client == row.client]
         kinds = [entry.device for entry in entries]
         counts = kinds.count(BLOCK), kinds.count(ENTROPY)
-        queues = sum(entry.queues for entry in entries if entry.device == CONSOLE)
+        queues = {kind: sum(entry.queues for entry in entries if entry.device == kind) for kind in DEVICE_TYPES}
         push = pushes(machine, row)
-        needs = ((row.client, client_needs(*counts, queues, push)), (row.server, server_needs(*counts, queues)))
+        needs = (
+            (row.client, client_needs(*counts, queues[CONSOLE], push)),
+            (row.server, server_needs(queues[BLOCK], queues[ENTROPY], queues[CONSOLE])),
+        )
         for name, needed in needs:
             _check(machine, row, name, needed, f"the {len(kinds)} devices of {row.client}")
 
@@ -55,15 +58,18 @@ def client_needs(disks: int, entropies: int, console_queues: int = 0, push: bool
     )
 
 
-def server_needs(disks: int, entropies: int, console_queues: int = 0) -> int:
-    """The same of the server: its ring, its page, what it stages for each queue, and room for data."""
+def server_needs(disk_queues: int, entropies: int, console_queues: int = 0) -> int:
+    """The same of the server: its ring, its page, what it stages for each queue, and room for data.
+
+    A client of ours uses as many of a disk's queues as it has room for; a server has to serve all.
+    """
     size = blockdevice.QUEUE_SIZE
     disk = whole_pages(footprint(size)[-1]) + whole_pages(size * REQUEST + ID_BYTES)
     source = whole_pages(footprint(entropydevice.QUEUE_SIZE)[-1]) + PAGE * entropydevice.QUEUE_SIZE
     lane = whole_pages(footprint(consoledevice.TRANSMIT_SIZE)[-1]) + PAGE
-    count = disks + entropies + console_queues
+    count = disk_queues + entropies + console_queues
     ring = ring_size(count, count)
-    return ring + PAGE + disks * disk + entropies * source + console_queues * lane + SERVER_DATA
+    return ring + PAGE + disk_queues * disk + entropies * source + console_queues * lane + SERVER_DATA
 
 
 def _check(machine: MachineFile, row: AdapterRow, name: str, needed: int, what: str) -> None:

@@ -36,14 +36,16 @@ def version(program: str) -> str:
     return said.partition("\n")[0].rpartition("version ")[2] or "of an unknown version"
 
 
-def arguments(program: str, image: Path, socket: Path, pid_file: Path, aio: str, polling: int) -> list[str]:
+def arguments(
+    program: str, image: Path, socket: Path, pid_file: Path, aio: str, polling: int, queues: int = 1
+) -> list[str]:
     """Through the page cache, as our own server does it, in an iothread that polls for at most `polling` ns."""
     return [
         program,
         "--blockdev", f"driver=file,node-name=disk,filename={_escaped(image)},aio={aio},cache.direct=off",
         "--object", f"iothread,id=io,poll-max-ns={polling}",
         "--export", f"type=vhost-user-blk,id=peer,node-name=disk,addr.type=unix,addr.path={_escaped(socket)},"
-        "writable=on,iothread=io",
+        f"writable=on,iothread=io,num-queues={queues}",
         "--pidfile", str(pid_file),
     ]  # fmt: skip
 
@@ -53,14 +55,16 @@ def _escaped(path: Path) -> str:
 
 
 @contextmanager
-def storage_daemon(program: str, image: Path, directory: Path, aio: str, polling: int) -> Iterator[Path]:
+def storage_daemon(
+    program: str, image: Path, directory: Path, aio: str, polling: int, queues: int = 1
+) -> Iterator[Path]:
     """Where it listens; it is gone afterwards, whatever happens."""
     socket, pid_file, log = directory / "peer.sock", directory / "peer.pid", directory / "peer.log"
     for each in (socket, pid_file):
         each.unlink(missing_ok=True)
     with log.open("wb") as said:
         process = subprocess.Popen(
-            arguments(program, image, socket, pid_file, aio, polling),
+            arguments(program, image, socket, pid_file, aio, polling, queues),
             stdin=subprocess.DEVNULL,
             stdout=said,
             stderr=said,

@@ -167,8 +167,9 @@ def stat(
 ) -> None:
     """Measure requests and bytes per second, and what a request costs.
 
-    One line for each target; IN is what clients read, OUT what they write. Hypervisor calls and copies per request are
-    those of both partitions on the connection, all its targets together.
+    One line for each target, and for each queue of a disk that has several; IN is what clients read, OUT what they
+    write. Hypervisor calls and copies per request are those of both partitions on the connection, all its targets
+    together.
 
     Examples:
       virtio-crq vios stat

@@ -9,7 +9,7 @@ import typer
 from virtio_crq.cli.selection import MachineOption, select
 from virtio_crq.cli.viosserver import serving_client, serving_target, split
 from virtio_crq.vios.control import ask
-from virtio_crq.vios.mapping import BLOCK, DEVICE_TYPES
+from virtio_crq.vios.mapping import BLOCK, DEFAULT_QUEUES, DEVICE_TYPES, MOST_QUEUES
 
 PATIENCE = 30  # seconds: another VIOS may hold the image, and gives it up within ten
 WITH_PATH = ("file", "socket", "log")
@@ -24,6 +24,9 @@ def map_target(
     port: Annotated[
         list[str] | None, typer.Option(metavar="NAME=BACKING", help="A further port of a console; may be repeated.")
     ] = None,
+    queues: Annotated[
+        int, typer.Option(metavar="N", min=1, max=MOST_QUEUES, help="Request queues of a disk.")
+    ] = DEFAULT_QUEUES,
     readonly: Annotated[bool, typer.Option("--readonly", help="Writes are I/O errors.")] = False,
     server: Annotated[
         str | None, typer.Option(metavar="NAME", help="The server, when the client has adapters to several.")
@@ -36,6 +39,7 @@ def map_target(
 
     Examples:
       virtio-crq vios map web1 file:data.img --as data
+      virtio-crq vios map web1 file:logs.img --as logs --queues 4
       virtio-crq vios map web1 pty: --as tty --device console
     """
     path = serving_client(select(machine), client, server)
@@ -44,7 +48,7 @@ def map_target(
         word, equals, rest = text.partition("=")
         ports.append(f"{word}{equals}{absolute(rest)}")
     request = {"client": client, "target": name, "backing": absolute(backing), "device": device, "ports": ports}
-    number = ask(path, "map", patience=PATIENCE, readonly=readonly, **request)
+    number = ask(path, "map", patience=PATIENCE, readonly=readonly, queues=queues, **request)
     print(f"{client}/{name} is device {number}")
 
 

@@ -47,6 +47,7 @@ class Options:
     """How the client uses what devices offer."""
 
     depth: int = 64  # requests in flight per disk, at most
+    queues: int = 16  # request queues of a disk that are used, at most
     transfer: int = 128 * 1024  # data bytes per request, at most
     indirect: bool = False  # off: a table per request costs the server one more copy
     event_idx: bool = True
@@ -61,6 +62,8 @@ class Options:
         for key, known in (("fetch", FETCHES), ("ring", RINGS), ("map", tuple(MAPPINGS))):
             if getattr(self, key) not in known:
                 raise UsageError(f"{key} {getattr(self, key)!r} of a client is not one of {', '.join(known)}")
+        if self.queues < 1:
+            raise UsageError(f"queues {self.queues} of a client is less than 1")
         if self.pool_limit < 0:
             raise UsageError(f"pool_limit {self.pool_limit} of a client is negative")
 
@@ -107,7 +110,7 @@ class Device:
         """From reset to DRIVER_OK (virtio 1.4 §3.1.1)."""
         yield from self.negotiate()
         self.front, setup = self.build_queue(REQUEST_QUEUE)
-        self.build(self.front.ring)
+        self.build(self.front)
         self.queues[REQUEST_QUEUE] = self.front, setup
         yield from self.start()
 
@@ -155,15 +158,19 @@ class Device:
         """Read the configuration; between FEATURES_OK and the queues."""
         yield from ()
 
-    def build(self, ring: DriverRing) -> None:
-        """Make the driver over its ring."""
+    def build(self, front: Front) -> None:
+        """Make the driver over its queue."""
 
-    def build_queue(self, index: int) -> tuple[Front, QueueSetup]:
-        """An empty ring for one of the device's queues, mapped."""
+    def queue_size(self, index: int, depth: int) -> int:
+        """Entries of one of the device's queues, for so many requests in flight."""
         offered = self.description.queue_sizes
         if index >= len(offered):
             raise DeviceFault("queue-missing", f"device {self.number} offers no queue {index}")
-        size = 1 << (min(offered[index], 4 * self.site.options.depth).bit_length() - 1)
+        return 1 << (min(offered[index], 4 * depth).bit_length() - 1)
+
+    def build_queue(self, index: int, depth: int = 0) -> tuple[Front, QueueSetup]:
+        """An empty ring for one of the device's queues, mapped; for so many requests, or for as many as options say."""
+        size = self.queue_size(index, depth or self.site.options.depth)
         driver_area, device_area, length = placed(size, self.ring_layout == "packed")
         purpose = f"a queue of device {self.number}"
         if self.pushed:
@@ -208,15 +215,15 @@ class Device:
         _patiently(lambda: self.site.port.map(area.bus, area.offset, whole_pages(length), RING_ACCESS), purpose)
         return area
 
-    def slots(self, count: int, head: int, data: int, purpose: str) -> SlotMapping:
-        """Request slots, as reachable as the client's way of mapping has them before the first request."""
+    def slots(self, front: Front, count: int, head: int, data: int, purpose: str) -> SlotMapping:
+        """Request slots of a queue, as reachable as the client's way of mapping has them before the first request."""
         kind = self.site.options.mapping
         kept = self.site.options.pool_limit
         area = self.site.memory.take(*kind.footprint(count, head, data, kept), purpose)
         mapping = kind(self.site.port, count, head, data, area.offset, area.bus, kept)
         _patiently(mapping.begin, purpose)
-        if self.front is not None and kind.stays:
-            self.front.translate(mapping)
+        if kind.stays:
+            front.translate(mapping)
         return mapping
 
     def announced(self, kind: int, queue: int, position: int, credit: int) -> None:

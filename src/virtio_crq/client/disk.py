@@ -8,14 +8,15 @@ be awaited in the loop the client is attached to.
 import errno
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 
-from virtio_crq.client.device import Device, Site
+from virtio_crq.client.device import REQUEST_QUEUE, Device, Site
 from virtio_crq.client.memory import whole_pages
+from virtio_crq.client.requestqueue import Pieces, Request, RequestQueue
 from virtio_crq.client.transfer import Transfer
 from virtio_crq.dataplane import blockdriver, pushfront
 from virtio_crq.dataplane.blockdriver import BlockDriver
 from virtio_crq.dataplane.driverring import DriverRing
+from virtio_crq.dataplane.front import Front
 from virtio_crq.dataplane.perrequest import PerRequest
 from virtio_crq.dataplane.sidequeue import SideQueue
 from virtio_crq.dataplane.splitdriverring import footprint
@@ -28,41 +29,12 @@ from virtio_crq.virtio import features as bits
 from virtio_crq.virtio.block import BlockConfig
 
 WANTED = bits.feature_set(
-    block.SIZE_MAX, block.SEG_MAX, block.RO, block.BLK_SIZE, block.FLUSH, block.TOPOLOGY, block.CONFIG_WCE
+    *(block.SIZE_MAX, block.SEG_MAX, block.RO, block.BLK_SIZE, block.FLUSH, block.TOPOLOGY, block.CONFIG_WCE),
+    block.MQ,
 )
 MOST_SECTORS = (1 << 63) // block.SECTOR_SIZE - 1  # offsets in bytes are signed 64-bit numbers everywhere
 SMALLEST = 4096  # the least data that a request slot is worth having for
 Wait = Callable[[Transfer[bytes]], None]
-
-
-class Pieces:
-    """One transfer made of several requests: ends when the last has, with the first error if there was one."""
-
-    def __init__(self, transfer: Transfer[bytes], buffer: bytearray | None, count: int) -> None:
-        self.transfer = transfer
-        self.buffer = buffer
-        self.left = count
-        self.error: Exception | None = None
-
-    def ended(self, error: Exception | None) -> None:
-        self.error = self.error or error
-        self.left -= 1
-        if self.left:
-            return
-        if self.error is not None:
-            self.transfer.fail(self.error)
-        else:
-            self.transfer.finish(bytes(self.buffer) if self.buffer is not None else b"")
-
-
-@dataclass
-class Request:
-    kind: int
-    sector: int
-    length: int
-    at: int  # where in the transfer's buffer
-    data: memoryview | None
-    pieces: Pieces
 
 
 class Disk(Device):
@@ -78,13 +50,22 @@ class Disk(Device):
         self.named = False
         self.config = BlockConfig(capacity=0)
         self.on_capacity: Callable[[int], None] = lambda _capacity: None
-        self.driver: BlockDriver | None = None
+        self.request_queues: list[RequestQueue] = []
         self.answered = 0  # requests, since the disk came up
         self._submitted = submitted
         self._wait = wait
         self._waiting: deque[Request] = deque()
-        self._running: dict[int, Request] = {}
-        self._held = -1
+        self._turn = 0  # whose turn it is among the queues
+
+    @property
+    def driver(self) -> BlockDriver | None:
+        """Of the first queue."""
+        return self.request_queues[0].driver if self.request_queues else None
+
+    @property
+    def lanes(self) -> list[tuple[BlockDriver, Front]]:
+        """Driver and front of each queue."""
+        return [(queue.driver, self.queues[index][0]) for index, queue in enumerate(self.request_queues)]
 
     @property
     def capacity(self) -> int:
@@ -107,13 +88,15 @@ class Disk(Device):
     @property
     def outstanding(self) -> int:
         """Requests that somebody waits for."""
-        return len(self._running) + len(self._waiting)
+        return sum(queue.outstanding for queue in self.request_queues) + len(self._waiting)
 
     @property
     def busy(self) -> bool:
         """Something waits for the platform rather than for the device: look again soon."""
-        lingers = self.driver is not None and self.driver.lingering > 0
-        return super().busy or lingers or (bool(self._waiting) and not self._running)
+        return super().busy or any(
+            queue.driver.lingering > 0 or (queue.held is not None and not queue.running)
+            for queue in self.request_queues
+        )
 
     def read(self, offset: int, length: int) -> bytes:
         return self._finished(self.start_read(offset, length))
@@ -198,23 +181,45 @@ class Disk(Device):
     def config_changed(self) -> Conversation[None]:
         before = self.capacity
         yield from self.configure()
-        if self.driver is not None and self.capacity != before:
-            self.driver.resize(self.capacity)
+        if self.request_queues and self.capacity != before:
+            for queue in self.request_queues:
+                queue.driver.resize(self.capacity)
             self.on_capacity(self.capacity)
 
-    def build(self, ring: DriverRing) -> None:
+    def bring_up(self) -> Conversation[None]:
+        yield from self.negotiate()
+        count = self._queue_count()
+        for index in range(count):
+            self.queues[index] = self.build_queue(index, -(-self.site.options.depth // count))
+        self.front = self.queues[REQUEST_QUEUE][0]
+        room = self._room(self.front.ring, count)
+        for front, _ in self.queues.values():
+            self.request_queues.append(RequestQueue(self._driver(front, *room)))
+        yield from self.start()
+
+    def _queue_count(self) -> int:
+        """As many as the device has, unless they are more than are wanted, or than may take half of its memory."""
+        options = self.site.options
+        offered = self.config.num_queues if bits.has(self.features, block.MQ) else 1
+        if not 1 <= offered <= len(self.description.queue_sizes):
+            there = len(self.description.queue_sizes)
+            raise DeviceFault("config-answer", f"disk {self.number} claims {offered} queues and has {there}")
+        most = max(1, min(offered, options.queues, options.depth))
+        needed = queue_room(self.queue_size(REQUEST_QUEUE, -(-options.depth // most)), self.pushed, self.site.pairs)
+        return max(1, min(most, self.site.memory.left // max(1, self.site.devices) // 2 // needed))
+
+    def _driver(self, front: Front, depth: int, transfer: int) -> BlockDriver:
         size_max = self.config.size_max if bits.has(self.features, block.SIZE_MAX) else 0
         seg_max = self.config.seg_max if bits.has(self.features, block.SEG_MAX) else 0
-        depth, transfer = self._room(ring)
-        mapping = self.slots(depth, blockdriver.HEAD, transfer, f"disk {self.name}")
-        driver = BlockDriver(ring, mapping, self.capacity, size_max, seg_max)
+        mapping = self.slots(front, depth, blockdriver.HEAD, transfer, f"disk {self.name}")
+        driver = BlockDriver(front.ring, mapping, self.capacity, size_max, seg_max)
         if driver.transfer < self.block_size:
             what = f"a request carries {driver.transfer} bytes, a block of disk {self.number} has {self.block_size}"
             raise DeviceFault("config-answer", what)
-        self.driver = driver
+        return driver
 
-    def _room(self, ring: DriverRing) -> tuple[int, int]:
-        """Requests at a time and bytes each: as the options ask, or as much as this device's share of memory holds."""
+    def _room(self, ring: DriverRing, queues: int) -> tuple[int, int]:
+        """Requests at a time in a queue and bytes each: as the options ask, or as much as the device's share holds."""
         options = self.site.options
         devices = max(1, self.site.devices)
         share = (
@@ -222,10 +227,11 @@ class Disk(Device):
         ) // devices  # each later one has a queue
         self.site.devices -= 1
         transfer = options.transfer
+        wanted = -(-options.depth // queues)
         while True:
             _ram, window = options.mapping.footprint(1, blockdriver.HEAD, transfer, options.pool_limit)
-            depth = min(options.depth, ring.size // (1 if ring.indirect else 3), share // window)
-            if depth >= min(8, options.depth) or (depth and transfer == SMALLEST):
+            depth = min(wanted, ring.size // (1 if ring.indirect else 3), share // queues // window)
+            if depth >= min(8, wanted) or (depth and transfer == SMALLEST):
                 return depth, transfer
             if transfer == SMALLEST:
                 raise UsageError(
@@ -235,52 +241,39 @@ class Disk(Device):
             transfer = max(transfer // 2, SMALLEST)
 
     def reap(self) -> None:
-        while self.driver is not None:
-            slot = self.driver.reap()
-            if slot < 0:
-                return
-            request = self._running.pop(slot)
-            self.answered += 1
-            error = outcome(self.driver.status(slot), request)
-            if error is None and request.pieces.buffer is not None:
-                data = self.site.port.read(self.driver.data(slot), request.length)
-                request.pieces.buffer[request.at : request.at + request.length] = data
-            self.driver.release(slot)
-            request.pieces.ended(error)
+        for queue in self.request_queues:
+            for request, error in queue.reap():
+                self.answered += 1
+                request.pieces.ended(error)
 
     def fill(self) -> None:
-        while self._waiting and self.driver is not None:
-            slot = self._held if self._held >= 0 else self.driver.acquire()
-            if slot < 0:
-                return
-            request = self._waiting[0]
-            if self._held < 0 and request.data is not None:
-                self.site.port.write(self.driver.data(slot), bytes(request.data))
-            self._held = slot
-            if self.driver.submit(slot, request.kind, request.sector, request.length) < 0:
-                return  # the platform or the ring is busy: the same slot comes first next time
-            self._held = -1
-            self._running[slot] = self._waiting.popleft()
+        """Requests go to the queues in turn; one whose platform or ring is busy is passed over."""
+        taking = [queue for queue in self._in_turn() if queue.retry()]
+        while self._waiting and taking:
+            queue = taking[0]
+            if queue.start(self._waiting[0]):
+                self._waiting.popleft()
+                taking.append(queue)
+                self._turn += 1
+            taking.pop(0)
+
+    def _in_turn(self) -> list[RequestQueue]:
+        first = self._turn % len(self.request_queues) if self.request_queues else 0
+        return self.request_queues[first:] + self.request_queues[:first]
 
     def abandon(self, error: VirtioCrqError) -> None:
-        requests = [*self._running.values(), *self._waiting]
-        self._running.clear()
+        requests = [request for queue in self.request_queues for request in queue.abandon()]
+        requests += self._waiting
         self._waiting.clear()
         for request in requests:
             request.pieces.ended(error)
 
     def forget(self) -> None:
-        if self.driver is not None:
-            self.driver.abandon()
+        for queue in self.request_queues:
+            queue.driver.abandon()
 
     def take_back(self) -> bool:
-        if self.driver is None:
-            return True
-        if self.driver.mapping.finish():
-            return False
-        while (slot := self.driver.reap()) >= 0:
-            self.driver.release(slot)
-        return self.driver.lingering == 0
+        return sum(queue.take_back() for queue in self.request_queues) == len(self.request_queues)
 
 
 def queue_room(size: int, pushed: bool, paired: bool = False) -> int:
@@ -293,16 +286,6 @@ def queue_room(size: int, pushed: bool, paired: bool = False) -> int:
 def smallest_disk(queue_size: int, pushed: bool = False) -> int:
     """Bytes of the window that a disk takes at the least: its queue, and one request of the smallest transfer."""
     return queue_room(queue_size, pushed) + PerRequest.footprint(1, blockdriver.HEAD, SMALLEST)[1]
-
-
-def outcome(status: int, request: Request) -> OSError | None:
-    """The status byte of a request as the error a caller of an operating system would see."""
-    if status == block.S_OK:
-        return None
-    what = {block.T_IN: "read", block.T_OUT: "write", block.T_FLUSH: "flush"}.get(request.kind, "request")
-    if status == block.S_UNSUPP:
-        return OSError(errno.EOPNOTSUPP, f"the device does not support this {what}")
-    return OSError(errno.EIO, f"the device failed a {what} of {request.length} bytes at sector {request.sector}")
 
 
 def failed(error: Exception) -> Transfer[bytes]:

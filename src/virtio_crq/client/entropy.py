@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 from virtio_crq.client.device import Device, Site
 from virtio_crq.client.transfer import Transfer
-from virtio_crq.dataplane.driverring import DriverRing
 from virtio_crq.dataplane.entropydriver import EntropyDriver
+from virtio_crq.dataplane.front import Front
 from virtio_crq.errors import DeviceFault, VirtioCrqError
 from virtio_crq.message.conversations import DeviceDescription
 
@@ -53,11 +53,11 @@ class Entropy(Device):
             self._submitted(self)
         return transfer
 
-    def build(self, ring: DriverRing) -> None:
-        slots = min(SLOTS, ring.size)
-        mapping = self.slots(slots, 0, REQUEST_MOST, f"entropy device {self.number}")
+    def build(self, front: Front) -> None:
+        slots = min(SLOTS, front.ring.size)
+        mapping = self.slots(front, slots, 0, REQUEST_MOST, f"entropy device {self.number}")
         self.site.devices -= 1
-        self.driver = EntropyDriver(ring, mapping)
+        self.driver = EntropyDriver(front.ring, mapping)
 
     def reap(self) -> None:
         while self.driver is not None:

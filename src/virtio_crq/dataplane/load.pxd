@@ -43,6 +43,8 @@ cdef class LoadGenerator:
     cdef public uint64_t woken
     cdef readonly int descriptor
     cdef public LoadGenerator next
+    cdef readonly LoadGenerator beside
+    cdef uint64_t signals
     cdef uint64_t buffers, bounces, armed, heard
     cdef uint64_t device, queue
     cdef readonly uint64_t block
@@ -57,6 +59,12 @@ cdef class LoadGenerator:
     @cython.locals(looks=uint64_t)
     cdef int64_t _look_on(self, uint64_t spins) except -2 nogil
     cdef int64_t _doze(self, int64_t nanoseconds) except -2 nogil
+    cdef int64_t _serve_all(self) except -2 nogil
+    cpdef uint64_t answered(self) noexcept nogil
+    cdef int64_t _all_done(self) except -2 nogil
+    cdef int64_t _slipped(self) except -2 nogil
+    cdef int64_t _arm_all(self) except -2 nogil
+    cdef int64_t _unarm_all(self) noexcept nogil
     cdef int64_t _unarm(self) noexcept nogil
     @cython.locals(kind=int64_t)
     cdef int64_t _listen(self) except -2 nogil

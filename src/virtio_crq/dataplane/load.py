@@ -7,6 +7,7 @@ time; entries that are not for this device's queue are left to the caller, who o
 
 import time
 from array import array
+from collections.abc import Sequence
 
 import cython
 
@@ -51,6 +52,9 @@ class LoadGenerator:
     The device must be quiet and nobody else may use its queue meanwhile. Call `begin`, then `turn` until it answers
     `FINISHED`; see `turn` for what else it answers.
 
+    A disk with several queues has a load for each. They are joined: the first is begun and driven, takes what comes for
+    all, and has all figures once it gathered them.
+
     Where blocks of this size stay mapped (`map=pool`), each is really copied between its slot and a buffer of its own,
     as a block layer has to: `buffers` is where in own RAM there is room for a block for each slot. `bounced` counts it.
     """
@@ -67,6 +71,7 @@ class LoadGenerator:
         sequential: bool = False,
         seed: int = 1,
         buffers: int = 0,
+        first: int = 0,
     ) -> None:
         if block % SECTOR_BYTES or not 0 < block <= driver.transfer:
             raise ValueError(
@@ -83,6 +88,8 @@ class LoadGenerator:
         self.heard = 0
         self.woken = 0
         self.next: LoadGenerator | None = None  # of those that one thread drives: see `loadround`
+        self.beside: LoadGenerator | None = None  # the load of the disk's next queue
+        self.signals = 1  # the adapter's interrupt is this one's to turn on and off
         self.bounces = 1 if block <= driver.mapping.kept else 0
         self.device = driver.ring.device
         self.queue = driver.ring.queue
@@ -93,7 +100,7 @@ class LoadGenerator:
         self.blocks = span // block
         self.sequential = 1 if sequential else 0
         self.state = (seed * 0x9E3779B97F4A7C15) & 0xFFFFFFFFFFFFFFFF or 1
-        self.cursor = 0
+        self.cursor = first // block  # a sequential load begins behind it
         self.starts = array("Q", bytes(8 * driver.slots))
         self.buckets = array("Q", bytes(8 * BUCKETS))
         self.begin(0, 0)
@@ -113,6 +120,29 @@ class LoadGenerator:
         self.deadline = self.started + int(seconds * 1e9) if seconds else FAR
         for bucket in range(BUCKETS):
             self.buckets[bucket] = 0
+        if self.beside is not None:
+            self.beside.begin(seconds, requests)
+
+    def join(self, others: Sequence["LoadGenerator"]) -> None:
+        """Drive the loads of the disk's other queues as well; a limit of requests is each one's."""
+        if others:
+            self.beside = others[0]
+            self.beside.signals = 0
+            self.beside.join(others[1:])
+
+    def gather(self) -> None:
+        """Have the figures of all queues."""
+        if self.beside is None:
+            return
+        self.beside.gather()
+        self.completed += self.beside.completed
+        self.failed += self.beside.failed
+        self.batches += self.beside.batches
+        self.bounced += self.beside.bounced
+        if self.beside.ended > self.ended:
+            self.ended = self.beside.ended
+        for bucket in range(BUCKETS):
+            self.buckets[bucket] = self.buckets[bucket] + self.beside.buckets[bucket]
 
     def turn(self, spins: int, nanoseconds: int = 0) -> int:
         """Work until there is something for the caller.
@@ -130,19 +160,18 @@ class LoadGenerator:
         while True:
             kind = self._listen()
             if kind != NOTHING:
-                self._unarm()
+                self._unarm_all()
                 return kind
-            before = self.completed
-            self._serve()
-            settle(self.front, self.channel)
-            if self._done():
-                self._unarm()
+            before = self.answered()
+            self._serve_all()
+            if self._all_done():
+                self._unarm_all()
                 return 0
             waits = entry_waits(self.channel)
             if waits == AN_ENTRY:
                 continue
             if waits != NO_ENTRY:  # only serving finds what has ended: that was a look
-                vain = vain + 1 if self.completed == before else 0
+                vain = vain + 1 if self.answered() == before else 0
                 if vain >= spins:
                     return -1
                 pause()
@@ -156,7 +185,7 @@ class LoadGenerator:
     def _look_on(self, spins: int) -> int:
         """Up to so many looks, until one of them finds something: an entry, or a request that has ended."""
         looks = 0
-        while looks < spins and not entry_waits(self.channel) and not self.front.rearm():
+        while looks < spins and not entry_waits(self.channel) and not self._slipped():
             pause()
             looks += 1
             if looks > FLOW and looks % LOOKS == 0:
@@ -165,18 +194,56 @@ class LoadGenerator:
 
     def _doze(self, nanoseconds: int) -> int:
         """Until the interrupt, unless something came before it was on; 0 when nothing came for so long."""
-        if not self.armed:
-            self.port.signal(1)
-            listen(self.front, 1)
-            self.armed = 1
-        self.heard = 0
-        if entry_waits(self.channel) or self.front.rearm():
+        self._arm_all()
+        if entry_waits(self.channel) or self._slipped():
             return 1
         return 1 if doze(self.descriptor, nanoseconds) > 0 else 0
 
+    # --- all queues of the disk ---
+
+    def _serve_all(self) -> int:
+        self._serve()
+        settle(self.front, self.channel)
+        if self.beside is not None:
+            self.beside._serve_all()
+        return 0
+
+    def answered(self) -> int:
+        """Requests that were, at all queues."""
+        return self.completed if self.beside is None else self.completed + self.beside.answered()
+
+    def _all_done(self) -> int:
+        if not self._done():
+            return 0
+        return 1 if self.beside is None else self.beside._all_done()
+
+    def _slipped(self) -> int:
+        """Whether a request has ended that no entry will tell of."""
+        if self.front.rearm():
+            return 1
+        return 0 if self.beside is None else self.beside._slipped()
+
+    def _arm_all(self) -> int:
+        self.heard = 0
+        if not self.armed:
+            if self.signals:
+                self.port.signal(1)
+            listen(self.front, 1)
+            self.armed = 1
+        if self.beside is not None:
+            self.beside._arm_all()
+        return 0
+
+    def _unarm_all(self) -> int:
+        self._unarm()
+        if self.beside is not None:
+            self.beside._unarm_all()
+        return 0
+
     def _unarm(self) -> int:
         if self.armed:
-            self.port.signal(0)
+            if self.signals:
+                self.port.signal(0)
             listen(self.front, 0)
             self.armed = 0
         return 0
@@ -194,9 +261,9 @@ class LoadGenerator:
                 return kind
 
     def _hear(self, kind: int) -> int:
-        """Take an announcement for this queue; 0 when the entry is anything else."""
+        """Take an announcement for one of the queues; 0 when the entry is anything else."""
         if (kind != USED and kind != CREDIT) or self.channel.device != self.device or self.channel.queue != self.queue:
-            return 0
+            return 0 if self.beside is None else self.beside._hear(kind)
         if kind == USED:
             used_told(self.front, self.channel.position, self.channel.credit)
         else:

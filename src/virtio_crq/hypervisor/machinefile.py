@@ -5,7 +5,7 @@
 [partition.NAME]    memory, number; how a server or a client of ours works; of a real kernel guest, vcpus, kernel, …
 [[storage]]         server, slot, window: a storage adapter, for data = "redirect" or "planned"
 [[adapter]]         client, slot, server, server_slot, window, node, boot
-[[map]]             client, target, backing, readonly, device, ports, server  the I/O server's view
+[[map]]             client, target, backing, readonly, device, ports, queues, server  the I/O server's view
 """
 
 import difflib
@@ -89,6 +89,7 @@ _KEYS: dict[str, dict[str, type]] = {
         "device": str,
         "server": str,
         "ports": list,
+        "queues": int,
     },
 }
 _TOP: dict[str, type] = {"machine": dict, "partition": dict, "adapter": list, "storage": list, "map": list}
@@ -158,6 +159,7 @@ class MapRow:
     server: str
     where: str
     ports: tuple[str, ...] = ()  # of a console, beyond its first
+    queues: int | None = None  # of a disk; None is the server's own default
 
 
 @dataclass(frozen=True)
@@ -447,7 +449,7 @@ class _Reader:
             rows.append(
                 MapRow(
                     *(client, target, table["backing"], table.get("readonly", False), table.get("device", "block")),
-                    *(server, where, self._ports(table.get("ports", []), index)),
+                    *(server, where, self._ports(table.get("ports", []), index), table.get("queues")),
                 )
             )
         return tuple(rows)

@@ -19,7 +19,8 @@ from virtio_crq.virtio.block import BlockConfig
 
 # The device sees the memory itself at the addresses it was told, so there is no ACCESS_PLATFORM here.
 WANTED = features.feature_set(
-    features.VERSION_1, features.EVENT_IDX, block.SIZE_MAX, block.SEG_MAX, block.RO, block.BLK_SIZE, block.FLUSH
+    *(features.VERSION_1, features.EVENT_IDX, block.SIZE_MAX, block.SEG_MAX, block.RO, block.BLK_SIZE, block.FLUSH),
+    block.MQ,
 )
 WANTED_OF_PROTOCOL = features.feature_set(message.MQ, message.REPLY_ACK, message.CONFIG)
 MOST_SECTORS = (1 << 63) // block.SECTOR_SIZE - 1  # offsets in bytes are signed 64-bit numbers everywhere
@@ -87,6 +88,12 @@ class Backend:
     @property
     def seg_max(self) -> int:
         return self.config.seg_max if features.has(self.features, block.SEG_MAX) else 0
+
+    @property
+    def request_queues(self) -> int:
+        """As many as the disk has and the back-end serves."""
+        most = self.config.num_queues if features.has(self.features, block.MQ) else 1
+        return max(1, min(most, self.queues))
 
     @property
     def readonly(self) -> bool:

@@ -35,7 +35,8 @@ OFFERED = feature_set(block.SIZE_MAX, block.SEG_MAX, block.BLK_SIZE, block.TOPOL
 class BlockDevice(RingDevice):
     """A disk. Its write cache is the host's page cache: on (write-back) unless the driver turns it off.
 
-    `name` is CLIENT/TARGET; `record` outlives this server. `data` names how data moves.
+    `name` is CLIENT/TARGET; `record` outlives this server. `data` names how data moves. A driver that leaves MQ alone
+    has the first of the `queues` and no other (§5.2.2).
     """
 
     device_id = DeviceId.BLOCK
@@ -59,7 +60,7 @@ class BlockDevice(RingDevice):
             SERVICES[data](store, sectors, serial, readonly, False, seg_max=SEG_MAX, size_max=SIZE_MAX)
             for _ in range(queues)
         ]
-        features = OFFERED | (feature_set(block.RO) if readonly else 0)
+        features = OFFERED | (feature_set(block.RO) if readonly else 0) | (feature_set(block.MQ) if queues > 1 else 0)
         super().__init__(identity, Features(features), services, QUEUE_SIZE)
         self.name = name
         self.store = store
@@ -90,7 +91,10 @@ class BlockDevice(RingDevice):
 
     def carried(self) -> dict[str, str]:
         found = super().carried()
-        return found | {"data": self.data} if found else found
+        if not found:
+            return found
+        enabled = sum(queue.enabled for queue in self.queues())
+        return found | {"data": self.data} | ({"queues": str(enabled)} if len(self.services) > 1 else {})
 
     @property
     def write_cache(self) -> str:
@@ -120,7 +124,12 @@ class BlockDevice(RingDevice):
         # A driver that cannot flush relies on every completed write being stable (§5.2.5.2, §5.2.6.2).
         self._cache(has(features, block.FLUSH))
 
+    def pair_queue(self, index: QueueIndex, slots: int, handle: int) -> int:
+        self._check_negotiated(index)
+        return super().pair_queue(index, slots, handle)
+
     def enable_queue(self, index: QueueIndex, setup: QueueSetup, resume: QueueResume | None) -> None:
+        self._check_negotiated(index)
         if resume is not None and self._record.is_off(self.name):
             self._cache(False)
         elif resume is None and not self._cache_chosen:
@@ -142,6 +151,10 @@ class BlockDevice(RingDevice):
             service.sectors = sectors
         self._config = replace(self._config, capacity=sectors)
         return True
+
+    def _check_negotiated(self, index: QueueIndex) -> None:
+        if index and not has(self.negotiated, block.MQ):
+            raise DriverFault("queue-unknown", f"queue {index} of a disk whose driver did not negotiate MQ")
 
     def _cache(self, on: bool) -> None:
         for service in self._disks:

@@ -17,6 +17,8 @@ DEVICE_TYPES = (BLOCK, ENTROPY, CONSOLE)
 MOST_TARGETS = 64
 MOST_ENTRIES = 256
 SPARE_ENTRIES = 16
+DEFAULT_QUEUES = 1  # of a disk: one worker serves all of a client, so that more are for clients with processors to use
+MOST_QUEUES = 16  # as many as a platform has sub-CRQs for an adapter, at most
 LONGEST_TARGET = 20  # a disk tells its name by GET_ID, which has 20 bytes (virtio 1.4 §5.2.6)
 
 DeviceNumber = NewType("DeviceNumber", int)
@@ -33,11 +35,12 @@ class MapEntry:
     device: str = BLOCK
     where: str = ""
     ports: tuple[str, ...] = ()  # of a console, beyond its first: NAME=BACKING
+    request_queues: int = DEFAULT_QUEUES  # of a disk
 
     @property
     def queues(self) -> int:
         """How many queues the device has."""
-        return queue_count(1 + len(self.ports)) if self.device == CONSOLE else 1
+        return queue_count(1 + len(self.ports)) if self.device == CONSOLE else self.request_queues
 
     def refuse(self, why: str) -> UsageError:
         """The one-line error for this entry."""
@@ -76,7 +79,8 @@ def by_client(entries: Iterable[MapEntry]) -> Mapping[str, ClientMap]:
             raise entry.refuse(f"a client has at most {MOST_TARGETS} targets")
         queues = sum(other.queues for other in mine)
         if 2 * queues + len(mine) + SPARE_ENTRIES > MOST_ENTRIES:
-            raise entry.refuse(f"{queues} queues are more than a client's ring has room for; give consoles fewer ports")
+            what = f"{queues} queues are more than a client's ring has room for"
+            raise entry.refuse(f"{what}; give disks fewer queues, or consoles fewer ports")
     return {client: ClientMap(client, tuple(mine)) for client, mine in grouped.items()}
 
 
@@ -94,3 +98,7 @@ def _check(entry: MapEntry) -> None:
         raise entry.refuse("a console cannot be read-only")
     if entry.device != CONSOLE and entry.ports:
         raise entry.refuse("only a console has ports")
+    if not 1 <= entry.request_queues <= MOST_QUEUES:
+        raise entry.refuse(f"queues = {entry.request_queues} is not in 1 to {MOST_QUEUES}")
+    if entry.device != BLOCK and entry.request_queues != DEFAULT_QUEUES:
+        raise entry.refuse("only a disk is given queues")

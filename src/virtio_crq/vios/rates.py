@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from virtio_crq.vios.lsmap import carried
+from virtio_crq.vios.mapping import BLOCK
 
 Adapters = Sequence[Mapping[str, Any]]
 
@@ -27,8 +28,10 @@ def rates(
     them shows the connection's calls and copies per request, none when there was no request.
     """
     earlier = {(a["client"], t["target"]): t["counters"] for a in before for t in a["targets"]}
+    queues = {(a["client"], t["target"]): t["queues"] for a in before for t in a["targets"]}
     return [
         _row(adapter, target, earlier.get((adapter["client"], target["target"]), {}), seconds)
+        | {"queues": _queues(target, queues.get((adapter["client"], target["target"]), ()), seconds)}
         | _costs(adapter, earlier, wires_before or {}, wires_after or {})
         for adapter in after
         for target in adapter["targets"]
@@ -79,6 +82,7 @@ def _row(
         "adapter": adapter["adapter"],
         "client": adapter["client"],
         "target": target["target"],
+        "device": target["device"],
         "iops": per_second("requests"),
         "errors_per_s": per_second("errors"),
         "in_mib_per_s": per_second("bytes_in") / (1 << 20),
@@ -86,6 +90,19 @@ def _row(
         "carried": dict(target.get("carried", {})),
         "in_flight": sum(queue["in_flight"] for queue in target["queues"]),
     }
+
+
+def _queues(target: Mapping[str, Any], earlier: Sequence[Mapping[str, Any]], seconds: float) -> list[dict[str, Any]]:
+    """Of each of its queues; one that is new counts from zero."""
+    before = {queue["index"]: queue.get("requests", 0) for queue in earlier}
+    return [
+        {
+            "index": queue["index"],
+            "iops": _grown(queue.get("requests", 0), before.get(queue["index"], 0)) / seconds,
+            "in_flight": queue["in_flight"],
+        }
+        for queue in target["queues"]
+    ]
 
 
 def render_rates(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -101,6 +118,11 @@ def render_rates(rows: Sequence[Mapping[str, Any]]) -> str:
             f"{row['out_mib_per_s']:>12,.1f}{row['errors_per_s']:>8,.0f}{row['in_flight']:>8}"
             f"{_cost(row['hcalls_per_io']):>11}{_cost(row['copies_per_io']):>11}  {carried(row) or '-'}"
         )
+        if row["device"] == BLOCK and len(row["queues"]) > 1:
+            lines += [
+                f"{'':<10}{'  queue ' + str(queue['index']):<28}{queue['iops']:>12,.0f}{'':>32}{queue['in_flight']:>8}"
+                for queue in row["queues"]
+            ]
     return "\n".join(lines) + "\n"
 
 

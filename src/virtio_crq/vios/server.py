@@ -29,7 +29,7 @@ from virtio_crq.vios.control import Command, ControlSocket
 from virtio_crq.vios.entropydevice import EntropyDevice
 from virtio_crq.vios.lock import Clock, SystemClock
 from virtio_crq.vios.lsmap import to_json
-from virtio_crq.vios.mapping import BLOCK, CONSOLE, ENTROPY, MapEntry, by_client, numbered
+from virtio_crq.vios.mapping import BLOCK, CONSOLE, DEFAULT_QUEUES, ENTROPY, MapEntry, by_client, numbered
 from virtio_crq.vios.maprecord import MapRecord, Numbered
 from virtio_crq.vios.namerecord import NameRecord
 from virtio_crq.vios.placement import better
@@ -193,7 +193,13 @@ class Server:
         self._backings.append(backing)
         data = self._settings.data if backing.descriptor is not None else COPY  # only a file can be lent
         identity = backing.identity(name)
-        device = BlockDevice(name, identity, backing.store, readonly=entry.readonly, record=self._record, data=data)
+        device = BlockDevice(
+            *(name, identity, backing.store),
+            readonly=entry.readonly,
+            queues=entry.queues,
+            record=self._record,
+            data=data,
+        )
         return Target(entry, device, backing)
 
     def _make_console(self, entry: MapEntry, name: str) -> ConsoleDevice:
@@ -321,9 +327,12 @@ def _requested(request: Mapping[str, Any]) -> MapEntry:
         raise UsageError("a mapping says client, target, backing and device, each a string")
     if not isinstance(ports, list) or not all(isinstance(port, str) for port in ports):
         raise UsageError("ports are a list of strings")
+    queues = request.get("queues", DEFAULT_QUEUES)
+    if not isinstance(queues, int):
+        raise UsageError("queues are a number")
     client, target, backing = (str(word) for word in words)
     device = str(request.get("device", BLOCK))
-    return MapEntry(client, target, backing, bool(request.get("readonly")), device, ports=tuple(ports))
+    return MapEntry(client, target, backing, bool(request.get("readonly")), device, "", tuple(ports), queues)
 
 
 def _refuse_strangers(entries: Iterable[MapEntry], clients: set[str]) -> None:
