@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The requests of a queue: segments that were held against every rule that all rings share (virtio 1.4 §2.6).
 
-A ring's strategy finds a request's segments, by walking a table (`splitchains`) or by whatever its records say, and
+A ring's strategy finds a request's segments, by walking a table (`splitwalk`) or by whatever its records say, and
 gives them here one by one; they stay under the request's head until it is released.
 """
 
