@@ -13,6 +13,7 @@ import pytest
 
 from virtio_crq.errors import VirtioCrqError
 from virtio_crq.guests.agent import Result
+from virtio_crq.guests.suite import endurance
 from virtio_crq.guests.suite import scene as scenes
 from virtio_crq.guests.suite.check import Check
 from virtio_crq.guests.suite.run import play
@@ -101,6 +102,14 @@ def test_no_check_passes_in_front_of_a_ruin(
     assert not result.passed
     assert result.detail
     assert result.console == ["the last line"]
+
+
+def test_of_a_load_that_stands_still_it_is_said_what_its_disk_has_in_flight(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene = wreck(0, "3 1 0 0 8", tmp_path, monkeypatch)
+    (result,) = play([endurance.kills], scene, lambda _check, _result: None)
+    assert result.detail == "no progress of the load within 60 s; reads and writes in flight: 3 1 0 0 8"
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@
 from collections import Counter
 from collections.abc import Callable
 
+from virtio_crq.errors import VirtioCrqError
 from virtio_crq.guests.fio import the_job
 from virtio_crq.guests.suite.check import Boot, CheckFailed, check
 from virtio_crq.guests.suite.consoles import FIRST_OTHER
@@ -15,7 +16,11 @@ LOAD_SECONDS = 300  # the load is ended before, when all kills are done
 REQUESTS_BETWEEN = 50  # so many I/Os are seen on the disk between two kills
 AWAY_SECONDS = 5
 BOUND_SECONDS = 30.0
+PATIENCE = 60.0
 PARAMETER = "/sys/module/virtio_crq/parameters/away_seconds"
+# To fio's first process alone, which tells the one that does the I/O by memory of both. That one is not interrupted: it
+# allocates for each write, fio's handler prints, and printing would wait for ever for a lock that the allocator has.
+ENOUGH = "kill -INT $(cat /run/fio.pid)"
 
 
 @check("kills", "the server is killed with -9 and restarted ten times under verified I/O: a pause, no error")
@@ -52,13 +57,13 @@ def _under_load(scene: Scene, act: Callable[[], None], times: int) -> tuple[int,
         "--verify_backlog=64 --output-format=json --output=/run/fio.json"
     )
     scene.run("rm -f /run/fio.*")
-    scene.run(f"({load}; echo $? >/run/fio.status) >/run/fio.said 2>&1 &")
+    scene.run(under_way(load))
     for _ in range(times):
         _progress(scene, disk)
         act()
     _progress(scene, disk)
-    scene.run("pkill -INT fio || kill -INT $(pidof fio)")
-    scene.until(lambda: scene.agent.run("test -s /run/fio.status").status == 0, "end of the load", 60)
+    scene.run(ENOUGH)
+    _until(scene, disk, lambda: scene.agent.run("test -s /run/fio.status").status == 0, "end of the load")
     said = scene.run("cat /run/fio.said /run/fio.status")
     job = the_job(scene.agent.get("/run/fio.json").decode(errors="replace"))
     errors = scene.said("I/O error")
@@ -70,10 +75,24 @@ def _under_load(scene: Scene, act: Callable[[], None], times: int) -> tuple[int,
     return job["read"]["total_ios"] + job["write"]["total_ios"], pause
 
 
+def under_way(load: str) -> str:
+    """Shell text: the load in the background. /run/fio.pid is its first process; /run/fio.status comes at its end."""
+    return f"(sh -c 'echo $$ >/run/fio.pid; exec {load}'; echo $? >/run/fio.status) >/run/fio.said 2>&1 &"
+
+
 def _progress(scene: Scene, disk: str) -> None:
     """Until the disk has done some more."""
     before = _completed(scene, disk)
-    scene.until(lambda: _completed(scene, disk) >= before + REQUESTS_BETWEEN, "progress of the load", 60)
+    _until(scene, disk, lambda: _completed(scene, disk) >= before + REQUESTS_BETWEEN, "progress of the load")
+
+
+def _until(scene: Scene, disk: str, holds: Callable[[], bool], what: str) -> None:
+    """As `scene.until`. What the disk has in flight tells a request that is lost from a load that hangs by itself."""
+    try:
+        scene.until(holds, what, PATIENCE)
+    except VirtioCrqError as error:
+        waiting = scene.run(f"cat /sys/block/{disk.removeprefix('/dev/')}/inflight").split()
+        raise CheckFailed(f"{error}; reads and writes in flight: {' '.join(waiting)}") from None
 
 
 def _completed(scene: Scene, disk: str) -> int:
