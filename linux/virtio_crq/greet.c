@@ -42,14 +42,29 @@ static bool vcrq_ring_suffices(const struct vcrq_adapter *adapter, u32 entries)
 			  VCRQ_RING_SPARE;
 }
 
-/* Session work.  What HELLO's answer says, or the rule that it breaks. */
+/*
+ * adapter->lock is held.  Servers that restart give their numbers again, to
+ * every other session for instance, and what is kept of one, by device and by
+ * queue, must not be taken for another's (CRQ-F-110).  Messages carry the
+ * lowest byte, which is the number's.
+ */
+static u32 vcrq_name_session(struct vcrq_adapter *adapter, u32 number)
+{
+	return ++adapter->sessions << 8 | (number & 0xff);
+}
+
+/*
+ * Session work.  What HELLO's answer says, or the rule that it breaks.  One of
+ * a partner that has left since counts for nothing (CRQ-F-111): who is there
+ * now, if somebody is, has yet to be greeted.
+ */
 static int vcrq_welcomed(struct vcrq_adapter *adapter,
-			 const struct vcrq_welcome *welcome)
+			 const struct vcrq_welcome *welcome, u32 life)
 {
 	u32 entries = min_t(u32, VCRQ_RING_ENTRIES,
 			    le32_to_cpu(welcome->ring_entries));
 	unsigned long flags;
-	int result = -ENOTCONN;
+	int result;
 
 	if (le32_to_cpu(welcome->magic) != VCRQ_HELLO_MAGIC) {
 		vcrq_count(adapter, VCRQ_RULE_WELCOME,
@@ -69,15 +84,19 @@ static int vcrq_welcomed(struct vcrq_adapter *adapter,
 		return -EPROTO;
 	}
 	spin_lock_irqsave(&adapter->lock, flags);
-	if (!vcrq_ring_suffices(adapter, entries)) {
+	if (adapter->phase != VCRQ_INITIALIZED || adapter->life != life) {
+		result = -ENOTCONN;
+	} else if (!vcrq_ring_suffices(adapter, entries)) {
 		result = -EPROTO;
-	} else if (adapter->phase == VCRQ_INITIALIZED) {
+	} else {
 		adapter->max_message = le32_to_cpu(welcome->max_message);
 		adapter->ring_entries = entries;
 		adapter->phase = VCRQ_ACTIVE;
 		WRITE_ONCE(adapter->push,
 			   le64_to_cpu(welcome->features) & VCRQ_PUSH);
-		WRITE_ONCE(adapter->session, le32_to_cpu(welcome->session));
+		WRITE_ONCE(adapter->number, le32_to_cpu(welcome->session));
+		WRITE_ONCE(adapter->session,
+			   vcrq_name_session(adapter, adapter->number));
 		result = 0;
 	}
 	spin_unlock_irqrestore(&adapter->lock, flags);
@@ -130,13 +149,14 @@ int vcrq_greet(struct vcrq_adapter *adapter)
 	result = vcrq_exchange_one(adapter, &request, &entry, VCRQ_INITIALIZED);
 	if (!result) {
 		memcpy(&welcome, hello, sizeof(welcome));
-		result = vcrq_welcomed(adapter, &welcome);
+		result = vcrq_welcomed(adapter, &welcome, request.life);
 	} else if (result == -EREMOTEIO) {
 		vcrq_count(adapter, VCRQ_RULE_WELCOME, 0, 0);
 	}
 	if (result == -EPROTO || result == -EREMOTEIO) {
 		spin_lock_irqsave(&adapter->lock, flags);
-		if (adapter->phase == VCRQ_INITIALIZED)
+		if (adapter->phase == VCRQ_INITIALIZED &&
+		    adapter->life == request.life)
 			adapter->phase = VCRQ_UNUSABLE;
 		spin_unlock_irqrestore(&adapter->lock, flags);
 	}

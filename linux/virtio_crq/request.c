@@ -195,6 +195,7 @@ int vcrq_exchange_one(struct vcrq_adapter *adapter,
 		return -ENOTCONN;
 	}
 	request->sequence = ++adapter->sequence;
+	request->life = adapter->life;
 	entry->command.sequence = request->sequence;
 	entry->command.session = adapter->session & 0xff;
 	list_add_tail(&request->list, &adapter->requests);

@@ -149,7 +149,8 @@ static ssize_t session_show(struct device *dev, struct device_attribute *attr,
 {
 	struct vcrq_adapter *adapter = dev_get_drvdata(dev);
 
-	return sysfs_emit(buf, "%u\n", adapter ? READ_ONCE(adapter->session) : 0);
+	return sysfs_emit(buf, "%u\n", adapter && READ_ONCE(adapter->session) ?
+			  READ_ONCE(adapter->number) : 0);
 }
 static DEVICE_ATTR_RO(session);
 

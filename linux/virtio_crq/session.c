@@ -22,8 +22,9 @@
 static void vcrq_lost(struct vcrq_adapter *adapter, enum vcrq_phase phase)
 {
 	if (adapter->session)
-		adapter->lost_session = adapter->session;
+		adapter->lost_session = adapter->number;
 	WRITE_ONCE(adapter->session, 0);
+	adapter->life++;
 	adapter->phase = phase;
 	vcrq_abandon_requests(adapter);
 }

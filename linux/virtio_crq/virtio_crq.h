@@ -84,8 +84,11 @@ struct vcrq_adapter {
 	unsigned long flags;
 	spinlock_t lock;
 	enum vcrq_phase phase;
-	u32 session;		/* 0: none */
-	u32 lost_session;
+	u32 session;		/* our own name for it, see vcrq_name_session(); 0: none */
+	u32 sessions;
+	u32 number;		/* the device side's name for it */
+	u32 lost_session;	/* the same of the one before */
+	u32 life;		/* how often what was asked was given up */
 	u32 resumed;		/* the session in which all devices were; session work */
 	u64 called;		/* number of our 0xC001 that is not answered yet */
 	u64 next_call;
@@ -272,6 +275,7 @@ struct vcrq_request {
 	u16 device;
 	u8 msg_id;
 	u8 sequence;
+	u32 life;		/* of the adapter, in which it was sent */
 	u32 reason;		/* of a refusal */
 	int slot;		/* -1: the answer comes inline */
 	u16 answer_min;

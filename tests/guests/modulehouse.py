@@ -83,12 +83,13 @@ class ModuleHouse:
 
 
 @contextmanager
-def house_of(work: Path, text: str) -> Iterator[ModuleHouse]:
-    """A machine that is up with its server as long as this lasts."""
+def house_of(work: Path, text: str, served: bool = True) -> Iterator[ModuleHouse]:
+    """A machine that is up as long as this lasts, with its server or with the place of one."""
     house = ModuleHouse(work, text)
     try:
         house.start(HYPERVISOR)
-        house.start()
+        if served:
+            house.start()
         yield house
     finally:
         house.close()
