@@ -65,6 +65,23 @@ def test_the_copies_of_a_pushed_read_are_named() -> None:
     assert purposes([entry for entry, _ in copies], rings) == [purpose for _, purpose in copies]
 
 
+def test_a_read_whose_records_are_messages_is_named() -> None:
+    rings = Rings(size=256, descriptors=0x22000, available=0, used=0x24000, pushed=True)
+    words = (0x8070000000000001, 0xC0020000001000, 0, 0), (0x8020000000000001, 0x110000000000000, 0, 0)
+    request, completion = (
+        call("H_SEND_SUB_CRQ", **{f"word{index}": word for index, word in enumerate(record)}) for record in words
+    )
+    read = [request, put(4096, 0x2C000), completion]
+    assert purposes(read, rings) == [
+        "device 0, queue 0: request 0, data of 4096 bytes at 0x2c000",
+        "data",
+        "device 0, queue 0: completion of 0, 4097 bytes written",
+    ]
+    assert steps(read, rings)[1][-2].startswith("4096 B  server ")
+    assert ("CRQ entries", 2, 2) in comparison(read)
+    assert purposes([call("H_SEND_SUB_CRQ_INDIRECT", count=16)], rings) == ["16 records"]
+
+
 def test_the_sum_counts_every_call_once() -> None:
     rows = comparison([entry for entry, _ in READ])
     assert [name for name, _, _ in rows] == [*GROUPS, "together"]

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The anatomy of one read: what each hypercall of a trace is for, and the sum beside vSCSI's."""
 
+import struct
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,6 +33,8 @@ _GROUP = {
     "H_PUT_RTCE_INDIRECT": GROUPS[0],
     "H_REMOVE_RTCE": GROUPS[0],
     "H_SEND_CRQ": GROUPS[1],
+    "H_SEND_SUB_CRQ": GROUPS[1],
+    "H_SEND_SUB_CRQ_INDIRECT": GROUPS[1],
     "H_COPY_RDMA": GROUPS[2],
     "H_VIO_SIGNAL": GROUPS[3],
 }
@@ -85,9 +88,9 @@ def rings_of(device: Device) -> Rings:
 
 
 def purposes(entries: Sequence[Entry], rings: Rings) -> list[str]:
-    """What each call of one read is for. A server learns of a request by fetching: its first copy names the client."""
+    """What each call of one read is for."""
     copies = [entry["inputs"] for entry in entries if entry["call"] == "H_COPY_RDMA"]
-    window = copies[0]["source_liobn"] if copies else None
+    window = _window(entries)
     pages: dict[int, str] = {}
     for copy in copies:
         address, name = _client_end(copy, window, rings)
@@ -99,6 +102,16 @@ def purposes(entries: Sequence[Entry], rings: Rings) -> list[str]:
             first = entry["inputs"]["r_ioba"] // PAGE
             pages |= dict.fromkeys(range(first, first + entry["inputs"]["count"]), "data")
     return [_purpose(entry, window, rings, pages) for entry in entries]
+
+
+def _window(entries: Sequence[Entry]) -> int | None:
+    """The client's. A server learns of a request by fetching; of one that came as a message it puts the data last."""
+    copies = [entry["inputs"] for entry in entries if entry["call"] == "H_COPY_RDMA"]
+    if not copies:
+        return None
+    if any(entry["call"].startswith("H_SEND_SUB_CRQ") for entry in entries):
+        return int(copies[-1]["destination_liobn"])
+    return int(copies[0]["source_liobn"])
 
 
 def _client_end(copy: dict[str, int], window: int | None, rings: Rings) -> tuple[int, str]:
@@ -125,9 +138,28 @@ def _purpose(entry: Entry, window: int | None, rings: Rings, pages: dict[int, st
         return "the data, by no copy"
     if call == "H_VIO_SIGNAL":
         return "interrupt on" if inputs["mode"] else "interrupt off while polling"
+    return sent(entry)
+
+
+def sent(entry: Entry) -> str:
+    """What a call sends, in words; nothing of one that sends nothing."""
+    call, inputs = entry["call"], entry["inputs"]
     if call == "H_SEND_CRQ":
         return meaning(from_registers(inputs["high"], inputs["low"]))
-    return ""
+    if call == "H_SEND_SUB_CRQ":
+        return _in_words(struct.pack(">4Q", *(inputs[f"word{index}"] for index in range(4))))
+    return f"{inputs['count']} records" if call == "H_SEND_SUB_CRQ_INDIRECT" else ""
+
+
+def _in_words(entry: bytes) -> str:
+    """A record that is a message of its own; a completion is filled up with zeroes, and no request is."""
+    name, place, *inlined = struct.unpack("<4Q", entry)
+    where = f"device {name >> records.NAME_SHIFT & 0xFFFF}, queue {entry[6]}: "
+    length, head = place >> records.ADDRESS_BITS, name >> records.HEAD_SHIFT & 0xFFFF
+    if not length and not any(inlined):
+        return f"{where}completion of {head}, {place & 0xFFFFFFFF} bytes written"
+    what = "list" if entry[1] & records.LIST else "data"
+    return f"{where}request {head}, {what} of {length} bytes at {place & (1 << records.ADDRESS_BITS) - 1:#x}"
 
 
 def meaning(entry: bytes) -> str:
@@ -169,7 +201,7 @@ def comparison(entries: Sequence[Entry]) -> list[tuple[str, int, int]]:
 def steps(entries: Sequence[Entry], rings: Rings) -> list[tuple[object, ...]]:
     """Rows for people: number, microseconds since the first, partition, call, what for."""
     first = entries[0]["time_ns"]
-    window = next((entry["inputs"]["source_liobn"] for entry in entries if entry["call"] == "H_COPY_RDMA"), None)
+    window = _window(entries)
     return [
         (
             *(number, f"{(entry['time_ns'] - first) / 1000:>7.1f}", entry["partition"], entry["call"]),

@@ -4,7 +4,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from virtio_crq.cli.anatomy import meaning
+from virtio_crq.cli.anatomy import sent
 from virtio_crq.papr import virtualscsi
 from virtio_crq.papr.entry import from_registers
 
@@ -22,11 +22,11 @@ def words(adapters: Iterable[dict[str, Any]]) -> Say:
             clients[row["server"], row["server_unit_address"]] = False
 
     def say(call: Entry) -> str:
-        if call["call"] != "H_SEND_CRQ":
-            return ""
-        entry = from_registers(call["inputs"]["high"], call["inputs"]["low"])
         end = call["partition"], call["unit_address"]
-        return virtualscsi.describe(entry, clients[end]) if end in clients else meaning(entry)
+        if end not in clients or call["call"] != "H_SEND_CRQ":
+            return sent(call)
+        entry = from_registers(call["inputs"]["high"], call["inputs"]["low"])
+        return virtualscsi.describe(entry, clients[end])
 
     return say
 
