@@ -4,6 +4,7 @@
 import json
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,14 +18,13 @@ from virtio_crq.client.disk import Disk
 from virtio_crq.dataplane.blockdriver import BlockDriver
 from virtio_crq.dataplane.front import Front
 from virtio_crq.dataplane.load import LoadGenerator
+from virtio_crq.dataplane.loadround import FINISHED, NOTHING_CAME
 from virtio_crq.errors import PartnerLost, VirtioCrqError
 from virtio_crq.platform.channel import LOST
 
-FINISHED = 0
-NOTHING_CAME = -1
 POLLING_SPINS = 1 << 16  # looks before the interpreter gets a turn, for Ctrl-C
-WAIT = 10**9  # nanoseconds of sleep before the interpreter gets a turn
-PATIENCE = 10 * WAIT  # a server that says nothing for so long is gone
+WAIT = 1  # seconds of sleep before the interpreter gets a turn
+PATIENCE = 10  # and of silence after which a server is gone
 
 Order = dict[str, Any]
 
@@ -54,21 +54,30 @@ def run(client: Client, buffers: int, order: Order) -> Load:
     connection.disarm(wholly=True)  # from here on the interrupt is the load's
     generator.begin(order["seconds"], 0)
     burnt = time.process_time()
+    drive(
+        lambda: generator.turn(POLLING_SPINS) if polling else generator.turn(1, WAIT * 10**9),
+        lambda kind: connection.endpoint.control(kind, generator.channel.entry()),
+        polling,
+    )
+    return measured(generator, disk, time.process_time() - burnt)
+
+
+def drive(turn: Callable[[], int], control: Callable[[int], None], polling: bool) -> None:
+    """Turn a load until it is over; unless polling, a turn in vain took a sleep of WAIT seconds.
+
+    `control` gets the kind of each entry that is not the load's.
+    """
     silent = 0
-    while True:
-        kind = generator.turn(POLLING_SPINS) if polling else generator.turn(1, WAIT)
-        if kind == FINISHED:
-            break
+    while (kind := turn()) != FINISHED:
         if kind == NOTHING_CAME:
             silent += WAIT
             if not polling and silent > PATIENCE:
-                raise PartnerLost(f"no answer within {PATIENCE // 10**9} seconds")
+                raise PartnerLost(f"no answer within {PATIENCE} seconds")
             continue
         silent = 0
         if kind == LOST:
             raise PartnerLost("the server went away during a load")
-        connection.endpoint.control(kind, generator.channel.entry())
-    return measured(generator, disk, time.process_time() - burnt)
+        control(kind)
 
 
 def measured(generator: LoadGenerator, disk: Disk, cpu_seconds: float) -> Load:

@@ -13,18 +13,15 @@ from dataclasses import asdict
 from pathlib import Path
 
 from virtio_crq.bench.row import Load
-from virtio_crq.cli.benchload import Order, made, measured, ready
+from virtio_crq.cli.benchload import WAIT, Order, drive, made, measured, ready
 from virtio_crq.cli.clientpartition import client_partition
 from virtio_crq.client.client import Client
 from virtio_crq.client.connection import Connection
 from virtio_crq.client.device import Options
-from virtio_crq.dataplane.loadround import FINISHED, NOTHING_CAME, LoadRound
-from virtio_crq.errors import PartnerLost, VirtioCrqError
-from virtio_crq.platform.channel import LOST
+from virtio_crq.dataplane.loadround import LoadRound
+from virtio_crq.errors import VirtioCrqError
 
 POLLING_SPINS = 1 << 14  # sweeps before the interpreter gets a turn, for Ctrl-C
-WAIT = 1.0  # seconds of sleep before it gets one
-PATIENCE = 10.0  # servers that say nothing for so long are gone
 
 Crowd = Sequence[tuple[Client, int]]  # and where each has the load's own buffers
 
@@ -62,27 +59,23 @@ def run(crowd: Crowd, order: Order) -> list[Load]:
     try:
         for generator in generators:
             generator.begin(order["seconds"], 0)
-        _drive(together, connections, order["notify"] == "polling")
+        polling = order["notify"] == "polling"
+        drive(
+            lambda: together.turn(POLLING_SPINS) if polling else together.turn(1, WAIT),
+            lambda kind: _control(together, connections, kind),
+            polling,
+        )
     finally:
         together.close()
     share = (time.process_time() - burnt) / len(crowd)
     return [measured(generator, disk, share) for generator, disk in zip(generators, disks, strict=True)]
 
 
-def _drive(together: LoadRound, connections: Sequence[Connection], polling: bool) -> None:
-    silent = 0.0
-    while (kind := together.turn(POLLING_SPINS) if polling else together.turn(1, WAIT)) != FINISHED:
-        if kind == NOTHING_CAME:
-            silent += WAIT
-            if not polling and silent > PATIENCE:
-                raise PartnerLost(f"no answer within {PATIENCE:g} seconds")
-            continue
-        silent = 0.0
-        if kind == LOST:
-            raise PartnerLost("the server went away during a load")
-        assert together.speaker is not None
-        connection = connections[together.generators.index(together.speaker)]
-        connection.endpoint.control(kind, together.speaker.channel.entry())
+def _control(together: LoadRound, connections: Sequence[Connection], kind: int) -> None:
+    """Hand an entry over to the connection of whoever it came to."""
+    assert together.speaker is not None
+    connection = connections[together.generators.index(together.speaker)]
+    connection.endpoint.control(kind, together.speaker.channel.entry())
 
 
 if __name__ == "__main__":
