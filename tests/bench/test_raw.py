@@ -3,6 +3,7 @@
 
 import errno
 import os
+import resource
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -99,3 +100,13 @@ def test_what_is_only_written_at_random_is_written_by_blocks_from_the_start(tmp_
     content = path.read_bytes()
     assert len(content) == size
     assert len({content[page : page + 8] for page in range(0, size, 4096)}) == -(-size // 4096)
+
+
+def test_a_file_that_cannot_be_written_whole_is_an_error_not_a_short_file(tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (SIZE + 4096, hard))  # where it ends, a write is short before one fails
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            fill(tmp_path / "image", SIZE + 8192, lambda done: None)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

@@ -4,6 +4,7 @@
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from io import FileIO
 from pathlib import Path
 
 from virtio_crq.bench.case import Case
@@ -68,8 +69,15 @@ def fill(path: Path, size: int, progress: Callable[[int], None], unit: int = _PI
                 piece[page : page + 8] = (start + page + 1).to_bytes(8, "little")
             end = min(_PIECE, size - start)
             for at in range(0, end, unit):
-                file.write(piece[at : min(at + unit, end)])
+                _write_whole(file, piece[at : min(at + unit, end)])
             progress(min(start + _PIECE, size))
+
+
+def _write_whole(file: FileIO, data: bytes | bytearray) -> None:
+    """What is written short is not the last of it: the next write says why, or takes the rest."""
+    left = memoryview(data)
+    while left:
+        left = left[file.write(left) :]
 
 
 @contextmanager

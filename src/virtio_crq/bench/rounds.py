@@ -4,7 +4,7 @@
 What else runs on a machine comes and goes; measured in turn, it hits all that is compared alike.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from statistics import median
 from typing import Any, TypeVar
@@ -57,13 +57,22 @@ def middle(rows: Sequence[Row]) -> Row:
     """One row for those of one setting: medians, and all calls of all rounds by name."""
     if len(rows) == 1:
         return rows[0]
-    found: dict[str, Any] = {name: round(median(getattr(row, name) for row in rows), 4) for name in MEDIANS}
+    found: dict[str, Any] = {name: round(value, 4) for name, value in medians([vars(row) for row in rows]).items()}
     for name in IF_ANY:
         known = [value for row in rows if (value := getattr(row, name)) is not None]
         found[name] = round(median(known), 4) if known else None
-    names = sorted({name for row in rows for name in row.hcalls})
-    found["hcalls"] = {name: sum(row.hcalls.get(name, 0) for row in rows) for name in names}
-    return replace(rows[0], **found)
+    return replace(rows[0], hcalls=all_calls([row.hcalls for row in rows]), **found)
+
+
+def medians(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Of what a round changes."""
+    return {name: median(row[name] for row in rows) for name in MEDIANS}
+
+
+def all_calls(rounds: Sequence[Mapping[str, int]]) -> dict[str, int]:
+    """The calls of all rounds together, by name."""
+    names = sorted({name for calls in rounds for name in calls})
+    return {name: sum(calls.get(name, 0) for calls in rounds) for name in names}
 
 
 def middles(samples: Sequence[Sample]) -> list[Row]:

@@ -15,7 +15,7 @@ from virtio_crq.bench.case import CROWDED, NOTIFIES, RUNGS, SWEPT, Case, chosen
 from virtio_crq.bench.crowd import CROWDS, Crowd
 from virtio_crq.bench.grammar import cases
 from virtio_crq.bench.peers import DEFAULT_POLL, POLLS, RAW, STORAGE_DAEMON
-from virtio_crq.bench.rounds import MEDIANS, rotated
+from virtio_crq.bench.rounds import all_calls, medians, rotated
 
 Record = Mapping[str, Any]  # what a turn found
 AXES = "case", "rung", "ring", "fetch", "map", "data", "backing", "notify"
@@ -167,7 +167,7 @@ def _middle(
     """One row of a result file: as `bench --json` has them, medians, and ratios that were taken within a round."""
     one = next(iter(rounds.values()))
     found = {name: one[name] for name in AXES}
-    found |= {name: _short(median(row[name] for row in rounds.values())) for name in MEDIANS}
+    found |= {name: _short(value) for name, value in medians(list(rounds.values())).items()}
     rates = [row["iops"] for row in rounds.values()]
     beside = raw.get(one["case"], {})
     common = {number: row for number, row in rounds.items() if number in peer}
@@ -188,10 +188,10 @@ def _middle_crowd(rows: Sequence[Record]) -> dict[str, Any]:
 
 def _by_name(rows: Sequence[Record]) -> dict[str, float]:
     """Calls per I/O by their names, of all rounds together."""
-    total = sum(sum(row["hcalls"].values()) for row in rows)
+    calls = all_calls([row["hcalls"] for row in rows])
+    total = sum(calls.values())
     per_io = sum(row["hcalls_per_io"] for row in rows) / len(rows)
-    names = sorted({name for row in rows for name in row["hcalls"]})
-    found = {name: sum(row["hcalls"].get(name, 0) for row in rows) * per_io / total for name in names}
+    found = {name: count * per_io / total for name, count in calls.items()}
     return {name: round(count, 3) for name, count in found.items() if count >= 0.0005}
 
 
