@@ -7,6 +7,7 @@ from packedguest import PackedGuest
 from rig import WRITE, Guest, Rig
 
 from virtio_crq.dataplane.blockservice import BlockService
+from virtio_crq.dataplane.disktraits import DiskTraits
 from virtio_crq.dataplane.ramstore import RamStore
 from virtio_crq.dataplane.ringterms import RingResume
 from virtio_crq.dataplane.store import Store
@@ -31,7 +32,7 @@ class Disk:
         self.device = device
         self.fetch = fetch.removeprefix("packed-")
         self.store = store if store is not None else RamStore(sectors * 512)
-        self.service = service(self.store, sectors, b"serial-7", **options)  # type: ignore[arg-type]
+        self.service = service(self.store, DiskTraits(sectors, b"serial-7", **options))  # type: ignore[arg-type]
         packed = fetch != self.fetch
         self.ring = (
             PackedGuest(rig.platform, size, base, event_idx, in_order) if packed

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from rig import WINDOW, Rig
 
 from virtio_crq.dataplane.blockservice import BlockService
+from virtio_crq.dataplane.disktraits import DiskTraits
 from virtio_crq.dataplane.ramstore import RamStore
 from virtio_crq.dataplane.ringterms import RingResume, RingTerms
 from virtio_crq.dataplane.service import Service
@@ -44,7 +45,7 @@ class PushGuest:
         self.rig = rig
         self.memory = rig.platform.guest
         self.store = RamStore(sectors * 512)
-        self.service = service or BlockService(self.store, sectors, b"serial-7")
+        self.service = service or BlockService(self.store, DiskTraits(sectors, b"serial-7"))
         self.position = 0
         self.seen = 0
         terms = RingTerms(

@@ -12,6 +12,7 @@ from rig import WINDOW, Platform, Rig
 from slowring import Wire
 
 from virtio_crq.dataplane.blockservice import BlockService
+from virtio_crq.dataplane.disktraits import DiskTraits
 from virtio_crq.dataplane.ramstore import RamStore
 from virtio_crq.dataplane.ringterms import RingResume, RingTerms
 from virtio_crq.platform.channel import AVAIL, CREDIT, USED
@@ -84,7 +85,7 @@ class Life:
             SIZE, WINDOW + RECORDS, 0, WINDOW + RECORDS + 32 * SIZE, ring="records", fetch="push", device=2, queue=1,
             mark=self.mark,
         )  # fmt: skip
-        rig.link.open_queue(2, 1, BlockService(self.store, SECTORS, b"serial"), terms, resume)
+        rig.link.open_queue(2, 1, BlockService(self.store, DiskTraits(SECTORS, b"serial")), terms, resume)
 
     def submit(self) -> None:
         free = [slot for slot in range(REQUESTS) if slot not in self.flying]

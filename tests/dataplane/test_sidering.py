@@ -7,6 +7,7 @@ import pytest
 from rig import ARENA, Rig
 
 from virtio_crq.dataplane.blockservice import BlockService
+from virtio_crq.dataplane.disktraits import DiskTraits
 from virtio_crq.dataplane.ramstore import RamStore
 from virtio_crq.dataplane.ringterms import RingTerms
 from virtio_crq.platform.channel import AVAIL, CREDIT
@@ -30,7 +31,7 @@ class PairedRig(Rig):
         platform.queue_send = self._sent  # type: ignore[attr-defined]
         platform.queue_batch = self._batch  # type: ignore[attr-defined]
         assert self.link.pair(2, 1, SLOTS, PARTNER) == HANDLE
-        service = BlockService(RamStore(64 * 512), 64, b"serial-7")
+        service = BlockService(RamStore(64 * 512), DiskTraits(64, b"serial-7"))
         terms = RingTerms(SLOTS, 0, 0, 0, ring="paired", fetch="push", device=2, queue=1, mark=MARK)
         self.link.open_queue(2, 1, service, terms)
         self.side = self.link.sides[2, 1]

@@ -8,6 +8,7 @@ request larger than a chunk goes through own RAM chunk by chunk.
 
 from array import array
 
+from virtio_crq.dataplane.disktraits import DiskTraits
 from virtio_crq.dataplane.faults import refuse
 from virtio_crq.dataplane.limits import SEGMENTS
 from virtio_crq.dataplane.service import Service
@@ -32,28 +33,18 @@ CHUNK = 262144
 class BlockService(Service):
     """Serves a store. All queues of one device share the store object, and all of them are on one worker.
 
-    `sectors`: capacity in 512-byte units. `writethrough`: each write is stable before it completes (CONFIG_WCE 0);
-    may be changed at any time. `seg_max`, `size_max`: limits that were offered, 0 for none.
+    `sectors` and `writethrough` may be changed at any time.
     """
 
-    def __init__(
-        self,
-        store: Store,
-        sectors: int,
-        identity: bytes,
-        read_only: bool = False,
-        writethrough: bool = False,
-        seg_max: int = 0,
-        size_max: int = 0,
-    ) -> None:
+    def __init__(self, store: Store, traits: DiskTraits) -> None:
         super().__init__(store)
-        self.sectors = sectors
-        self.identity = identity[:IDENTITY].ljust(IDENTITY, b"\0")
+        self.sectors = traits.sectors
+        self.identity = traits.identity[:IDENTITY].ljust(IDENTITY, b"\0")
         self.crew = 0
-        self.read_only = 1 if read_only else 0
-        self.writethrough = 1 if writethrough else 0
-        self.seg_max = seg_max
-        self.size_max = size_max
+        self.read_only = 1 if traits.read_only else 0
+        self.writethrough = 1 if traits.writethrough else 0
+        self.seg_max = traits.seg_max
+        self.size_max = traits.size_max
 
     def prepare(self, size: int) -> None:
         self.room = size * (HEADER + 1) + IDENTITY

@@ -8,6 +8,7 @@ the cost of a way that is not gone is soon a rumour. Nothing else about a reques
 
 from virtio_crq.dataplane.clock import Clock
 from virtio_crq.dataplane.cost import Cost
+from virtio_crq.dataplane.disktraits import DiskTraits
 from virtio_crq.dataplane.redirected import RedirectedBlockService
 from virtio_crq.dataplane.store import DONE, Store
 from virtio_crq.dataplane.ways import CHEAPER, COPIED, DEARER, REDIRECTED, TRIAL
@@ -21,17 +22,8 @@ TIMED_EVERY = 16  # vectors of transfers, and operations of the store
 class PlannedBlockService(RedirectedBlockService):
     """Costs of a kind of request each: `reading` and `writing` of the store, `fetching` and `sinking` by transfers."""
 
-    def __init__(
-        self,
-        store: Store,
-        sectors: int,
-        identity: bytes,
-        read_only: bool = False,
-        writethrough: bool = False,
-        seg_max: int = 0,
-        size_max: int = 0,
-    ) -> None:
-        super().__init__(store, sectors, identity, read_only, writethrough, seg_max, size_max)
+    def __init__(self, store: Store, traits: DiskTraits) -> None:
+        super().__init__(store, traits)
         self.clock = Clock()
         self.reading = Cost(500.0, 0.1)
         self.writing = Cost(1000.0, 0.2)

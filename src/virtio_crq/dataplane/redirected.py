@@ -11,6 +11,7 @@ from array import array
 from errno import EOPNOTSUPP
 
 from virtio_crq.dataplane.blockservice import BlockService
+from virtio_crq.dataplane.disktraits import DiskTraits
 from virtio_crq.dataplane.limits import SEGMENTS
 from virtio_crq.dataplane.store import Store
 from virtio_crq.dataplane.ways import (
@@ -39,17 +40,8 @@ MOST = 512  # transfers staged at once, SEAM_TRANSFERS
 class RedirectedBlockService(BlockService):
     """`redirected` requests moved their data that way; `copied` ones could not."""
 
-    def __init__(
-        self,
-        store: Store,
-        sectors: int,
-        identity: bytes,
-        read_only: bool = False,
-        writethrough: bool = False,
-        seg_max: int = 0,
-        size_max: int = 0,
-    ) -> None:
-        super().__init__(store, sectors, identity, read_only, writethrough, seg_max, size_max)
+    def __init__(self, store: Store, traits: DiskTraits) -> None:
+        super().__init__(store, traits)
         self.redirected = 0
         self.copied = 0
         self.file = -1

@@ -4,6 +4,7 @@
 from dataclasses import replace
 
 from virtio_crq.dataplane.blockservice import BlockService
+from virtio_crq.dataplane.disktraits import DiskTraits
 from virtio_crq.dataplane.planned import PlannedBlockService
 from virtio_crq.dataplane.redirected import RedirectedBlockService
 from virtio_crq.dataplane.store import Store
@@ -56,10 +57,8 @@ class BlockDevice(RingDevice):
         sectors = store.capacity // SECTOR_SIZE
         # GET_ID (§5.2.6): what guests show as the disk's serial number, and what clients call the disk.
         serial = name.rpartition("/")[2].encode()[: block.ID_BYTES]
-        services = [
-            SERVICES[data](store, sectors, serial, readonly, False, seg_max=SEG_MAX, size_max=SIZE_MAX)
-            for _ in range(queues)
-        ]
+        traits = DiskTraits(sectors, serial, readonly, seg_max=SEG_MAX, size_max=SIZE_MAX)
+        services = [SERVICES[data](store, traits) for _ in range(queues)]
         features = OFFERED | (feature_set(block.RO) if readonly else 0) | (feature_set(block.MQ) if queues > 1 else 0)
         super().__init__(identity, Features(features), services, QUEUE_SIZE)
         self.name = name
