@@ -1,16 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """The device side of a paired queue: records come by a side queue, and whoever announces besides is stopped."""
 
+import os
 import struct
+import time
+from collections.abc import Callable
 
 import pytest
-from rig import ARENA, Rig
+from rig import ARENA, WINDOW, Rig
 
 from virtio_crq.dataplane.blockservice import BlockService
 from virtio_crq.dataplane.disktraits import DiskTraits
 from virtio_crq.dataplane.ramstore import RamStore
 from virtio_crq.dataplane.ringterms import RingTerms
+from virtio_crq.dataplane.worker import Worker
 from virtio_crq.platform.channel import AVAIL, CREDIT
+from virtio_crq.virtio import block
 
 MARK, SLOTS = 7, 8
 HANDLE, INTERRUPT, PARTNER = 5, 9, 77
@@ -50,7 +55,18 @@ class PairedRig(Rig):
     def put(self, head: int, session: int = MARK, ahead: int = 0) -> None:
         """A record of GET_ID without room for an answer: its status comes back in the completion."""
         words = struct.pack("<BBHHBB", 0x80, 0x20 | 16, head, 2, 1, session) + bytes(8)
-        self.port.write(self.side.slot() + 32 * ahead, words + struct.pack("<IIQ", 4, 0, 0))
+        self._store(self.side.slot() + 32 * ahead, words + struct.pack("<IIQ", block.T_GET_ID, 0, 0))
+
+    def read(self, head: int) -> None:
+        """A record that has the first sector read into the guest's memory."""
+        words = struct.pack("<BBHHBB", 0x80, 0x60 | 16, head, 2, 1, MARK)
+        place = struct.pack("<Q", WINDOW + 0x8000 | 512 << 40)
+        self._store(self.side.slot(), words + place + struct.pack("<IIQ", block.T_IN, 0, 0))
+
+    def _store(self, at: int, record: bytes) -> None:
+        """As the platform does: what makes it valid comes last."""
+        self.port.write(at + 1, record[1:])
+        self.port.write(at, record[:1])
 
 
 def test_a_record_is_answered_by_a_record_and_its_slot_is_free() -> None:
@@ -114,3 +130,52 @@ def test_more_records_than_the_queue_has_room_for_stop_it() -> None:
 @pytest.mark.clause("CRQ-D-160")
 def test_a_ring_has_room_for_all_that_may_be_in_flight() -> None:
     assert PairedRig().opened == [4096]
+
+
+def crowded(rig: PairedRig) -> list[int]:
+    """Have a read come when there is no room for its data; what takes the room."""
+    taken = [rig.link.staging.take(4096) for _ in range(rig.link.staging.free)]
+    rig.read(3)
+    return taken
+
+
+def give_back(rig: PairedRig, taken: list[int]) -> None:
+    for at in taken:
+        rig.link.staging.give(at, 4096)
+
+
+def test_a_request_that_found_no_room_is_tried_again_though_nothing_else_comes() -> None:
+    rig = PairedRig()
+    rig.run()
+    taken = crowded(rig)
+    rig.run()
+    assert rig.sent == []
+    give_back(rig, taken)
+    rig.run()
+    assert len(rig.sent) == 1
+    assert not rig.faults
+
+
+def test_a_worker_that_looks_at_the_queue_tries_it_again_as_well() -> None:
+    rig = PairedRig()
+    worker = Worker("looking", None)
+    worker.start()
+    try:
+        worker.add(rig.link)
+        until(lambda: not rig.link.restless)
+        rig.put(1)
+        until(lambda: len(rig.sent) == 1 and not rig.link.restless)  # from now on it finds records without a whole turn
+        taken = crowded(rig)
+        until(lambda: not rig.side.waits())
+        worker.call(lambda: give_back(rig, taken))
+        until(lambda: len(rig.sent) == 2)
+    finally:
+        worker.stop()
+    assert not rig.faults
+
+
+def until(done: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not done():
+        assert time.monotonic() < deadline
+        os.sched_yield()
