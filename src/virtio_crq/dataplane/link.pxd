@@ -2,36 +2,21 @@
 cimport cython
 from libc.stdint cimport int64_t, uint64_t
 
-from virtio_crq.dataplane.ring cimport DeviceRing
+from virtio_crq.dataplane.queues cimport Queues
 from virtio_crq.dataplane.service cimport Service
-from virtio_crq.dataplane.sidequeue cimport SideQueue
-from virtio_crq.dataplane.staging cimport Staging
 from virtio_crq.dataplane.store cimport Store
 from virtio_crq.platform.channel cimport Channel, entry_waits, take_from, tell_through
-from virtio_crq.platform.port cimport Port
 
 cdef int64_t AVAIL, CONTROL, CREDIT, LOST, NOTHING, STALLED, USED
 cdef int64_t IDLE, WORKED, BY_TURN
 cdef uint64_t ENTRIES, TURNS, REAPS
 
-cdef class Link:
-    cdef readonly Port port
+cdef class Link(Queues):
     cdef readonly Channel channel
-    cdef readonly Staging staging
     cdef object on_control
     cdef object on_fault
     cdef public object on_failure
-    cdef readonly uint64_t max_copy
-    cdef readonly dict refusals
-    cdef readonly dict table
-    cdef readonly dict sides
-    cdef SideQueue aside
-    cdef readonly list services
-    cdef readonly list stores
-    cdef Service last
     cdef public uint64_t unsaid
-    cdef public uint64_t armed
-    cdef public uint64_t rewired
     cdef readonly int64_t gathering
     cdef readonly int64_t due
     cdef public object clock

@@ -1,20 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the data plane needs of one connection: a port, its announcements, a stretch of own RAM, and its queues."""
+"""One connection, served: what comes over its channel is heard, and its `queues` are worked on and told of."""
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
 
 import cython
 
 from virtio_crq.dataplane.orphans import Orphans
-from virtio_crq.dataplane.ring import DeviceRing
-from virtio_crq.dataplane.ringterms import RingResume, RingTerms
+from virtio_crq.dataplane.queues import Queues
 from virtio_crq.dataplane.service import Service
-from virtio_crq.dataplane.sidequeue import SideQueue
-from virtio_crq.dataplane.staging import Staging
 from virtio_crq.dataplane.store import Store
-from virtio_crq.dataplane.strategies import STRATEGIES
 from virtio_crq.errors import DriverFault
 from virtio_crq.platform.channel import (
     AVAIL,
@@ -31,7 +26,6 @@ from virtio_crq.platform.channel import (
 )
 from virtio_crq.platform.partition import Arena
 from virtio_crq.platform.port import Port
-from virtio_crq.virtio import records
 
 IDLE = 0
 WORKED = 1
@@ -41,14 +35,13 @@ TURNS = 4  # mini-batches of one queue in one turn
 REAPS = 32  # completions of one store landed in one turn
 
 
-class Link:
+class Link(Queues):
     """One connection. All methods belong to the thread of its worker (or to nobody yet): see `Worker.call`.
 
     `on_control(kind, entry)` gets what the data plane does not understand: kind CONTROL or LOST, and the raw entry; or
     STALLED, when an announcement found no room at the partner.
     `on_fault(device, queue, rule, detail)` is told when a queue was stopped: the device now needs a reset.
     `on_failure(error)` is told of an error of our own in a turn; the worker turns this link no more.
-    `refusals` counts every broken rule by name.
     """
 
     def __init__(
@@ -65,20 +58,11 @@ class Link:
 
         `gathering` is how many microseconds a driver with much in flight is told later, see `Service.gathers`.
         """
-        self.port = port
+        super().__init__(port, arena, max_copy)
         self.channel = channel
-        self.staging = Staging(arena)
         self.on_control = on_control
         self.on_fault = on_fault
-        self.max_copy = max_copy
         self.on_failure: Callable[[Exception], None] = lambda error: None
-        self.refusals: dict[str, int] = {}
-        self.table: dict[tuple[int, int], Service] = {}
-        self.sides: dict[tuple[int, int], SideQueue] = {}
-        self.aside: SideQueue | None = None  # the first of them
-        self.services: list[Service] = []
-        self.stores: list[Store] = []
-        self.last: Service | None = None
         self.next: Link | None = None  # of those that a worker sweeps
         self.taken = NOTHING  # an entry that is out of the ring and not judged yet
         self.restless = 1
@@ -87,120 +71,9 @@ class Link:
         self.heard = 0
         self.woken = 0
         self.unsaid = 0
-        self.rewired = 1  # other descriptors may have to be slept on than before
-        self.armed = 0
         self.gathering = 1000 * gathering
         self.due = 0
         self.clock: Callable[[], int] = time.monotonic_ns
-
-    # --- queues ---
-
-    def open_queue(
-        self, device: int, queue: int, service: Service, terms: RingTerms, resume: RingResume | None = None
-    ) -> None:
-        """Serve a queue; what `resume` tells of is served first.
-
-        Raises DriverFault when the addresses, size or the resume list cannot be right.
-        """
-        if (device, queue) in self.table:
-            raise ValueError(f"queue {queue} of device {device} is open")
-        if terms.ring == "paired":
-            terms = replace(terms, side=self.sides[device, queue])
-        ring = STRATEGIES[terms.ring, terms.fetch](self.port, self.staging, terms, self.max_copy)
-        try:
-            if resume is not None:
-                ring.resume(resume)
-                ring.take_over()
-            service.bind(device, queue, self.port, ring, self.staging)
-        except BaseException:
-            ring.discard()
-            raise
-        self.table[device, queue] = service
-        self.services.append(service)
-        if service.store not in self.stores:
-            self.stores.append(service.store)
-        self.rewired = 1
-        service.ready = 1
-
-    def pair(self, device: int, queue: int, slots: int, partner: int) -> int:
-        """Have a side queue for the records of a queue that is opened later, and send to the partner's; its handle.
-
-        0 where the platform has none for us; `slots` is how many records the front-end may have in flight.
-        """
-        self.part(device, queue)
-        at = self.staging.take(SideQueue.footprint(slots))
-        if at < 0:
-            return 0
-        side = SideQueue(self.port, at, self.staging.address(at), SideQueue.footprint(slots) // records.REQUEST)
-        if side.open() != 0:
-            self.staging.give(at, SideQueue.footprint(slots))
-            return 0
-        side.partner = partner
-        if self.armed:
-            side.listen(1)
-        self.sides[device, queue] = side
-        self._chain()
-        return int(side.handle)
-
-    def part(self, device: int, queue: int) -> None:
-        """Give a side queue back. What a partner that stands still has not finished sending keeps its memory."""
-        side = self.sides.pop((device, queue), None)
-        self._chain()
-        if side is not None and side.close() == 0:
-            self.staging.give(side.offset, SideQueue.footprint(side.slots))
-
-    def close_queue(self, device: int, queue: int) -> None:
-        """Stop serving a queue; what is still in the store ends without a trace in the partner's memory.
-
-        A queue opened later on the same store starts only after that has happened.
-        """
-        service = self.table.pop((device, queue), None)
-        if service is None:
-            return
-        self._count_stale(service.ring)
-        self.services.remove(service)
-        self.last = None
-        service.close()
-        self.part(device, queue)
-        self.stores = [store for store in self.stores if store.pending or any(store.owners)]
-        self.rewired = 1
-
-    def release(self, store: Store) -> None:
-        """Forget a store that none of its queues uses any more and that has nothing pending: it will be closed."""
-        self.stores = [other for other in self.stores if other is not store]
-        self.rewired = 1
-
-    def close(self) -> None:
-        """Close all queues (the partner is gone, or the session is over)."""
-        for device, queue in list(self.table):
-            self.close_queue(device, queue)
-        for device, queue in list(self.sides):
-            self.part(device, queue)
-
-    def service(self, device: int, queue: int) -> Service | None:
-        """The service of an open queue, for its counters."""
-        return self.table.get((device, queue))
-
-    def refuse(self, rule: str) -> None:
-        """Count a broken rule."""
-        self.refusals[rule] = self.refusals.get(rule, 0) + 1
-
-    def _count_stale(self, ring: DeviceRing) -> None:
-        stale = getattr(ring, "stale", 0)
-        if stale:
-            self.refusals["record-stale"] = self.refusals.get("record-stale", 0) + stale
-
-    def _chain(self) -> None:
-        """What a short turn looks at, without the interpreter."""
-        self.aside = None
-        for side in self.sides.values():
-            side.next = self.aside
-            self.aside = side
-
-    def listen(self) -> None:
-        """Have the interrupt tell of records as well, before a sleep."""
-        if self.aside is not None:
-            self.aside.listen_all(1)
 
     # --- one turn ---
 
