@@ -2,7 +2,8 @@
 """A front for a device that sees the memory itself: it reads the ring when it likes, and the driver sees what it used.
 
 To announce is to wake, whenever the device's wish in the ring says so: the right to is always here, and nothing comes
-back for it. A driver that polls does not ask to be told of completions.
+back for it. A driver that polls does not ask to be told of completions. Neither does such a device announce anything,
+nor return after it was lost: what a front `confirm`s then, and what is `standing`, is never asked.
 """
 
 from virtio_crq.dataplane.front import Front
