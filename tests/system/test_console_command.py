@@ -12,30 +12,17 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
+from machinetext import machine_text, mapped
 from runningmachine import COMMAND, RunningMachine
 
 from virtio_crq.cli.clientpartition import client_partition
 from virtio_crq.client.client import Client
 from virtio_crq.vios.control import ask, socket_path
 
-MACHINE = """
-[machine]
-name = "system"
-[partition.vios1]
-memory = "64M"
-[partition.web1]
-memory = "64M"
-[[adapter]]
-client = "web1"
-slot = 2
-server = "vios1"
-[[map]]
-client = "web1"
-target = "tty"
-device = "console"
-backing = "pty:"
-ports = ["agent=socket:agent.sock", "kept=log:kept.log"]
-"""
+MACHINE = machine_text(
+    mapped("web1/tty", "pty:", 'device = "console"', 'ports = ["agent=socket:agent.sock", "kept=log:kept.log"]'),
+    memory="64M",
+)
 PATIENCE = 20.0
 ESCAPE = b"\x1d"
 

@@ -10,43 +10,16 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from machinetext import machine_text, mapped
 from runningmachine import COMMAND, PATIENCE, RunningMachine
 
-MACHINE = """
-[machine]
-name = "system"
-[partition.vios1]
-memory = "32M"
-[partition.web1]
-memory = "32M"
-[partition.web2]
-memory = "32M"
-[[adapter]]
-client = "web1"
-slot = 2
-server = "vios1"
-[[adapter]]
-client = "web2"
-slot = 2
-server = "vios1"
-[[map]]
-client = "web1"
-target = "root"
-backing = "file:root.img"
-[[map]]
-client = "web1"
-target = "endless"
-backing = "null:64G"
-[[map]]
-client = "web2"
-target = "data"
-backing = "ram:2M"
-[[map]]
-client = "web2"
-target = "cd"
-backing = "file:cd.img"
-readonly = true
-"""
+MACHINE = machine_text(
+    mapped("web1/root", "file:root.img"),
+    mapped("web1/endless", "null:64G"),
+    mapped("web2/data", "ram:2M"),
+    mapped("web2/cd", "file:cd.img", "readonly = true"),
+    clients=("web1", "web2"),
+)
 SIZE = 1 << 20
 CONTENT = random.Random(5).randbytes(SIZE)
 

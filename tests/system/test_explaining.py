@@ -6,43 +6,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from machinetext import machine_text, mapped
 from runningmachine import RunningMachine, reads_without_waiting
 
 from virtio_crq.cli.clientpartition import client_partition
 from virtio_crq.client.device import Options
 
 PAGE = 4096
-MACHINE = """
-[machine]
-name = "system"
-[partition.vios1]
-memory = "32M"
-{server}
-[partition.web1]
-memory = "16M"
-[[adapter]]
-client = "web1"
-slot = 2
-server = "vios1"
-[[storage]]
-server = "vios1"
-slot = 10
-window = "16M"
-[[map]]
-client = "web1"
-target = "root"
-backing = "file:web1.img"
-[[map]]
-client = "web1"
-target = "random"
-device = "entropy"
-backing = "random"
-"""
+STORAGE = '[[storage]]\nserver = "vios1"\nslot = 10\nwindow = "16M"'
+MAPPED = (mapped("web1/root", "file:web1.img"), mapped("web1/random", "random", 'device = "entropy"'))
 
 
 def prepared(directory: Path, server: str) -> RunningMachine:
     (directory / "web1.img").write_bytes(bytes(256 * PAGE))
-    return RunningMachine(directory, MACHINE.format(server=server))
+    return RunningMachine(directory, machine_text(STORAGE, *MAPPED, server=server))
 
 
 def explained(machine: RunningMachine, target: str = "web1/root", *more: str) -> dict[str, Any]:

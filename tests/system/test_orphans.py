@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from machinetext import machine_text, mapped
 from runningmachine import COMMAND, RunningMachine
 
 from virtio_crq.cli.clientpartition import client_partition
@@ -14,22 +15,7 @@ from virtio_crq.client.client import Client
 from virtio_crq.client.disk import Disk
 from virtio_crq.errors import VirtioCrqError
 
-MACHINE = """
-[machine]
-name = "system"
-[partition.vios1]
-memory = "16M"
-[partition.web1]
-memory = "16M"
-[[adapter]]
-client = "web1"
-slot = 2
-server = "vios1"
-[[map]]
-client = "web1"
-target = "root"
-backing = "ram:1M"
-"""
+MACHINE = machine_text(mapped("web1/root", "ram:1M"))
 LINE = "virtio-crq: the machine's hypervisor has ended\n"
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from machinetext import machine_text, mapped
 from runningmachine import RunningMachine
 
 from virtio_crq.cli.clientpartition import connects
@@ -20,32 +21,7 @@ from virtio_crq.hypervisor.machine import Machine
 from virtio_crq.hypervisor.machinefile import read_machine_file
 from virtio_crq.vios.server import Server, Settings
 
-MACHINE = """
-[machine]
-name = "system"
-[partition.vios1]
-memory = "32M"
-[partition.web1]
-memory = "16M"
-[partition.web2]
-memory = "16M"
-[[adapter]]
-client = "web1"
-slot = 2
-server = "vios1"
-[[adapter]]
-client = "web2"
-slot = 2
-server = "vios1"
-[[map]]
-client = "web1"
-target = "root"
-backing = "ram:1M"
-[[map]]
-client = "web2"
-target = "root"
-backing = "ram:1M"
-"""
+MACHINE = machine_text(mapped("web1/root", "ram:1M"), mapped("web2/root", "ram:1M"), clients=("web1", "web2"))
 
 
 class House:

@@ -6,41 +6,18 @@ import random
 from pathlib import Path
 
 import pytest
+from machinetext import machine_text, mapped
 from runningmachine import RunningMachine
 
 from virtio_crq.cli.clientpartition import client_partition
 from virtio_crq.client.client import Client
 from virtio_crq.client.device import Options
 
-MACHINE = """
-[machine]
-name = "system"
-[partition.vios1]
-memory = "32M"
-ring = "packed"
-{server}
-[partition.web1]
-memory = "32M"
-[[adapter]]
-client = "web1"
-slot = 2
-server = "vios1"
-[[map]]
-client = "web1"
-target = "root"
-backing = "file:root.img"
-[[map]]
-client = "web1"
-target = "rng0"
-device = "entropy"
-backing = "random"
-[[map]]
-client = "web1"
-target = "tty"
-device = "console"
-backing = "log:tty.log"
-ports = ["agent=log:agent.log"]
-"""
+MAPPED = (
+    mapped("web1/root", "file:root.img"),
+    mapped("web1/rng0", "random", 'device = "entropy"'),
+    mapped("web1/tty", "log:tty.log", 'device = "console"', 'ports = ["agent=log:agent.log"]'),
+)
 SIZE = 1 << 20
 
 
@@ -57,7 +34,7 @@ SIZE = 1 << 20
 )
 def test_disk_entropy_and_console_over_packed_rings(tmp_path: Path, server: str, options: Options) -> None:
     (tmp_path / "root.img").write_bytes(bytes(SIZE))
-    with RunningMachine(tmp_path, MACHINE.format(server=server)) as machine:
+    with RunningMachine(tmp_path, machine_text(*MAPPED, server=f'ring = "packed"\n{server}')) as machine:
         with client_partition(machine.state, "web1", options) as client:
             said = b""
             for life in range(3):

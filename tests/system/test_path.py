@@ -7,41 +7,16 @@ import random
 from pathlib import Path
 
 import pytest
+from machinetext import machine_text, mapped
 from runningmachine import RunningMachine
 
 from virtio_crq.cli.clientpartition import client_partition
 
-MACHINE = """
-[machine]
-name = "system"
-[partition.vios1]
-memory = "32M"
-{options}
-[partition.web1]
-memory = "32M"
-[[adapter]]
-client = "web1"
-slot = 2
-server = "vios1"
-[[map]]
-client = "web1"
-target = "root"
-backing = "file:root.img{engine}"
-[[map]]
-client = "web1"
-target = "scratch"
-backing = "ram:8M"
-[[map]]
-client = "web1"
-target = "rng"
-backing = "kernel"
-device = "entropy"
-[[map]]
-client = "web1"
-target = "cd"
-backing = "file:cd.img"
-readonly = true
-"""
+MAPPED = (
+    mapped("web1/scratch", "ram:8M"),
+    mapped("web1/rng", "kernel", 'device = "entropy"'),
+    mapped("web1/cd", "file:cd.img", "readonly = true"),
+)
 SIZE = 8 << 20
 
 
@@ -60,7 +35,9 @@ def test_what_a_client_writes_it_reads_back_and_the_image_has(tmp_path: Path, op
     image(tmp_path / "root.img", SIZE)
     disc = image(tmp_path / "cd.img", 1 << 20).read_bytes()
     data = random.Random(7).randbytes(SIZE)
-    with RunningMachine(tmp_path, MACHINE.format(options=options, engine=engine)) as machine:
+    with RunningMachine(
+        tmp_path, machine_text(mapped("web1/root", f"file:root.img{engine}"), *MAPPED, server=options)
+    ) as machine:
         with client_partition(machine.state, "web1") as client:
             for name in ("root", "scratch"):
                 disk = client.disk(name)
