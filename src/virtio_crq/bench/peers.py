@@ -12,7 +12,7 @@ from typing import Any
 
 from virtio_crq.bench.case import Case, Rung
 from virtio_crq.bench.image import Image
-from virtio_crq.bench.rounds import MEDIANS, Sample, rotated
+from virtio_crq.bench.rounds import Sample, medians, rotated
 from virtio_crq.bench.row import Row
 from virtio_crq.bench.run import Plan, Setting, Stages, measure
 
@@ -150,7 +150,7 @@ def _summary(rows: Mapping[int, Row], beside: Mapping[int, Row]) -> Summary:
         rung=one.rung,
         notify=one.notify,
         rounds=len(rows),
-        medians={name: round(median(getattr(row, name) for row in rows.values()), 4) for name in MEDIANS},
+        medians={name: round(value, 4) for name, value in medians([vars(row) for row in rows.values()]).items()},
         lowest=min(rates),
         highest=max(rates),
         vs_peer=_middle([row.iops / other.iops for row, other in common]),
