@@ -16,7 +16,7 @@ import pytest
 
 from virtio_crq.client.device import MAPPINGS, RINGS, Options
 from virtio_crq.dataplane.strategies import STRATEGIES
-from virtio_crq.hypervisor.machinefile import DATAS
+from virtio_crq.hypervisor.machinerows import DATAS
 
 # Layouts of records, and what a server's table says beside its `fetch` to have them.
 CARRIERS = {"records": "", "paired": 'carrier = "sub-crq"'}

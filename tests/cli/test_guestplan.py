@@ -10,7 +10,8 @@ import pytest
 from virtio_crq.cli.guestplan import Wishes, check_images, guest_partition, make_plan
 from virtio_crq.errors import UsageError
 from virtio_crq.guests.cache import KERNELS
-from virtio_crq.hypervisor.machinefile import MachineFile, parse_machine_file
+from virtio_crq.hypervisor.machinefile import parse_machine_file
+from virtio_crq.hypervisor.machinerows import MachineFile
 
 TEXT = """
 [machine]

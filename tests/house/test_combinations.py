@@ -19,7 +19,8 @@ from virtio_crq.client.client import Client
 from virtio_crq.client.device import MAPPINGS, RINGS, Options
 from virtio_crq.dataplane.strategies import STRATEGIES
 from virtio_crq.hypervisor.machine import Machine
-from virtio_crq.hypervisor.machinefile import DATAS, FETCHES, MachineFile, parse_machine_file
+from virtio_crq.hypervisor.machinefile import parse_machine_file
+from virtio_crq.hypervisor.machinerows import DATAS, FETCHES, MachineFile
 from virtio_crq.vios.mapping import MapEntry
 from virtio_crq.vios.server import Server, Settings
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from virtio_crq.errors import UsageError
-from virtio_crq.hypervisor.machinefile import MachineFile, parse_machine_file, read_machine_file
+from virtio_crq.hypervisor.machinefile import parse_machine_file, read_machine_file
+from virtio_crq.hypervisor.machinerows import MachineFile
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 

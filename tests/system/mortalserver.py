@@ -14,7 +14,8 @@ from pathlib import Path
 from armedpartition import attach_armed, one_life
 
 from virtio_crq.cli import serving
-from virtio_crq.hypervisor.machinefile import FETCHES, RINGS, read_machine_file
+from virtio_crq.hypervisor.machinefile import read_machine_file
+from virtio_crq.hypervisor.machinerows import FETCHES, RINGS
 from virtio_crq.vios.control import socket_path
 
 

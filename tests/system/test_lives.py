@@ -15,7 +15,8 @@ from virtio_crq.client.client import Client
 from virtio_crq.dataplane.worker import Worker
 from virtio_crq.errors import OutOfBounds
 from virtio_crq.hypervisor.machine import Machine
-from virtio_crq.hypervisor.machinefile import MachineFile, parse_machine_file
+from virtio_crq.hypervisor.machinefile import parse_machine_file
+from virtio_crq.hypervisor.machinerows import MachineFile
 from virtio_crq.platform.partition import UnitAddress
 from virtio_crq.vios.mapping import MapEntry
 from virtio_crq.vios.server import Server, Settings

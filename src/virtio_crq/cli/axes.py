@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from virtio_crq.client.device import Options
-from virtio_crq.hypervisor.machinefile import CLIENT_AXES, MachineFile
+from virtio_crq.hypervisor.machinerows import CLIENT_AXES, MachineFile
 
 NOTE = "clients.json"  # in the state directory: what the machine file says of its clients
 

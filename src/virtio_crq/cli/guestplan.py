@@ -11,7 +11,7 @@ from virtio_crq.guests.guest import CONSOLE, GuestPlan
 from virtio_crq.guests.initramfs import STANDARD, Initramfs, make_initramfs
 from virtio_crq.guests.modules import ModuleTree
 from virtio_crq.guests.qemu import Qemu, check_firmware
-from virtio_crq.hypervisor.machinefile import MachineFile, PartitionRow
+from virtio_crq.hypervisor.machinerows import MachineFile, PartitionRow
 from virtio_crq.vios.backing import FILE, parse_backing
 from virtio_crq.vios.mapping import BLOCK
 

@@ -9,7 +9,8 @@ import typer
 
 from virtio_crq.hypervisor.daemon import Daemon
 from virtio_crq.hypervisor.machine import Machine
-from virtio_crq.hypervisor.machinefile import MachineFile, read_machine_file
+from virtio_crq.hypervisor.machinefile import read_machine_file
+from virtio_crq.hypervisor.machinerows import MachineFile
 from virtio_crq.hypervisor.statedirectory import make_state_directory
 
 

@@ -20,7 +20,8 @@ from virtio_crq.cli.tables import table
 from virtio_crq.cli.teardown import take_down
 from virtio_crq.errors import UsageError
 from virtio_crq.hypervisor.conversation import ask
-from virtio_crq.hypervisor.machinefile import MachineFile, read_machine_file
+from virtio_crq.hypervisor.machinefile import read_machine_file
+from virtio_crq.hypervisor.machinerows import MachineFile
 from virtio_crq.hypervisor.statedirectory import (
     ATTACH_SOCKET,
     answers,

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A `[[map]]` row of the machine file, as the I/O server takes it."""
 
-from virtio_crq.hypervisor.machinefile import MapRow
+from virtio_crq.hypervisor.machinerows import MapRow
 from virtio_crq.vios.mapping import DEFAULT_QUEUES, MapEntry
 
 

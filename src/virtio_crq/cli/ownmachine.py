@@ -18,7 +18,7 @@ from virtio_crq.cli.processes import ProcessTable
 from virtio_crq.cli.roles import HYPERVISOR, roles
 from virtio_crq.cli.room import check_room
 from virtio_crq.errors import UsageError
-from virtio_crq.hypervisor.machinefile import MachineFile
+from virtio_crq.hypervisor.machinerows import MachineFile
 from virtio_crq.hypervisor.statedirectory import ATTACH_SOCKET, answers, make_state_directory
 
 

@@ -5,7 +5,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from virtio_crq.hypervisor.machinefile import SERVER_KEYS, MachineFile, PartitionRow
+from virtio_crq.hypervisor.machinefile import SERVER_KEYS
+from virtio_crq.hypervisor.machinerows import MachineFile, PartitionRow
 from virtio_crq.hypervisor.statedirectory import ATTACH_SOCKET
 from virtio_crq.vios.control import socket_path
 

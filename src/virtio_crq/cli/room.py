@@ -12,7 +12,7 @@ from virtio_crq.crq.ring import ring_size
 from virtio_crq.dataplane.perrequest import PerRequest
 from virtio_crq.dataplane.splitdevice import footprint
 from virtio_crq.errors import UsageError
-from virtio_crq.hypervisor.machinefile import AdapterRow, MachineFile
+from virtio_crq.hypervisor.machinerows import AdapterRow, MachineFile
 from virtio_crq.vios import blockdevice, consoledevice, entropydevice
 from virtio_crq.vios.mapping import BLOCK, CONSOLE, DEVICE_TYPES, ENTROPY
 from virtio_crq.virtio.block import ID_BYTES

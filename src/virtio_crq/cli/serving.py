@@ -12,7 +12,7 @@ from virtio_crq.dataplane.link import Link
 from virtio_crq.errors import UsageError
 from virtio_crq.hypervisor.attachment import attach
 from virtio_crq.hypervisor.definition import unit_address
-from virtio_crq.hypervisor.machinefile import AdapterRow, MachineFile
+from virtio_crq.hypervisor.machinerows import AdapterRow, MachineFile
 from virtio_crq.message.backend import BackEnd
 from virtio_crq.message.bus import Bus
 from virtio_crq.papr.devicetree import STORAGE_TYPE, max_copy, parse

@@ -22,7 +22,8 @@ from virtio_crq.cli.viosmap import map_target, resize, unmap
 from virtio_crq.cli.viosserver import sockets
 from virtio_crq.errors import PartnerLost, UsageError
 from virtio_crq.hypervisor.conversation import ask as ask_hypervisor
-from virtio_crq.hypervisor.machinefile import CARRIERS, DATAS, FETCHES, RINGS, read_machine_file
+from virtio_crq.hypervisor.machinefile import read_machine_file
+from virtio_crq.hypervisor.machinerows import CARRIERS, DATAS, FETCHES, RINGS
 from virtio_crq.vios.control import ask, socket_path
 from virtio_crq.vios.lsmap import render
 from virtio_crq.vios.rates import rates, render_rates, wires

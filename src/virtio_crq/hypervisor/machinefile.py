@@ -8,221 +8,38 @@
 [[map]]             client, target, backing, readonly, device, ports, queues, server  the I/O server's view
 """
 
-import difflib
-import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from virtio_crq.errors import UsageError
-from virtio_crq.hypervisor.definition import (
-    NODE_TYPES,
-    AdapterDefinition,
-    MachineDefinition,
-    PartitionDefinition,
-    StorageDefinition,
-    unit_address,
+from virtio_crq.hypervisor.definition import NODE_TYPES, unit_address
+from virtio_crq.hypervisor.machinerows import (
+    CARRIERS,
+    CLIENT_AXES,
+    DATAS,
+    FETCHES,
+    RINGS,
+    AdapterRow,
+    MachineFile,
+    MapRow,
+    PartitionRow,
+    StorageRow,
 )
-from virtio_crq.hypervisor.statedirectory import NAME
+from virtio_crq.hypervisor.machinetables import GIB, KEYS, MIB, TOP, MachineTables
 from virtio_crq.hypervisor.tomllines import TomlLines, error_line
-from virtio_crq.papr.profiles import DEFAULT, PROFILES, Profile
+from virtio_crq.papr.profiles import DEFAULT, PROFILES
 
-MIB = 1 << 20
-GIB = 1 << 30
 SMALLEST_MEMORY, LARGEST_MEMORY = 4 * MIB, 64 * GIB
 SMALLEST_WINDOW, LARGEST_WINDOW = 1 * MIB, 4 * GIB  # a ring and the message area fit; I/O addresses have 32 bits
 FIRST_SLOT, LAST_SLOT = 2, 4095  # slots 0 and 1 belong to the virtual terminals
-# What a server can say on each axis, the best first; a client of ours can turn down what is in CLIENT_AXES.
-FETCHES = ("push", "batched", "naive")
-DATAS = ("redirect", "planned", "copy")
-RINGS = ("packed", "split")  # packed: a driver may choose
-CLIENT_AXES = {"fetch": ("push", "batched"), "ring": RINGS, "map": ("pool", "per-request")}
 LONGEST_GATHERING = 10_000  # microseconds; a driver would rather be interrupted
-CARRIERS = ("window", "sub-crq")
 SERVER_KEYS = ("workers", "pin", "polling", "fetch", "ring", "carrier", "gathering", "data")
 _GUEST_KEYS = ("vcpus", "kernel", "initrd", "command_line")
 SMALLEST_GUEST = GUEST_BLOCK = 256 * MIB  # pseries firmware hands memory out in blocks of this
 LARGEST_VCPUS = 16
 LAST_PARTITION = (1 << 20) - 1
-
-_SIZE = re.compile(r"(\d+)\s*(K|M|G)?i?B?")
-_UNITS = {"": 1, "K": 1 << 10, "M": MIB, "G": GIB}
-_TYPES = {str: "a string", int: "a whole number", bool: "true or false", dict: "a table", list: "an array"}
-_KEYS: dict[str, dict[str, type]] = {
-    "machine": {"name": str, "profile": str, "weak_copies": int, "prices": dict},
-    "prices": {"call_ns": int, "kib_ns": int},
-    "partition": {
-        "memory": str,
-        "number": int,
-        "workers": int,
-        "pin": int,
-        "polling": int,
-        "fetch": str,
-        "map": str,
-        "ring": str,
-        "carrier": str,
-        "gathering": int,
-        "data": str,
-        "guest": bool,
-        "vcpus": int,
-        "kernel": str,
-        "initrd": str,
-        "command_line": str,
-    },
-    "adapter": {
-        "client": str,
-        "slot": int,
-        "server": str,
-        "server_slot": int,
-        "window": str,
-        "node": str,
-        "boot": bool,
-    },
-    "storage": {"server": str, "slot": int, "window": str},
-    "map": {
-        "client": str,
-        "target": str,
-        "backing": str,
-        "readonly": bool,
-        "device": str,
-        "server": str,
-        "ports": list,
-        "queues": int,
-    },
-}
-_TOP: dict[str, type] = {"machine": dict, "partition": dict, "adapter": list, "storage": list, "map": list}
-_REQUIRED = {
-    "machine": ("name",),
-    "partition": ("memory",),
-    "adapter": ("client", "slot", "server"),
-    "storage": ("server", "slot"),
-    "map": ("client", "target", "backing"),
-}
-
-
-@dataclass(frozen=True)
-class PartitionRow:
-    name: str
-    number: int
-    memory: int
-    server: bool  # the server end of some adapter: an I/O server
-    pin: int | None = None
-    workers: int | None = None  # how a server works; None is the server's own default
-    polling: int | None = None
-    fetch: str | None = None
-    ring: str | None = None
-    carrier: str | None = None
-    gathering: int | None = None
-    data: str | None = None
-    map: str | None = None  # clients of ours
-    guest: bool = False  # a real kernel runs here
-    vcpus: int = 1
-    kernel: str = ""  # a path, counted from the machine file, or the name of one of the lab's kernels; "": not said
-    initrd: Path | None = None
-    command_line: str = ""
-
-
-@dataclass(frozen=True)
-class AdapterRow:
-    """A client adapter and the server adapter it is wired to."""
-
-    client: str
-    slot: int
-    server: str
-    server_slot: int
-    window: int
-    node: str
-    where: str = ""  # FILE:LINE, for messages
-    boot: bool = True  # in the client's device tree when it boots
-
-
-@dataclass(frozen=True)
-class StorageRow:
-    """A storage adapter of a server."""
-
-    server: str
-    slot: int
-    window: int
-
-
-@dataclass(frozen=True)
-class MapRow:
-    """What the I/O server reads further: `backing` is its own syntax; `where` is FILE:LINE for its messages."""
-
-    client: str
-    target: str
-    backing: str
-    readonly: bool
-    device: str
-    server: str
-    where: str
-    ports: tuple[str, ...] = ()  # of a console, beyond its first
-    queues: int | None = None  # of a disk; None is the server's own default
-
-
-@dataclass(frozen=True)
-class MachineFile:
-    path: Path
-    name: str
-    profile: Profile
-    call_ns: int
-    kib_ns: int
-    weak_copies: int | None  # seed
-    partitions: tuple[PartitionRow, ...]
-    adapters: tuple[AdapterRow, ...]
-    maps: tuple[MapRow, ...]
-    storage: tuple[StorageRow, ...] = ()
-
-    def definition(self) -> MachineDefinition:
-        """The console's part, for the hypervisor."""
-        return MachineDefinition(
-            name=self.name,
-            profile=self.profile.name,
-            partitions=tuple(
-                PartitionDefinition(row.name, row.number, row.memory, row.guest) for row in self.partitions
-            ),
-            adapters=tuple(
-                AdapterDefinition(
-                    row.client,
-                    row.server,
-                    row.slot,
-                    row.server_slot,
-                    client_window=row.window,
-                    server_window=row.window,
-                    node=row.node,
-                    boot=row.boot,
-                )
-                for row in self.adapters
-            ),
-            storage=tuple(StorageDefinition(row.server, row.slot, row.window) for row in self.storage),
-        )
-
-    def partition(self, name: str) -> PartitionRow:
-        for row in self.partitions:
-            if row.name == name:
-                return row
-        raise UsageError(f"{self.path}: no partition {name!r}; there are {', '.join(r.name for r in self.partitions)}")
-
-    def servers(self) -> tuple[PartitionRow, ...]:
-        """Partitions in which our I/O server runs: not those that serve by drivers of a real kernel."""
-        return tuple(row for row in self.partitions if row.server and not row.guest)
-
-    def guests(self) -> tuple[PartitionRow, ...]:
-        return tuple(row for row in self.partitions if row.guest)
-
-    def clients(self) -> tuple[PartitionRow, ...]:
-        named = {row.client for row in self.adapters}
-        return tuple(row for row in self.partitions if row.name in named)
-
-    def data_of(self, server: str) -> str:
-        """How the data of files moves: as the file says, or as well as the server's adapters can."""
-        best = DATAS[0] if any(row.server == server for row in self.storage) else DATAS[-1]
-        return self.partition(server).data or best
-
-    def maps_of(self, server: str) -> tuple[MapRow, ...]:
-        return tuple(row for row in self.maps if row.server == server)
 
 
 def read_machine_file(path: Path) -> MachineFile:
@@ -246,28 +63,20 @@ def parse_machine_file(text: str, path: Path) -> MachineFile:
     return _Reader(content, TomlLines(text), path).machine()
 
 
-class _Reader:
+class _Reader(MachineTables):
     """One pass over the parsed content: shapes first, then the references between tables."""
 
-    def __init__(self, content: dict[str, Any], lines: TomlLines, path: Path) -> None:
-        self.content = content
-        self.lines = lines
-        self.path = path
-
-    def refuse(self, message: str, *place: str | int) -> UsageError:
-        return UsageError(f"{self.path}:{self.lines.of(*place)}: {message}")
-
     def machine(self) -> MachineFile:
-        self._keys(self.content, _TOP, (), "the file")
+        self.keys(self.content, TOP, (), "the file")
         if "machine" not in self.content:
             raise self.refuse("no [machine] table; it must at least say name")
-        machine = self._table("machine", "machine")
-        name = self._name(machine["name"], "machine", "name")
+        machine = self.table("machine", "machine")
+        name = self.name(machine["name"], "machine", "name")
         profile = machine.get("profile", DEFAULT.name)
         if profile not in PROFILES:
             raise self.refuse(f"profile {profile!r} is not one of {', '.join(PROFILES)}", "machine", "profile")
         prices = machine.get("prices", {})
-        self._keys(prices, _KEYS["prices"], ("machine", "prices"), "prices")
+        self.keys(prices, KEYS["prices"], ("machine", "prices"), "prices")
         for table, place in ((prices, ("machine", "prices")), (machine, ("machine",))):
             for key, value in table.items():
                 if isinstance(value, int) and value < 0:
@@ -295,15 +104,15 @@ class _Reader:
         explicit = {t["number"] for t in self.content.get("partition", {}).values() if _is_numbered(t)}
         free = (number for number in range(1, LAST_PARTITION + 1) if number not in explicit)
         for name in self.content.get("partition", {}):
-            self._name(name, "partition", name)
-            table = self._table("partition", "partition", name)
+            self.name(name, "partition", name)
+            table = self.table("partition", "partition", name)
             number = table["number"] if "number" in table else next(free)
             if not 1 <= number <= LAST_PARTITION:
                 raise self.refuse(f"number {number} is not in 1 to {LAST_PARTITION}", "partition", name, "number")
             if number in taken:
                 raise self.refuse(f"number {number} is already that of {taken[number]}", "partition", name, "number")
             taken[number] = name
-            size = self._size(table["memory"], SMALLEST_MEMORY, LARGEST_MEMORY, "partition", name, "memory")
+            size = self.size(table["memory"], SMALLEST_MEMORY, LARGEST_MEMORY, "partition", name, "memory")
             found[name] = (number, size)
         if not found:
             raise self.refuse("no partition; add a table [partition.NAME]")
@@ -362,11 +171,11 @@ class _Reader:
         return {"guest": True, **said}
 
     def _adapters(self, partitions: set[str]) -> tuple[AdapterRow, ...]:
-        tables = [self._table("adapter", "adapter", index) for index in range(len(self.content.get("adapter", [])))]
+        tables = [self.table("adapter", "adapter", index) for index in range(len(self.content.get("adapter", [])))]
         used: dict[tuple[str, int], int] = {}
         for index, table in enumerate(tables):
             for end, slot_key in (("client", "slot"), ("server", "server_slot")):
-                self._known(table[end], partitions, "adapter", index, end)
+                self.known(table[end], partitions, "adapter", index, end)
                 if slot_key in table:
                     self._take_slot(used, table[end], table[slot_key], index, slot_key)
             if table["client"] == table["server"]:
@@ -399,7 +208,7 @@ class _Reader:
         if server_slot is None:
             server_slot = next(slot for slot in range(FIRST_SLOT, LAST_SLOT + 1) if (server, slot) not in used)
             used[server, server_slot] = index
-        window = self._size(table.get("window", "256MiB"), SMALLEST_WINDOW, LARGEST_WINDOW, "adapter", index, "window")
+        window = self.size(table.get("window", "256MiB"), SMALLEST_WINDOW, LARGEST_WINDOW, "adapter", index, "window")
         node = table.get("node", NODE_TYPES[0])
         if node not in NODE_TYPES:
             raise self.refuse(f"node {node!r} is not one of {', '.join(NODE_TYPES)}", "adapter", index, "node")
@@ -410,7 +219,7 @@ class _Reader:
         return AdapterRow(client, table["slot"], server, server_slot, window, node, where, boot)
 
     def _storage(self, adapters: tuple[AdapterRow, ...]) -> tuple[StorageRow, ...]:
-        tables = [self._table("storage", "storage", index) for index in range(len(self.content.get("storage", [])))]
+        tables = [self.table("storage", "storage", index) for index in range(len(self.content.get("storage", [])))]
         servers = {row.server for row in adapters}
         used = {(owner, slot) for row in adapters for owner, slot in _ends(row)}
         found: list[StorageRow] = []
@@ -426,7 +235,7 @@ class _Reader:
                 raise self.refuse(f"slot {slot} is not in {FIRST_SLOT} to {LAST_SLOT}", "storage", index, "slot")
             if (server, slot) in used:
                 raise self.refuse(f"slot {slot} of {server} is taken; use a free one", "storage", index, "slot")
-            window = self._size(
+            window = self.size(
                 table.get("window", "256MiB"), SMALLEST_WINDOW, LARGEST_WINDOW, "storage", index, "window"
             )
             found.append(StorageRow(server, slot, window))
@@ -436,10 +245,10 @@ class _Reader:
         rows: list[MapRow] = []
         seen: dict[tuple[str, str], int] = {}
         for index in range(len(self.content.get("map", []))):
-            table = self._table("map", "map", index)
+            table = self.table("map", "map", index)
             client, target = table["client"], table["target"]
-            self._known(client, partitions, "map", index, "client")
-            self._name(target, "map", index, "target")
+            self.known(client, partitions, "map", index, "client")
+            self.name(target, "map", index, "target")
             if (client, target) in seen:
                 line = self.lines.of("map", seen[client, target])
                 raise self.refuse(f"{client} has a target {target!r} already (line {line})", "map", index, "target")
@@ -466,59 +275,11 @@ class _Reader:
         if not servers:
             raise self.refuse(f"{client} has no adapter; add [[adapter]] client={client!r}", "map", index, "client")
         if "server" in table:
-            self._known(table["server"], set(servers), "map", index, "server")
+            self.known(table["server"], set(servers), "map", index, "server")
             return str(table["server"])
         if len(servers) > 1:
             raise self.refuse(f"{client} has adapters to {', '.join(servers)}; say which with server=", "map", index)
         return servers[0]
-
-    def _table(self, kind: str, *place: str | int) -> dict[str, Any]:
-        table: Any = self.content
-        for step in place:
-            table = table[step]
-        title = f"[[{kind}]]" if isinstance(place[-1], int) else f"[{'.'.join(map(str, place))}]"
-        if not isinstance(table, dict):
-            raise self.refuse(f"{'.'.join(map(str, place))} must be a table", *place)
-        self._keys(table, _KEYS[kind], place, title)
-        for key in _REQUIRED[kind]:
-            if key not in table:
-                raise self.refuse(f"{title} does not say {key}; it needs {', '.join(_REQUIRED[kind])}", *place)
-        checked: dict[str, Any] = table
-        return checked
-
-    def _keys(
-        self, table: dict[str, Any], allowed: Mapping[str, type], place: tuple[str | int, ...], title: str
-    ) -> None:
-        for key, value in table.items():
-            if key not in allowed:
-                near = difflib.get_close_matches(key, allowed, n=1)
-                hint = f"did you mean {near[0]}?" if near else f"allowed are {', '.join(allowed)}"
-                raise self.refuse(f"unknown key {key!r} in {title}; {hint}", *place, key)
-            kind = allowed[key]
-            if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-                raise self.refuse(f"{key} must be {_TYPES[kind]}, not {value!r}", *place, key)
-
-    def _known(self, name: str, names: set[str], *place: str | int) -> None:
-        if name not in names:
-            raise self.refuse(f"no partition {name!r} here; there are {', '.join(sorted(names))}", *place)
-
-    def _name(self, name: str, *place: str | int) -> str:
-        if not NAME.fullmatch(name):
-            raise self.refuse(f"name {name!r}: allowed are letters, digits, '_', '.', '-', at most 32", *place)
-        return name
-
-    def _size(self, text: str, smallest: int, largest: int, *place: str | int) -> int:
-        match = _SIZE.fullmatch(text)
-        if match is None:
-            raise self.refuse(f'{place[-1]} {text!r} is not a size such as "256MiB"', *place)
-        size = int(match[1]) * _UNITS[match[2] or ""]
-        if size % 4096:
-            raise self.refuse(f"{place[-1]} {text!r} is not a multiple of 4096 bytes", *place)
-        if not smallest <= size <= largest:
-            wrong = "too small" if size < smallest else "too large"
-            bounds = f"{smallest // MIB} MiB to {largest // GIB} GiB"
-            raise self.refuse(f"{place[-1]} {text!r} is {wrong}; allowed are {bounds}", *place)
-        return size
 
 
 def _ends(row: AdapterRow) -> tuple[tuple[str, int], tuple[str, int]]:
