@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from machinetext import machine_text, mapped
 from runningmachine import RunningMachine
 
 from virtio_crq.cli.clientpartition import client_partition, connects
@@ -27,22 +28,7 @@ WARM = 5  # lives until allocators and caches have what they need
 PASSING = 1  # a worker's epoll is there while it sleeps; a connection may just be going
 SLACK = 1024  # KiB that a heap may move about
 
-TEXT = """
-[machine]
-name = "system"
-[partition.vios1]
-memory = "32M"
-[partition.web1]
-memory = "32M"
-[[adapter]]
-client = "web1"
-slot = 2
-server = "vios1"
-[[map]]
-client = "web1"
-target = "root"
-backing = "file:root.img"
-"""
+TEXT = machine_text(mapped("web1/root", "file:root.img"))
 
 
 class House:

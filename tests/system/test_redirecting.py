@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from armedlives import Lives
 from intruder import DATA, PAGE, Intruder
+from machinetext import machine_text, mapped
 from runningmachine import RunningMachine, reads_without_waiting
 from verifiedload import load_on
 
@@ -20,43 +21,12 @@ from virtio_crq.papr.profiles import EXTREMES
 from virtio_crq.virtio import status
 
 BLOCKS = 256
-MACHINE = """
-[machine]
-name = "system"
-profile = "{profile}"
-[partition.vios1]
-memory = "32M"
-data = "redirect"
-{server}
-[partition.web1]
-memory = "16M"
-[partition.web2]
-memory = "16M"
-[[adapter]]
-client = "web1"
-slot = 2
-server = "vios1"
-[[adapter]]
-client = "web2"
-slot = 2
-server = "vios1"
-[[storage]]
-server = "vios1"
-slot = 10
-window = "16M"
-[[map]]
-client = "web1"
-target = "root"
-backing = "file:web1.img"
-[[map]]
-client = "web2"
-target = "root"
-backing = "file:web2.img"
-[[map]]
-client = "web2"
-target = "scratch"
-backing = "ram:1M"
-"""
+STORAGE = '[[storage]]\nserver = "vios1"\nslot = 10\nwindow = "16M"'
+MAPPED = (
+    mapped("web1/root", "file:web1.img"),
+    mapped("web2/root", "file:web2.img"),
+    mapped("web2/scratch", "ram:1M"),
+)
 
 
 @pytest.fixture(autouse=True)
@@ -69,7 +39,14 @@ def file_system(tmp_path: Path) -> None:
 def prepared(directory: Path, profile: str = "power9", server: str = "") -> RunningMachine:
     for name in ("web1", "web2"):
         (directory / f"{name}.img").write_bytes(bytes(BLOCKS * PAGE))
-    return RunningMachine(directory, MACHINE.format(profile=profile, server=server))
+    text = machine_text(
+        STORAGE,
+        *MAPPED,
+        clients=("web1", "web2"),
+        machine=f'profile = "{profile}"',
+        server=f'data = "redirect"\n{server}',
+    )
+    return RunningMachine(directory, text)
 
 
 def counted(machine: RunningMachine, client: str) -> dict[str, int]:
