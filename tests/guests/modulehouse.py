@@ -21,23 +21,27 @@ from virtio_crq.hypervisor.machinefile import read_machine_file
 from virtio_crq.hypervisor.statedirectory import make_state_directory
 
 SERVER, GUEST = "vios1", "web1"
-ONE_ADAPTER = f"""
-[partition.{SERVER}]
-memory = "64M"
-[partition.{GUEST}]
-memory = "512M"
-guest = true
-[[adapter]]
-client = "{GUEST}"
-slot = 2
-server = "{SERVER}"
-"""
-ONE_DISK = f"""{ONE_ADAPTER}
+
+
+def adapters(*servers: str, node: str = "") -> str:
+    """A machine file with an adapter of the guest to each of these servers, from slot 2 on, shown as a `node`."""
+    text = "".join(f'[partition.{server}]\nmemory = "64M"\n' for server in servers)
+    text += f'[partition.{GUEST}]\nmemory = "512M"\nguest = true\n'
+    for slot, server in enumerate(servers, 2):
+        text += f'[[adapter]]\nclient = "{GUEST}"\nslot = {slot}\nserver = "{server}"\n'
+        text += f'node = "{node}"\n' if node else ""
+    return text
+
+
+ONE_ADAPTER = adapters(SERVER)
+DISK = f"""
 [[map]]
 client = "{GUEST}"
+server = "{SERVER}"
 target = "disk"
 backing = "file:disk.img"
 """
+ONE_DISK = ONE_ADAPTER + DISK
 
 
 class ModuleHouse:

@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pytest
 from guestlab import Running
-from modulehouse import GUEST, ModuleHouse
+from modulehouse import adapters, house_of
 
-from virtio_crq.cli.roles import HYPERVISOR
 from virtio_crq.conformance.hostile.model import Chain, Disk
 from virtio_crq.conformance.hostile.pushedmodel import PushedDisk
 from virtio_crq.conformance.hostile.server import HostileServer
@@ -26,17 +25,6 @@ pytestmark = pytest.mark.guest
 KERNEL = "7.2"  # its dd reads past the page cache
 PATIENCE = 30.0
 MALLORY = "mallory"
-TEXT = f"""
-[partition.{MALLORY}]
-memory = "64M"
-[partition.{GUEST}]
-memory = "512M"
-guest = true
-[[adapter]]
-client = "{GUEST}"
-slot = 2
-server = "{MALLORY}"
-"""
 READ = "dd if=/dev/vda of=/run/read bs=4k count=1 iflag=direct 2>/dev/null"
 
 
@@ -57,22 +45,18 @@ class Forgetful(PushedDisk):
 @contextmanager
 def served(work: Path, disk: Disk, parameters: str) -> Iterator[tuple[HostileServer, Running]]:
     """A guest whose disk is served here."""
-    house = ModuleHouse(work, TEXT)
-    try:
-        house.start(HYPERVISOR)
-        features = 0 if "push=0" in parameters else PUSH
-        words = " ".join(f"virtio_crq.{word}" for word in parameters.split())
-        with (
-            attach(house.directory, MALLORY) as attached,
-            HostileServer(attached, features=features) as server,
-            house.guest(KERNEL, 1, words) as running,
-        ):
-            server.plug(disk)
-            running.says("until [ -b /dev/vda ]; do usleep 50000; done")
-            running.says(f"until {READ}; do usleep 50000; done")
-            yield server, running
-    finally:
-        house.close()
+    features = 0 if "push=0" in parameters else PUSH
+    words = " ".join(f"virtio_crq.{word}" for word in parameters.split())
+    with (
+        house_of(work, adapters(MALLORY), served=False) as house,
+        attach(house.directory, MALLORY) as attached,
+        HostileServer(attached, features=features) as server,
+        house.guest(KERNEL, 1, words) as running,
+    ):
+        server.plug(disk)
+        running.says("until [ -b /dev/vda ]; do usleep 50000; done")
+        running.says(f"until {READ}; do usleep 50000; done")
+        yield server, running
 
 
 def until(holds: Callable[[], bool], what: str) -> None:

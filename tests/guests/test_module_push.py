@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 from guestlab import Running
+from killload import load_through_kills
 from modulehouse import ONE_DISK, ModuleHouse, house_of
-from test_module_indirect import LOAD, READY, turns, until_turn
+from test_module_indirect import READY
 from test_module_pool import VERIFY
 
 from virtio_crq.bench.row import MAPPING_CALLS
@@ -17,7 +18,6 @@ pytestmark = pytest.mark.guest
 
 DISK_BYTES = 64 << 20
 READS = 256
-KILLS = 3
 PUSHING, FETCHING = (
     ONE_DISK.replace('memory = "64M"', f'memory = "64M"\nfetch = "{fetch}"', 1) for fetch in ("push", "batched")
 )
@@ -99,14 +99,7 @@ def test_requests_live_through_the_deaths_of_their_server(tmp_path: Path, parame
     disk_in(tmp_path)
     with house_of(tmp_path, PUSHING) as house, house.guest("6.1", 2) as running:
         load_with(running, parameters)
-        running.says(f"cat >/run/load <<'END'\n{LOAD}\nEND\nsh /run/load >/dev/null 2>&1 &")
-        for _ in range(KILLS):
-            until_turn(running, turns(running) + 2)
-            house.kill()
-            house.start()
-        until_turn(running, turns(running) + 2)
-        running.says("touch /run/enough; wait")
-        assert running.says("cat /run/wrong 2>/dev/null; true") == ""
+        load_through_kills(house, running)
 
 
 @pytest.mark.clause("CRQ-F-69")

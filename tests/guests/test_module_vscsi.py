@@ -7,34 +7,11 @@ from pathlib import Path
 
 import pytest
 from guestlab import Running
-from modulehouse import GUEST, SERVER, house_of
+from modulehouse import DISK, SERVER, adapters, house_of
 
 pytestmark = pytest.mark.guest
 
-MACHINE = f"""
-[partition.{SERVER}]
-memory = "64M"
-[partition.other]
-memory = "64M"
-[partition.{GUEST}]
-memory = "512M"
-guest = true
-[[adapter]]
-client = "{GUEST}"
-slot = 2
-server = "{SERVER}"
-node = "vscsi"
-[[adapter]]
-client = "{GUEST}"
-slot = 3
-server = "other"
-node = "vscsi"
-[[map]]
-client = "{GUEST}"
-server = "{SERVER}"
-target = "disk"
-backing = "file:disk.img"
-"""
+MACHINE = adapters(SERVER, "other", node="vscsi") + DISK
 BYTES = 4 << 20
 DRIVERS = "/sys/bus/vio/drivers"
 BOUND = "for a in /sys/bus/vio/devices/3000000*; do d=$(readlink $a/driver); echo ${a##*/} ${d##*/}; done"
