@@ -10,6 +10,11 @@
 #include <linux/virtio.h>
 #include <linux/virtio_config.h>
 
+/* virtio_console gives two consoles one number before 6.2: consoles.c. */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 2, 0)
+#define VCRQ_CONSOLES_COLLIDE 1
+#endif
+
 /* find_vqs() takes one array of records since 6.11, three arrays before. */
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 11, 0)
 #define VCRQ_FIND_VQS_BY_ARRAYS 1

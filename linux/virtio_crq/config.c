@@ -228,6 +228,7 @@ static void vcrq_reset(struct virtio_device *vdev)
 		clear_bit(VCRQ_DEV_BROKEN, &device->flags);
 		clear_bit(VCRQ_DEV_TOLD, &device->flags);
 		clear_bit(VCRQ_DEV_UNTOLD, &device->flags);
+		clear_bit(VCRQ_DEV_NUMBERED, &device->flags);
 	}
 	if (!device->session)
 		set_bit(VCRQ_DEV_NEEDS_DRIVER, &device->flags);

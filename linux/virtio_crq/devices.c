@@ -184,11 +184,13 @@ static void vcrq_add(struct vcrq_device *device)
 	device->vdev.config = &vcrq_config_ops;
 	vcrq_serve_mapping(device);
 	kref_get(&device->ref);
+	vcrq_probe_begins(device);
 	/* What was described is there before anybody finds it registered. */
 	smp_mb__before_atomic();
 	/* Its driver probes in here, and is announced to. */
 	set_bit(VCRQ_DEV_REGISTERED, &device->flags);
 	error = register_virtio_device(&device->vdev);
+	vcrq_probe_ends(device);
 	if (!error)
 		return;
 	clear_bit(VCRQ_DEV_REGISTERED, &device->flags);
@@ -197,6 +199,18 @@ static void vcrq_add(struct vcrq_device *device)
 			    error);
 	put_device(&device->vdev.dev);
 	vcrq_forget(device);
+}
+
+/* Process context: a session came in which its driver may have it. */
+static void vcrq_probe_again(struct vcrq_device *device)
+{
+	int error;
+
+	vcrq_probe_begins(device);
+	error = device_attach(&device->vdev.dev);
+	vcrq_probe_ends(device);
+	if (error < 0)
+		dev_warn(&device->vdev.dev, "its driver would not come back\n");
 }
 
 /* Process context: what the device is to become.  Waits for drivers. */
@@ -227,9 +241,8 @@ static void vcrq_device_work(struct work_struct *work)
 	}
 	if (READ_ONCE(adapter->phase) == VCRQ_ACTIVE &&
 	    test_and_clear_bit(VCRQ_DEV_NEEDS_DRIVER, &device->flags) &&
-	    !device->vdev.dev.driver &&
-	    device_attach(&device->vdev.dev) < 0)
-		dev_warn(&device->vdev.dev, "its driver would not come back\n");
+	    !device->vdev.dev.driver)
+		vcrq_probe_again(device);
 out:
 	vcrq_put(device);
 }

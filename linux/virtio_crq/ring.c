@@ -216,6 +216,8 @@ bool vcrq_notify(struct virtqueue *vq)
 		return true;
 	}
 	spin_lock_irqsave(&queue->lock, flags);
+	if (queue->polled)
+		vcrq_see_control(queue);
 	if (queue->polled && vcrq_drop(queue)) {
 		spin_unlock_irqrestore(&queue->lock, flags);
 		return true;

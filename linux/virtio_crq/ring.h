@@ -78,6 +78,10 @@ void vcrq_chain_each(struct vcrq_queue *queue, u16 id,
 void vcrq_take(struct vcrq_queue *queue, bool show);
 bool vcrq_settle(struct vcrq_queue *queue, bool drained);
 
+/* used.c; any context */
+void *vcrq_translate(struct vcrq_queue *queue, u64 address,
+		     unsigned long access);
+
 /* used.c; queue->lock is held */
 bool vcrq_reap(struct vcrq_queue *queue, struct vcrq_breach *breach);
 void vcrq_breached(struct vcrq_queue *queue, const struct vcrq_breach *breach);

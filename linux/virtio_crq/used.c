@@ -14,8 +14,8 @@
  * Any context: where an I/O address of this window leads, by the window's
  * table, if the entry there has `access` (1: the device may read it, 2: write).
  */
-static void *vcrq_translate(struct vcrq_queue *queue, u64 address,
-			    unsigned long access)
+void *vcrq_translate(struct vcrq_queue *queue, u64 address,
+		     unsigned long access)
 {
 	unsigned long tce;
 	void *lent = vcrq_lent_memory(queue->device->adapter, address);

@@ -216,6 +216,7 @@ enum vcrq_device_flag {
 	VCRQ_DEV_NEEDS_DRIVER,	/* its session was lost while its driver probed */
 	VCRQ_DEV_UNTOLD,	/* a message to it was dropped that no driver repeats */
 	VCRQ_DEV_UNLOGGED,	/* the log has not seen that it stopped */
+	VCRQ_DEV_NUMBERED,	/* a console whose driver has opened port 0 */
 };
 
 struct vcrq_device {
@@ -326,6 +327,17 @@ void vcrq_drain_work(struct work_struct *work);
 void vcrq_poll_queue(struct vcrq_queue *queue);
 void vcrq_callback_work(struct work_struct *work);
 bool vcrq_polls(const struct vcrq_device *device, u16 index);
+
+/* consoles.c */
+#ifdef VCRQ_CONSOLES_COLLIDE
+void vcrq_probe_begins(const struct vcrq_device *device);
+void vcrq_probe_ends(const struct vcrq_device *device);
+void vcrq_see_control(struct vcrq_queue *queue);
+#else
+static inline void vcrq_probe_begins(const struct vcrq_device *device) { }
+static inline void vcrq_probe_ends(const struct vcrq_device *device) { }
+static inline void vcrq_see_control(struct vcrq_queue *queue) { }
+#endif
 
 /* session.c */
 void vcrq_call_out(struct vcrq_adapter *adapter);
