@@ -12,12 +12,14 @@
  * take it for three seconds is broken: the loop always ends.
  */
 #include <linux/delay.h>
+#include <linux/timekeeping.h>
 #include <uapi/linux/virtio_ids.h>
 
 #include "virtio_crq.h"
 
 /* A reader who stopped reading may hold a console up for a second at a time. */
-#define VCRQ_SPIN_MICROSECONDS	3000000
+#define VCRQ_SPIN_NANOSECONDS	(3 * (u64)NSEC_PER_SEC)
+#define VCRQ_SPIN_LOOKS		300000	/* at least, on a machine that stood still meanwhile */
 
 /*
  * What port 0, the console, transmits, and control messages.  Of other ports a
@@ -93,14 +95,16 @@ void vcrq_poll_queue(struct vcrq_queue *queue)
 {
 	struct vcrq_device *device = queue->device;
 	struct vcrq_adapter *adapter = device->adapter;
-	unsigned int waited;
+	u64 begun = ktime_get_mono_fast_ns();
+	unsigned int looks;
 	u32 session;
 
-	for (waited = 0; waited < VCRQ_SPIN_MICROSECONDS; waited++) {
+	for (looks = 0; looks < VCRQ_SPIN_LOOKS ||
+	     ktime_get_mono_fast_ns() - begun < VCRQ_SPIN_NANOSECONDS; looks++) {
 		session = READ_ONCE(adapter->session);
 		if (vcrq_queue_spin(queue, false))
 			return;
-		if (waited % 16 == 15 && !vcrq_drain_quietly(adapter, session)) {
+		if (looks % 16 == 15 && !vcrq_drain_quietly(adapter, session)) {
 			vcrq_queue_spin(queue, true);
 			return;
 		}

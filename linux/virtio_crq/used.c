@@ -248,6 +248,12 @@ bool vcrq_drop(struct vcrq_queue *queue)
 	return !queue->in_flight;
 }
 
+/* queue->lock is held.  Whether the driver has added what no kick could show: of records, without credit. */
+static bool vcrq_left_untaken(const struct vcrq_queue *queue)
+{
+	return ring16(READ_ONCE(queue->ring.avail->idx)) != queue->taken;
+}
+
 /*
  * Any context: takes what a polled queue's device has used.  With `left` the
  * partner's going was seen, though not acted upon yet.  Whether everything
@@ -263,7 +269,8 @@ bool vcrq_queue_spin(struct vcrq_queue *queue, bool left)
 	vcrq_reap(queue, &breach);
 	if (left)
 		queue->session = 0;
-	done = vcrq_drop(queue) || !queue->in_flight;
+	done = vcrq_drop(queue) ||
+	       (!queue->in_flight && !vcrq_left_untaken(queue));
 	spin_unlock_irqrestore(&queue->lock, flags);
 	vcrq_breached(queue, &breach);
 	return done || breach.rule != VCRQ_RULES;
