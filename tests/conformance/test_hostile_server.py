@@ -12,11 +12,11 @@ from virtio_crq.conformance.checkout import SPECIFICATION, find_checkout
 from virtio_crq.conformance.hostile.act import Act
 from virtio_crq.conformance.hostile.model import Disk
 from virtio_crq.conformance.hostile.server import HostileServer
-from virtio_crq.conformance.hostile.table import PACKED_TABLE, PUSHED_TABLE, TABLE
+from virtio_crq.conformance.hostile.table import PACKED_TABLE, PAIRED_TABLE, PUSHED_TABLE, TABLE
 from virtio_crq.conformance.hostile.trial import Trial
 from virtio_crq.hypervisor.definition import AdapterDefinition, MachineDefinition, PartitionDefinition
 from virtio_crq.hypervisor.machine import Machine
-from virtio_crq.message.session import PUSH
+from virtio_crq.message.session import PAIR, PUSH
 
 ALL = TABLE + PACKED_TABLE
 MEBIBYTE = 1 << 20
@@ -67,8 +67,24 @@ def test_each_act_on_a_pushed_queue_ends_as_its_clause_says(act: Act) -> None:
     machine.close()
 
 
+@pytest.mark.clause("CRQ-F-19")
+@pytest.mark.parametrize(
+    "act", [pytest.param(act, marks=pytest.mark.clause(*act.clauses), id=str(act)) for act in PAIRED_TABLE]
+)
+def test_each_act_on_a_paired_queue_ends_as_its_clause_says(act: Act) -> None:
+    machine = Machine(DEFINITION)
+    with machine.attach("victim") as victim, machine.attach("mallory") as mallory, machine.attach("honest") as honest:
+        subject = ClientSubject(victim, "pool")
+        with HostileServer(honest) as kind:
+            kind.plug(Disk(0), quietly=True)
+            with HostileServer(mallory, features=PUSH | PAIR) as server:
+                Trial(server, subject).run(act)
+                subject.close()
+    machine.close()
+
+
 def test_every_clause_of_the_front_end_that_names_a_rule_has_a_row() -> None:
-    covered = {clause for act in ALL + PUSHED_TABLE for clause in act.clauses}
+    covered = {clause for act in ALL + PUSHED_TABLE + PAIRED_TABLE for clause in act.clauses}
     wanted = set()
     for line in (find_checkout(Path(__file__).parent) / SPECIFICATION).read_text().splitlines():
         found = re.match(r"- \*\*(CRQ-F-\d+)\*\* .*\(`", line)
@@ -78,7 +94,7 @@ def test_every_clause_of_the_front_end_that_names_a_rule_has_a_row() -> None:
 
 
 def test_every_rule_of_the_front_end_is_provoked() -> None:
-    provoked = {rule for act in ALL + PUSHED_TABLE for rule in act.rules}
+    provoked = {rule for act in ALL + PUSHED_TABLE + PAIRED_TABLE for rule in act.rules}
     text = (find_checkout(Path(__file__).parent) / SPECIFICATION).read_text()
     lines = [line for line in text.splitlines() if line.startswith("- **CRQ-F-")]
     named = {rule for line in lines for rule in re.findall(r"`([a-z0-9-]+)`", line.rpartition("(`")[1] and line)}
@@ -89,13 +105,9 @@ def test_every_rule_of_the_front_end_is_provoked() -> None:
 ELSEWHERE = {
     "CRQ-F-45": "of consoles, whose messages travel in a ring (tests/client)",
     "CRQ-F-69": "of two servers that agree to different things (tests/client)",
-    "CRQ-F-80": "of side queues, which this server has not (tests/client)",
-    "CRQ-F-81": "the platform has the room that the device promised (tests/dataplane)",
     "CRQ-F-35": "a device type that may not be repeated (tests/message)",
 }
 RULES_ELSEWHERE = {
-    "pair-answer": "of CRQ-F-80",
-    "carrier-full": "of CRQ-F-81",
     "resume-type": "of CRQ-F-35",
     "resume-push": "of CRQ-F-69",
     "console-control": "of CRQ-F-45",

@@ -203,18 +203,57 @@ def test_what_the_platform_did_not_take_goes_with_the_next_look(speed: Any, code
     assert pair.front.held == 0
 
 
-@pytest.mark.clause("CRQ-F-81")
-def test_a_device_without_the_room_that_it_promised_is_refused_by_name(speed: Any) -> None:
+@pytest.mark.clause("CRQ-F-86", "CRQ-F-87")
+@pytest.mark.parametrize(("code", "rule"), [(DROPPED, "carrier-full"), (REFUSED, "carrier-gone")])
+def test_a_record_that_is_refused_waits_and_is_held_against_the_device_only_by_who_asked_it(
+    speed: Any, code: int, rule: str
+) -> None:
+    pair = SidePair(speed)
+    head = pair.block(1)
+    pair.carrier.codes.extend([code, code])
+    pair.publish()
+    assert (pair.front.held, bool(pair.front.denied), pair.front.refusals) == (1, True, {})
+    pair.publish()
+    assert pair.front.distrust() == rule
+    assert pair.front.refusals == {rule: 1}
+    assert not pair.front.trusted
+    pair.publish()
+    assert [record.head for record in pair.device.take()] == [head]
+    assert (pair.front.held, pair.front.denied) == (0, 0)
+
+
+@pytest.mark.clause("CRQ-F-86")
+@pytest.mark.parametrize("code", [BUSY, CLOSED])
+def test_a_busy_platform_and_a_partner_that_left_are_nobodys_fault(speed: Any, code: int) -> None:
     pair = SidePair(speed)
     pair.block(1)
-    pair.carrier.codes.append(DROPPED)
+    pair.carrier.codes.append(code)
+    pair.publish()
+    assert (pair.front.held, pair.front.denied) == (1, 0)
+
+
+@pytest.mark.clause("CRQ-F-83")
+def test_more_completions_of_old_sessions_than_any_can_have_left_are_refused_by_name(speed: Any) -> None:
+    """One for one they could go on for ever, and have nothing else served."""
+    pair = SidePair(speed)
+    head = pair.block(1)
+    pair.publish()
+    pair.device.take()
+    for _ in range(128):
+        pair.device.answer(head, mark=MARK - 1)
+    pair.front.deliver()
+    pair.returns(MARK + 1)
+    for _ in range(128):  # another session's are counted anew
+        pair.device.answer(head, mark=MARK)
+    pair.front.deliver()
+    pair.device.answer(head, mark=MARK)
     with pytest.raises(DeviceFault) as caught:
-        pair.publish()
-    assert caught.value.rule == "carrier-full"
-    assert pair.front.refusals == {"carrier-full": 1}
+        pair.front.deliver()
+    assert caught.value.rule == "completion-form"
+    assert pair.front.stale == 257
 
 
-@pytest.mark.clause("CRQ-F-80")
+@pytest.mark.clause("CRQ-F-88")
 def test_an_announcement_besides_is_refused_by_name(speed: Any) -> None:
     pair = SidePair(speed)
     pair.block(1)

@@ -24,22 +24,32 @@ HANDLE, INTERRUPT, PARTNER = 5, 9, 77
 class PairedRig(Rig):
     """A platform that has side queues, and one queue of a block device that goes by them."""
 
-    def __init__(self, code: int = 0) -> None:
+    def __init__(self, code: int = 0, serves: bool = True) -> None:
         super().__init__()
         self.sent: list[bytes] = []
         self.code = code
         self.opened: list[int] = []
         platform = self.platform
         platform.queue_open = lambda bus, length: (self.opened.append(length), (0, HANDLE, INTERRUPT))[1]  # type: ignore[attr-defined]
-        platform.queue_close = lambda handle: 0  # type: ignore[attr-defined]
+        self.closes: list[int] = []  # the codes of the next ones
+        self.closed: list[int] = []
+        platform.queue_close = self._close  # type: ignore[attr-defined]
         platform.queue_signal = lambda interrupt, enabled: 0  # type: ignore[attr-defined]
         platform.queue_send = self._sent  # type: ignore[attr-defined]
         platform.queue_batch = self._batch  # type: ignore[attr-defined]
         assert self.link.pair(2, 1, SLOTS, PARTNER) == HANDLE
+        if serves:
+            self.serve()
+        self.side = self.link.sides[2, 1]
+
+    def serve(self) -> None:
         service = BlockService(RamStore(64 * 512), DiskTraits(64, b"serial-7"))
         terms = RingTerms(SLOTS, 0, 0, 0, ring="paired", fetch="push", device=2, queue=1, mark=MARK)
         self.link.open_queue(2, 1, service, terms)
-        self.side = self.link.sides[2, 1]
+
+    def _close(self, handle: int) -> int:
+        self.closed.append(handle)
+        return self.closes.pop(0) if self.closes else 0
 
     def _sent(self, handle: int, record: bytes) -> int:
         assert handle == PARTNER
@@ -93,6 +103,49 @@ def test_a_record_of_a_session_that_is_over_is_dropped_and_counted() -> None:
     assert len(rig.sent) == 1
     rig.link.close()
     assert rig.link.refusals == {"record-stale": 1}
+
+
+@pytest.mark.clause("CRQ-D-162")
+def test_more_records_of_old_sessions_than_any_can_have_left_stop_the_queue() -> None:
+    """One for one they could go on for ever, and have nothing else served."""
+    rig = PairedRig()
+    slots = rig.side.slots
+    for _ in range(slots):
+        rig.put(3, session=MARK - 1)
+        rig.run()
+    assert not rig.faults
+    rig.put(3, session=MARK - 1)
+    rig.run()
+    assert rig.faults == [(2, 1, "record-name")]
+
+
+@pytest.mark.clause("CRQ-D-166")
+def test_records_that_come_before_their_queue_is_served_keep_nobody_awake_and_wait_for_that() -> None:
+    rig = PairedRig(serves=False)
+    rig.put(3)
+    assert (rig.link.turn(), rig.link.turn(), rig.link.restless) == (0, 0, 0)
+    assert (rig.link.heard, rig.sent, rig.link.aside) == (0, [], None)
+    rig.serve()
+    assert rig.link.aside is rig.side
+    rig.run()
+    assert len(rig.sent) == 1
+
+
+@pytest.mark.clause("CRQ-D-166")
+def test_a_ring_that_is_sent_to_without_end_keeps_its_memory_and_nobody_waiting() -> None:
+    rig = PairedRig()
+    rig.closes = [1, 1, 0]
+    rig.link.close_queue(2, 1)
+    assert rig.closed == [HANDLE]
+    assert [side.slots for side in rig.link.leaving] == [128]
+    assert rig.link.pair(2, 1, SLOTS, PARTNER) == HANDLE
+    assert rig.closed == [HANDLE] * 2
+    assert rig.link.sides[2, 1].offset != rig.link.leaving[0].offset
+    left = rig.link.leaving[0].offset
+    assert rig.link.pair(2, 2, SLOTS, PARTNER) == HANDLE
+    assert rig.closed == [HANDLE] * 3
+    assert rig.link.leaving == []
+    assert rig.link.sides[2, 2].offset == left
 
 
 @pytest.mark.clause("CRQ-D-163")

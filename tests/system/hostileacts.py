@@ -36,6 +36,7 @@ class Act:
     device: int = 0
     queue: int = 0
     pushes: bool = False  # over a session with PUSH
+    pairs: bool = False  # and with PAIR, by a client that has sub-CRQs
 
     def __str__(self) -> str:
         return f"{self.rule}{'-' + self.name if self.name else ''}"

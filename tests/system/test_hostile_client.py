@@ -15,6 +15,8 @@ import pytest
 from hostileacts import ACTS, CONNECTED, IGNORED, LOST, RUNNING, SESSION, STOPPED, Act
 from intruder import Intruder
 from packedacts import PACKED_ACTS
+from pairedacts import PAIRED_ACTS
+from pairedintruder import PairedIntruder
 from pushedacts import PAGE_ACTS, PUSHED_ACTS
 from runningmachine import RunningMachine
 
@@ -164,12 +166,12 @@ def prepare(intruder: Intruder, act: Act, phase: str) -> None:
         intruder.set_status(0)
 
 
-ALL_ACTS = (*ACTS, *PACKED_ACTS, *PUSHED_ACTS, *PAGE_ACTS)
+ALL_ACTS = (*ACTS, *PACKED_ACTS, *PUSHED_ACTS, *PAGE_ACTS, *PAIRED_ACTS)
 SCENES = [pytest.param(row.values, id=row.id) for row in selected(phase=PHASES)]
 
 
-def rows(pushes: bool) -> list[Any]:
-    wanted = [act for act in ALL_ACTS if act.pushes == pushes]
+def rows(pushes: bool, pairs: bool = False) -> list[Any]:
+    wanted = [act for act in ALL_ACTS if (act.pushes, act.pairs) == (pushes, pairs)]
     return [pytest.param(act, id=str(act), marks=pytest.mark.clause(*act.clauses)) for act in wanted]
 
 
@@ -189,13 +191,21 @@ def test_each_act_of_a_client_that_pushes_ends_as_its_clause_says(scene: Scene, 
     ends_well(scene, act)
 
 
+@pytest.mark.clause("CRQ-D-92", "CRQ-D-140")
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("scene", [each for each in SCENES if each.values[0][0].carrier == "paired"], indirect=True)
+@pytest.mark.parametrize("act", rows(pushes=True, pairs=True))
+def test_each_act_of_a_client_that_pairs_ends_as_its_clause_says(scene: Scene, act: Act) -> None:
+    ends_well(scene, act)
+
+
 def ends_well(stage: Scene, act: Act) -> None:
     """The act has the outcome of its row, what it concerned can be used again, and the other client noticed nothing."""
     if act.rule == "head-in-flight" and stage.combination.fetch == "naive":
         act = replace(act, rule="", ends=IGNORED)  # one after the other: the first is no more in flight
     before = stage.refused().get(act.rule, 0)
     with attach(stage.machine.state, "mallory") as partition:
-        intruder = Intruder(partition, stage.machine.pid("vios1"))
+        intruder = (PairedIntruder if act.pairs else Intruder)(partition, stage.machine.pid("vios1"))
         prepare(intruder, act, stage.phase)
         act.do(intruder)
         if act.rule:
@@ -234,8 +244,4 @@ ELSEWHERE = {
     "CRQ-D-16": "this server answers each request before it takes the next entry (tests/message)",
     "CRQ-D-96": "the hostile client's disks have no such queue (tests/dataplane)",
     "CRQ-D-35": "a client that does not read its ring (the flood row runs into it; counted by the bus, tests/crq)",
-    **dict.fromkeys(
-        ("CRQ-D-161", "CRQ-D-162", "CRQ-D-163", "CRQ-D-164", "CRQ-D-165"),
-        "the hostile client has no side queues (tests/message, tests/dataplane/test_sidering.py)",
-    ),
 }

@@ -8,6 +8,7 @@ AWAY ──session──▶ STARTING ──all up──▶ UP
 
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from enum import Enum
 from functools import partial
 
@@ -17,7 +18,7 @@ from virtio_crq.client.disk import Disk
 from virtio_crq.client.entropy import Entropy
 from virtio_crq.client.memory import Memory
 from virtio_crq.client.transfer import Transfer
-from virtio_crq.errors import DeviceFault, PartnerLost, VirtioCrqError
+from virtio_crq.errors import DeviceFault, DriverFault, PartnerLost, VirtioCrqError
 from virtio_crq.message import conversations
 from virtio_crq.message.bus import Bus, Terms
 from virtio_crq.message.frontend import Conversation, FrontEnd, Outcome
@@ -52,6 +53,7 @@ class Connection:
         self._wait = wait
         self._dirty: set[int] = set()
         self._returned: set[int] = set()  # devices that this session took over or started
+        self._doubted: set[int] = set()  # devices that are asked why their records are refused
         self._rereading: dict[int, bool] = {}  # devices whose configuration is being read; whether it changed since
         self._site: Site | None = None
         self._mark = 0
@@ -132,6 +134,23 @@ class Connection:
         device.serve()
         if device.broken is not before:
             self._broke(device)
+        elif device.denied and device.number not in self._doubted:
+            self._doubted.add(device.number)
+            self.run(self._ask_why(device))
+
+    def _ask_why(self, device: Device) -> Conversation[None]:
+        """Records are refused (CRQ-F-86). That a device stopped, or has gone, is heard before its answer."""
+        try:
+            state: int = device_status.DRIVER_OK
+            with suppress(DriverFault):
+                state = yield from conversations.get_status(device.number)
+            if state & device_status.DEVICE_NEEDS_RESET:
+                self._config_changed(device.number, state)
+            self._serve(device)
+            if device.denied:
+                self._bus.reset(device.distrust())  # all is resumed in the next session, this without a pair
+        finally:
+            self._doubted.discard(device.number)
 
     def _submitted(self, device: Device) -> None:
         self._dirty.add(device.number)

@@ -134,9 +134,9 @@ class Device:
         yield from conversations.start_queues(self.number, {index: setup for index, (_, setup) in self.queues.items()})
 
     def _pair(self, index: int, front: SideFront) -> Conversation[bool]:
-        """Have both ends of a queue know each other's side queue; False where there is none."""
+        """Have both ends of a queue know each other's side queue; False where there is none, or none to be trusted."""
         side = front.side
-        if self.site.pairs and side.open() == 0:
+        if side.close() == 0 and self.site.pairs and front.trusted and side.open() == 0:
             try:
                 side.partner = yield from conversations.pair_queue(self.number, index, front.ring.size, side.handle)
             finally:
@@ -281,10 +281,8 @@ class Device:
             return
         yield from conversations.resume_device(self.number, self.description.device_id, self.identity, self.features)
         for index, (front, setup) in list(self.queues.items()):
-            if isinstance(front, SideFront):
-                front.side.close()
-                if not (yield from self._pair(index, front)):
-                    self._by_window(index, front, setup)
+            if isinstance(front, SideFront) and not (yield from self._pair(index, front)):
+                self._by_window(index, front, setup)
         yield from conversations.resume_queues(self.number, self._standing())
         for front, _ in self.queues.values():
             front.resume()
@@ -352,6 +350,19 @@ class Device:
     def blocked(self) -> bool:
         """A ring could not announce what is due, or not send it."""
         return any((front.pending and front.credit) or front.held for front, _ in self.queues.values())
+
+    @property
+    def denied(self) -> bool:
+        """Records of a queue are refused, which is no rule broken by a device that stopped or is going."""
+        return self.broken is None and any(front.denied for front in self._paired())
+
+    def distrust(self) -> str:
+        """The device works, as it says: queues whose records are refused are not paired again. The first's rule."""
+        rules = [front.distrust() for front in self._paired() if front.denied]
+        return rules[0]
+
+    def _paired(self) -> list[SideFront]:
+        return [front for front, _ in self.queues.values() if isinstance(front, SideFront)]
 
     @property
     def busy(self) -> bool:

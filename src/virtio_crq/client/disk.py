@@ -201,8 +201,10 @@ class Disk(Device):
         """As many as the device has, unless they are more than are wanted, or than may take half of its memory."""
         options = self.site.options
         offered = self.config.num_queues if bits.has(self.features, block.MQ) else 1
-        if not 1 <= offered <= len(self.description.queue_sizes):
-            there = len(self.description.queue_sizes)
+        there = len(self.description.queue_sizes)
+        if not there:
+            raise DeviceFault("queue-missing", f"disk {self.number} offers no queue")
+        if not 1 <= offered <= there:
             raise DeviceFault("config-answer", f"disk {self.number} claims {offered} queues and has {there}")
         most = max(1, min(offered, options.queues, options.depth))
         needed = queue_room(self.queue_size(REQUEST_QUEUE, -(-options.depth // most)), self.pushed, self.site.pairs)

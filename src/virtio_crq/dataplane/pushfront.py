@@ -53,6 +53,7 @@ RULES = (
     ("used-ahead", "announced position moved by {0}, but {1} requests are in flight"),
     ("carrier-full", "no room for the record at {0} of {1}, though the device's ring has room for all in flight"),
     ("record-announced", "an announcement ({0}) of a paired queue, whose records announce themselves (made {1})"),
+    ("carrier-gone", "no ring for the record at {0} of {1}, though the device says that it works"),
 )
 
 

@@ -13,7 +13,8 @@ cdef class Queues:
     cdef readonly dict refusals
     cdef readonly dict table
     cdef readonly dict sides
-    cdef SideQueue aside
+    cdef readonly SideQueue aside
+    cdef readonly list leaving
     cdef readonly list services
     cdef readonly list stores
     cdef Service last

@@ -28,7 +28,8 @@ class Queues:
         self.refusals: dict[str, int] = {}
         self.table: dict[tuple[int, int], Service] = {}
         self.sides: dict[tuple[int, int], SideQueue] = {}
-        self.aside: SideQueue | None = None  # the first of them
+        self.aside: SideQueue | None = None  # the first of those whose queues are open
+        self.leaving: list[SideQueue] = []  # which the platform did not take back yet
         self.services: list[Service] = []
         self.stores: list[Store] = []
         self.last: Service | None = None  # that spoke
@@ -56,6 +57,7 @@ class Queues:
             ring.discard()
             raise
         self.table[device, queue] = service
+        self._chain()
         self.services.append(service)
         if service.store not in self.stores:
             self.stores.append(service.store)
@@ -68,6 +70,8 @@ class Queues:
         0 where the platform has none for us; `slots` is how many records the front-end may have in flight.
         """
         self.part(device, queue)
+        while self.leaving and self.leaving[0].close(1) == 0:
+            self._let_go(self.leaving.pop(0))
         at = self.staging.take(SideQueue.footprint(slots))
         if at < 0:
             return 0
@@ -76,18 +80,23 @@ class Queues:
             self.staging.give(at, SideQueue.footprint(slots))
             return 0
         side.partner = partner
-        if self.armed:
-            side.listen(1)
         self.sides[device, queue] = side
-        self._chain()
         return int(side.handle)
 
     def part(self, device: int, queue: int) -> None:
-        """Give a side queue back. What a partner that stands still has not finished sending keeps its memory."""
+        """Give a side queue back. What a partner that stands still has not finished sending keeps its memory.
+
+        It keeps nobody waiting: the platform is asked once, and again when the next queue is paired.
+        """
         side = self.sides.pop((device, queue), None)
         self._chain()
-        if side is not None and side.close() == 0:
-            self.staging.give(side.offset, SideQueue.footprint(side.slots))
+        if side is not None and side.close(1) == 0:
+            self._let_go(side)
+        elif side is not None:
+            self.leaving.append(side)
+
+    def _let_go(self, side: SideQueue) -> None:
+        self.staging.give(side.offset, SideQueue.footprint(side.slots))
 
     def close_queue(self, device: int, queue: int) -> None:
         """Stop serving a queue; what is still in the store ends without a trace in the partner's memory.
@@ -131,11 +140,14 @@ class Queues:
             self.refusals["record-stale"] = self.refusals.get("record-stale", 0) + stale
 
     def _chain(self) -> None:
-        """What a short turn looks at, without the interpreter."""
+        """What a short turn looks at, without the interpreter: what comes before a queue is served waits for that."""
         self.aside = None
-        for side in self.sides.values():
-            side.next = self.aside
-            self.aside = side
+        for place, side in self.sides.items():
+            if place in self.table:
+                side.next = self.aside
+                self.aside = side
+        if self.armed:
+            self.listen()
 
     def listen(self) -> None:
         """Have the interrupt tell of records as well, before a sleep."""

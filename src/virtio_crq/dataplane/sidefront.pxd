@@ -5,14 +5,17 @@ from libc.stdint cimport int64_t, uint64_t
 from virtio_crq.dataplane.pushfront cimport PushFront
 from virtio_crq.dataplane.sidequeue cimport SideQueue
 
-cdef uint64_t MASK, RECORD, NAME_SHIFT, WITHOUT_SESSION, FULL_CARRIER, ANNOUNCED
-cdef int64_t NO_ROOM
+cdef uint64_t MASK, RECORD, NAME_SHIFT, WITHOUT_SESSION, COMPLETION_FORM, FULL_CARRIER, ANNOUNCED, GONE_CARRIER
+cdef int64_t NO_ROOM, ENDED
 
 @cython.final
 cdef class SideFront(PushFront):
     cdef readonly SideQueue side
     cdef readonly uint64_t posted
     cdef readonly uint64_t stale
+    cdef readonly uint64_t denied
+    cdef readonly uint64_t trusted
+    cdef uint64_t strays
     cdef uint64_t list_left
     cdef uint64_t list_before
     cpdef int64_t publish(self) except -2 nogil

@@ -6,7 +6,7 @@ is there when it can be read: nothing is announced, and no credit is kept. What 
 read, completions tell here: a list is kept until all requests are done that were in flight with it.
 """
 
-from virtio_crq.dataplane.pushfront import PushFront
+from virtio_crq.dataplane.pushfront import RULES, PushFront
 from virtio_crq.dataplane.sidequeue import SideQueue
 from virtio_crq.dataplane.splitdriverring import SplitDriverRing
 from virtio_crq.virtio import records, splitring
@@ -16,22 +16,30 @@ RECORD = records.REQUEST
 NAME_SHIFT = records.NAME_SHIFT
 WITHOUT_SESSION = (1 << records.SESSION_SHIFT) - 1
 NO_ROOM = -12  # the partner's ring is full, which cannot be
+ENDED = 0  # and what is below: there is no such ring, or none any more
 
-FULL_CARRIER = 5  # both in `pushfront.RULES`
+COMPLETION_FORM = 0  # all in `pushfront.RULES`
+FULL_CARRIER = 5
 ANNOUNCED = 6
+GONE_CARRIER = 7
 
 
 class SideFront(PushFront):
-    """`side` is open and paired with the device's; `stale` counts completions of sessions that are over."""
+    """`side` is open and paired with the device's; `stale` counts completions of sessions that are over.
+
+    `denied` is why the platform takes no record: a rule, if the device says that it works, and 0 when all is well.
+    """
 
     def __init__(self, ring: SplitDriverRing, offset: int, bus: int, mark: int, side: SideQueue) -> None:
         self.side = side
-        self.stale = 0
+        self.stale = self.strays = 0
+        self.trusted = 1
         super().__init__(ring, offset, bus, mark)
 
     def _begin(self) -> None:
         super()._begin()
         self.posted = 0
+        self.denied = 0
 
     def _forget_lists(self) -> None:
         super()._forget_lists()
@@ -51,8 +59,9 @@ class SideFront(PushFront):
 
     def _post(self) -> int:
         """Send all records that were not sent. What is not taken now waits: for a platform that was busy, or for the
-        news that the partner has gone.
+        news that the partner has gone or stopped (CRQ-F-86).
         """
+        self.denied = 0
         while self.posted != self.position:
             start = self.posted & (self.size - 1)
             count = (self.position - self.posted) & MASK
@@ -61,10 +70,10 @@ class SideFront(PushFront):
             code = self.side.send(self.requests + RECORD * start, self.requests_bus + RECORD * start, count)
             self.posted = (self.posted + self.side.sent) & MASK
             self.known += self.side.sent
-            if code == NO_ROOM:
-                return self._deny(FULL_CARRIER, self.posted, self.position)
             if code != 0:
                 self.held = 1
+                if code < ENDED:
+                    self.denied = FULL_CARRIER if code == NO_ROOM else GONE_CARRIER
                 return 0
         self.announced = self.posted
         return self._mark_lists()
@@ -99,6 +108,9 @@ class SideFront(PushFront):
             other = (word >> NAME_SHIFT) ^ self.name
             if other and other & WITHOUT_SESSION == 0:
                 self.stale += 1
+                self.strays += 1
+                if self.strays > self.side.slots:  # more than any session can have left behind
+                    return self._deny(COMPLETION_FORM, word, value)
                 continue
             head = (word >> 16) & 0xFFFF
             issue = self.issues[head] if head < self.size else 0
@@ -118,7 +130,15 @@ class SideFront(PushFront):
         found = super().standing(mark)
         self.posted = self.announced = 0
         self.known = 0
+        self.denied = self.strays = 0
         return found
 
     def resume(self) -> None:
         self.credit = 1
+
+    def distrust(self) -> str:
+        """The device works, as it says, and takes no record: its ring carries nothing any more. The rule's name."""
+        self.trusted = 0
+        name, _ = RULES[self.denied]
+        self.refusals[name] = self.refusals.get(name, 0) + 1
+        return name

@@ -14,7 +14,7 @@ MOST = 128  # records in one call, where the platform takes so many
 SURE = 16  # and what every one takes that has side queues
 TOO_MANY = -4  # what a platform answers that does not; and to a queue that is gone
 BUSY = 1
-BUSY_TRIES = 10000  # each lets others run
+BUSY_TRIES = 64  # each lets others run
 
 
 class SideQueue:
@@ -45,14 +45,20 @@ class SideQueue:
         code, self.handle, self.interrupt = self.port.queue_open(self.bus, RECORD * self.slots)
         return code
 
-    def close(self) -> int:
-        """Give the ring back. Not 0: a send into it still runs, and its memory must stay as it is."""
-        handle, self.handle, self.partner = self.handle, 0, 0
-        for _ in range(BUSY_TRIES if handle else 0):
-            if self.port.queue_close(handle) != BUSY:  # any other answer: it is gone, with its connection perhaps
-                return 0
+    def close(self, tries: int = BUSY_TRIES) -> int:
+        """Give the ring back; nothing is put into it from the first try on.
+
+        Not 0: a send into it still runs, of a partner that stands still perhaps. Its memory must stay as it is, and
+        the same is to be asked again.
+        """
+        self.partner = 0
+        while self.handle and self.port.queue_close(self.handle) == BUSY:
+            tries -= 1
+            if tries <= 0:
+                return BUSY
             give_way()
-        return BUSY if handle else 0
+        self.handle = 0  # whatever else was answered: it is gone, with its connection perhaps
+        return 0
 
     def listen(self, enabled: int) -> int:
         """Have the interrupt tell of records, or not: who never sleeps costs its partner none."""

@@ -51,6 +51,8 @@ class SideRing(PushRing):
             other = (self.port.load64(at) >> NAME_SHIFT) ^ self.name
             if other and other & WITHOUT_SESSION == 0:
                 self.stale += 1
+                if self.stale > self.side.slots:  # more than any session can have left behind
+                    refuse("record-name", self.port.load64(at) >> NAME_SHIFT, self.name)
             else:
                 to = self.records + RECORD * count
                 self.port.store64(to, self.port.load64(at))

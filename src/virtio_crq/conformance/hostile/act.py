@@ -34,6 +34,7 @@ class Outcome(Enum):
 class Kind(Enum):
     BLOCK = "block"
     ENTROPY = "entropy"
+    PAIRED = "block, pushed by sub-CRQs"  # where the platform has those, too
     PUSHED = "block, pushed"  # for front-ends that push where the server agrees to it
     PACKED = "block, packed"  # for front-ends that take a packed ring where it is offered
 
@@ -51,6 +52,7 @@ class Act:
     do: Do
     held: int = 0
     kind: Kind = Kind.BLOCK
+    asks: int = 0  # requests made after the act
     type_rule: bool = False  # of the device type's driver, which a transport under a foreign driver cannot see
     type_counts: bool = False  # the device type's driver has to notice: a transport under a foreign one counts nothing
 
@@ -70,6 +72,7 @@ def act(
     *,
     held: int = 0,
     kind: Kind = Kind.BLOCK,
+    asks: int = 0,
     type_rule: bool = False,
     type_counts: bool = False,
 ) -> Callable[[Do], Do]:
@@ -77,7 +80,7 @@ def act(
 
     def enter(do: Do) -> Do:
         words = tuple(rules.split()), tuple(clauses.split())
-        ACTS.append(Act(name, *words, stage, outcome, do, held, kind, type_rule, type_counts))
+        ACTS.append(Act(name, *words, stage, outcome, do, held, kind, asks, type_rule, type_counts))
         return do
 
     return enter

@@ -12,6 +12,7 @@ from virtio_crq.crq.remote import RemoteWindow
 from virtio_crq.errors import DriverFault
 from virtio_crq.message.device import QueueResume, QueueSetup
 from virtio_crq.platform.channel import AVAIL, CREDIT, USED, Channel
+from virtio_crq.platform.partition import Arena
 from virtio_crq.virtio import block, splitring
 from virtio_crq.virtio import features as bits
 from virtio_crq.virtio.block import BlockConfig
@@ -72,6 +73,7 @@ class Model:
     _resumed: list[int] = field(default_factory=list)
     window: Any = None
     channel: Any = None
+    pages: int = 0
 
     @property
     def identity(self) -> bytes:
@@ -79,6 +81,9 @@ class Model:
 
     def attach(self, window: RemoteWindow, channel: Channel) -> None:
         self.window, self.channel = window, channel
+
+    def furnish(self, port: Any, memory: Arena) -> None:
+        """As many pages of the server's own memory, which are mapped, as the model said."""
 
     # -- what the transport asks
 

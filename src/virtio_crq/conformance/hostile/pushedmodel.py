@@ -39,7 +39,10 @@ class PushedDisk(Disk):
 
     def _record(self, position: int) -> Chain:
         assert self.setup is not None
-        text = self.look(self.setup.descriptors + records.REQUEST * (position % self.setup.size), records.REQUEST)
+        at = self.setup.descriptors + records.REQUEST * (position % self.setup.size)
+        return self.parsed(self.look(at, records.REQUEST))
+
+    def parsed(self, text: bytes) -> Chain:
         _marker, flags, head, _device, _queue, _session, place = _RECORD.unpack_from(text)
         address, length = place & (1 << records.ADDRESS_BITS) - 1, place >> records.ADDRESS_BITS
         count = flags & records.INLINED
@@ -79,8 +82,11 @@ class PushedDisk(Disk):
 
     def put_completion(self, position: int, head: int, length: int, **other: int) -> None:
         """A completion, right but for what `other` says."""
+        self.put(self.place(position), self.completion(head, length, **other))
+
+    def completion(self, head: int, length: int, **other: int) -> bytes:
         assert self.setup is not None
         tail = self.tails.get(head)
         fields = {"marker": records.MARKER, "flags": 0 if tail is None else records.TAIL, "head": head}
         fields |= {"device": self.number, "queue": 0, "session": self.setup.mark, "written": length, "tail": tail or 0}
-        self.put(self.place(position), _COMPLETION.pack(*(fields | other).values()))
+        return _COMPLETION.pack(*(fields | other).values())

@@ -98,6 +98,7 @@ class HostileServer:
         self.end.on_announced = self._announced
         pane = self.end.properties.windows[1]
         self._window = Window(self.end.port, pane.liobn, pane.size, part(self.end.arena, 0, SCRATCH))
+        self._taken = SCRATCH
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -156,6 +157,9 @@ class HostileServer:
         """A device appears; `quietly` without telling."""
         with self.lock:
             model.attach(self._window, self.end.channel)
+            if model.pages:
+                model.furnish(self.end.port, part(self.end.arena, self._taken, PAGE * model.pages))
+                self._taken += PAGE * model.pages
             self.models[model.number] = model
             self._with_events(not quietly, lambda: self.back_end.add(model.number, model))
 

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from virtio_crq.conformance.hostile.act import Act, Kind, Outcome, Stage
 from virtio_crq.conformance.hostile.model import Disk, Entropy, Model
 from virtio_crq.conformance.hostile.packedmodel import PackedDisk
+from virtio_crq.conformance.hostile.pairedmodel import PairedDisk
 from virtio_crq.conformance.hostile.pushedmodel import PushedDisk
 from virtio_crq.conformance.hostile.server import HostileServer
 from virtio_crq.message.session import PUSH
@@ -21,6 +22,7 @@ MODELS: dict[Kind, type[Model]] = {
     Kind.ENTROPY: Entropy,
     Kind.PACKED: PackedDisk,
     Kind.PUSHED: PushedDisk,
+    Kind.PAIRED: PairedDisk,
 }
 WELL = (Outcome.IGNORED, Outcome.RESTARTED, Outcome.FAILED)  # the act's device goes on afterwards
 
@@ -141,6 +143,7 @@ class Trial:
             act.do(self.server, device)
             if act.stage is not Stage.RUNNING:
                 self.server.bounce()
+        pending += [self.subject.begin(device) for _ in range(act.asks)]
         self._expect(act, device, before, sessions, pending)
 
     def _held(self, act: Act, model: Model) -> list[Any]:
