@@ -9,12 +9,14 @@ from virtio_crq.client.lane import Lane
 from virtio_crq.client.memory import PAGE, whole_pages
 from virtio_crq.crq.client import CrqClient
 from virtio_crq.crq.ring import ring_size
+from virtio_crq.dataplane import packeddevice, pushring, splitdevice
 from virtio_crq.dataplane.perrequest import PerRequest
-from virtio_crq.dataplane.splitdevice import footprint
+from virtio_crq.dataplane.sidequeue import SideQueue
 from virtio_crq.errors import UsageError
 from virtio_crq.hypervisor.machinerows import AdapterRow, MachineFile
 from virtio_crq.vios import blockdevice, consoledevice, entropydevice
 from virtio_crq.vios.mapping import BLOCK, CONSOLE, DEVICE_TYPES, ENTROPY
+from virtio_crq.virtio import records
 from virtio_crq.virtio.block import ID_BYTES
 
 MIB = 1 << 20
@@ -64,12 +66,19 @@ def server_needs(disk_queues: int, entropies: int, console_queues: int = 0) -> i
     A client of ours uses as many of a disk's queues as it has room for; a server has to serve all.
     """
     size = blockdevice.QUEUE_SIZE
-    disk = whole_pages(footprint(size)[-1]) + whole_pages(size * REQUEST + ID_BYTES)
-    source = whole_pages(footprint(entropydevice.QUEUE_SIZE)[-1]) + PAGE * entropydevice.QUEUE_SIZE
-    lane = whole_pages(footprint(consoledevice.TRANSMIT_SIZE)[-1]) + PAGE
+    disk = ring_room(size) + whole_pages(size * REQUEST + ID_BYTES)
+    source = ring_room(entropydevice.QUEUE_SIZE) + PAGE * entropydevice.QUEUE_SIZE
+    lane = ring_room(consoledevice.TRANSMIT_SIZE) + PAGE
     count = disk_queues + entropies + console_queues
     ring = ring_size(count, count)
     return ring + PAGE + disk_queues * disk + entropies * source + console_queues * lane + SERVER_DATA
+
+
+def ring_room(size: int) -> int:
+    """Bytes that a server stages for a queue, whatever its layout and carrier turn out to be."""
+    pushed = pushring.footprint(size, records.REQUEST)[-1]
+    layouts = splitdevice.footprint(size)[-1], packeddevice.footprint(size)[-1], pushed
+    return whole_pages(max(layouts)) + SideQueue.footprint(size)
 
 
 def _check(machine: MachineFile, row: AdapterRow, name: str, needed: int, what: str) -> None:
