@@ -302,6 +302,15 @@ def test_a_client_whose_pages_are_still_redirected_frees_its_queue_again(bench: 
     assert phases(bench) == (Phase.INITIALIZED, Phase.INITIALIZED)
 
 
+def test_a_partner_that_is_off_its_processor_inside_a_call_is_waited_for(bench: Bench) -> None:
+    bench.begin()
+    bench.s.script[Hypercall.H_FREE_CRQ] = [ReturnCode.H_BUSY] * 120
+    bench.server.reset("a test wants it")
+    bench.settle()
+    assert 1 < bench.clock.waited < 10
+    assert phases(bench) == (Phase.INITIALIZED, Phase.INITIALIZED)
+
+
 def test_a_platform_that_stays_busy_is_an_error_in_bounded_time(bench: Bench) -> None:
     bench.begin()
     bench.s.script[Hypercall.H_FREE_CRQ] = [ReturnCode.H_LONG_BUSY_10_MS] * 1000

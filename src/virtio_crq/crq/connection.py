@@ -339,7 +339,7 @@ class Connection:
                 code = ring.free(self._port, self.properties.unit_address)
             else:
                 code, _ = self._port.call(call, self.properties.unit_address)
-            delay = ring.retry_delay(code)
+            delay = ring.retry_delay(code, self._busy)
             self._busy += 1
             if delay is None or self._busy > BUSY_ATTEMPTS:
                 break
@@ -376,9 +376,9 @@ class Connection:
 
     def _busy_call(self, call: Callable[[], int]) -> int:
         """Make a call until the platform is no longer busy with it, waiting as it says."""
-        for _ in range(BUSY_ATTEMPTS):
+        for repeated in range(BUSY_ATTEMPTS):
             code = call()
-            delay = ring.retry_delay(code)
+            delay = ring.retry_delay(code, repeated)
             if delay is None:
                 break
             (self._wait or time.sleep)(delay)

@@ -7,6 +7,8 @@ from virtio_crq.papr.hypercalls import Hypercall
 from virtio_crq.papr.returncodes import LONG_BUSY_MILLISECONDS, ReturnCode, is_busy
 from virtio_crq.platform.port import Port
 
+AT_ONCE = 10  # repetitions of a busy call; then whoever is in its way is off its processor, and has to get it back
+PAUSE = 0.01  # seconds between those that follow
 SPARE_ENTRIES = 16  # transport events, initialization, and what is said once
 
 
@@ -19,11 +21,13 @@ def ring_size(queues: int, devices: int) -> int:
     return -(-entries * ENTRY_SIZE // QUEUE_PAGE) * QUEUE_PAGE
 
 
-def retry_delay(code: int) -> float | None:
-    """Seconds until the same call is to be made again; None when `code` is final."""
+def retry_delay(code: int, repeated: int) -> float | None:
+    """Seconds until a call `repeated` so often is to be made again; None when `code` is final."""
     if not is_busy(code):
         return None
-    return LONG_BUSY_MILLISECONDS.get(ReturnCode(code), 0) / 1000
+    if ReturnCode(code) in LONG_BUSY_MILLISECONDS:
+        return LONG_BUSY_MILLISECONDS[ReturnCode(code)] / 1000
+    return 0.0 if repeated < AT_ONCE else PAUSE
 
 
 def register(port: Port, unit_address: int, ring_bus: int, size: int) -> None:
