@@ -39,3 +39,21 @@ def test_a_turn_moves_no_more_than_a_share_and_a_chunk(kind: int, fetch: str) ->
     assert turns >= 6 * PIECE * PIECES // (service.share + CHUNK)
     assert [status for _, status, _ in disk.results] == [0] * 6
     assert (service.bytes_in if kind == IN else service.bytes_out) == 6 * PIECE * PIECES
+
+
+@pytest.mark.parametrize(("length", "batches"), [(512, 1), (8192, 4), (14336, 8)])
+@pytest.mark.parametrize("fetch", ["batched", "packed-batched"])
+def test_the_longer_requests_are_the_fewer_share_a_mini_batch(fetch: str, length: int, batches: int) -> None:
+    """Eight are announced at once: the driver is to work on the first while the last are served."""
+    disk = Disk(Rig(), fetch=fetch, size=64)
+    disk.service.bulk = 14336
+    for number in range(8):
+        disk.submit(IN, 8 * number, length=length, tag=number)
+    disk.announce()
+    disk.rig.run()
+    assert [tag for tag, _, _ in disk.collect()] == [*range(8)]
+    assert disk.service.batches == batches
+
+
+def test_a_mini_batch_asks_for_a_quarter_of_a_mebibyte_at_most_and_one_request() -> None:
+    assert Disk(Rig()).service.bulk == CHUNK

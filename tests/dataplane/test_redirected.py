@@ -132,6 +132,7 @@ def test_requests_without_data_and_wrong_ones_are_served_beside(scene: Scene) ->
 def test_more_segments_than_fit_one_vector_go_by_copies(scene: Scene) -> None:
     """Eight requests of seventy pages: seven fit."""
     deep = Scene(size=1024)
+    deep.service.bulk = 1 << 30  # one mini-batch, however long
     ats = [deep.request(IN, 0, [(PAGES + page * PAGE, PAGE) for page in range(70)]) for _ in range(8)]
     deep.go()
     assert [deep.status(at) for at in ats] == [0] * 8

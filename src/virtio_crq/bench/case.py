@@ -52,6 +52,7 @@ RUNGS = (
     Rung("push-pool-redirect", ring="split", fetch="push", map="pool", data="redirect"),
     Rung("push-sub", ring="split", fetch="push", map="per-request", data="copy", carrier="sub-crq"),
     Rung("push-sub-pool", ring="split", fetch="push", map="pool", data="copy", carrier="sub-crq"),
+    Rung("push-sub-pool-redirect", ring="split", fetch="push", map="pool", data="redirect", carrier="sub-crq"),
     Rung("push-pool-planned", ring="split", fetch="push", map="pool", data="planned"),
 )
 

@@ -7,7 +7,7 @@ from virtio_crq.dataplane.staging cimport Staging
 from virtio_crq.dataplane.store cimport Store
 from virtio_crq.platform.port cimport Port
 
-cdef uint64_t BATCH, FAIR, CROWD, WINDOW, MASK
+cdef uint64_t BATCH, BULK, FAIR, CROWD, WINDOW, MASK
 
 cdef class Service:
     cdef readonly uint64_t device
@@ -25,6 +25,7 @@ cdef class Service:
     cdef readonly uint64_t bytes_out
     cdef readonly uint64_t batches
     cdef readonly uint64_t share
+    cdef public uint64_t bulk
     cdef public uint64_t weight
     cdef readonly uint64_t in_store
     cdef public int64_t until
@@ -46,7 +47,7 @@ cdef class Service:
     cdef int64_t gathers(self) except -1
     cdef int64_t telling(self) except -1 nogil
     cpdef int64_t settle(self) except -1
-    @cython.locals(count=uint64_t, head=int64_t, moved=int64_t)
+    @cython.locals(count=uint64_t, asked=uint64_t, head=int64_t, moved=int64_t)
     cdef int64_t _turn(self) except -1 nogil
     @cython.locals(count=uint64_t, head=uint64_t)
     cdef int64_t _unpark(self) except -1 nogil

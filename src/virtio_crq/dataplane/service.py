@@ -2,8 +2,9 @@
 """The request loop of one queue, whatever the device type.
 
 A turn serves one mini-batch: fetch when nothing waits, run up to BATCH requests, publish what was completed. Batches
-are small so that the driver works on the first while the second is served. Requests that wait for the store are out
-of the loop until their token comes back; requests that found no room in the arena are parked, and go first.
+are small, in requests and in bytes, so that the driver works on the first while the second is served. Requests that
+wait for the store are out of the loop until their token comes back; requests that found no room in the arena are
+parked, and go first.
 """
 
 from array import array
@@ -20,13 +21,17 @@ from virtio_crq.virtio import splitring
 
 MASK = splitring.POSITION_MASK
 BATCH = 8
+BULK = 1 << 18  # bytes after which a mini-batch has enough: few long requests take as long as many short ones
 CROWD = 4  # requests that a driver has in flight before it is worth a wait to tell it of several at once
 WINDOW = 64  # announcements after which it is forgotten how many there were in flight
 FAIR = 1 << 20  # bytes in one turn of the link; further chunks are parked, or large requests held all others up
 
 
 class Service:
-    """One per queue; a device type subclasses it. `requests`, `errors` count; `bytes_in`, `bytes_out` too."""
+    """One per queue; a device type subclasses it. `requests`, `errors` count; `bytes_in`, `bytes_out` too.
+
+    `bulk` is how many bytes one mini-batch asks for, but for its last request.
+    """
 
     def __init__(self, store: Store | None = None) -> None:
         self.store = store if store is not None else Store(0)
@@ -42,6 +47,7 @@ class Service:
         self.batches = 0
         self.weight = 0
         self.share = FAIR
+        self.bulk = BULK
         self.in_store = 0
         self.batch = array("H", bytes(2 * BATCH))
         self.until = 0
@@ -125,11 +131,13 @@ class Service:
         elif self.ring.waiting == 0:
             self.ring.fetch()
         count = 0
-        while count < BATCH and self.parked_count == 0:
+        asked = 0
+        while count < BATCH and asked < self.bulk and self.parked_count == 0:
             head = self.ring.take()
             if head < 0:
                 break
             self.batch[count] = head
+            asked += self.ring.chains.readable[head] + self.ring.chains.writable[head]
             count += 1
         if count:
             self.batches += 1
