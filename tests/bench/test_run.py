@@ -106,6 +106,12 @@ def test_the_report_prints_counts_before_times_before_prices(tmp_path: Path) -> 
     assert text.index("carries over to hardware") < text.index("in the emulator") < text.index("with prices")
 
 
+def test_the_report_names_the_platform_it_was_taken_on(tmp_path: Path) -> None:
+    out = io.StringIO()
+    report(rows(tmp_path), Console(file=out, width=140), "power8")
+    assert "data plane compiled · platform power8" in out.getvalue()
+
+
 def test_an_unknown_case_is_one_clear_line() -> None:
     with pytest.raises(UsageError, match="case 'randread' is not one of randread-4k-qd1, "):
         chosen(CASES, ["randread"], "case")

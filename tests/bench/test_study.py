@@ -17,6 +17,7 @@ from virtio_crq.bench.peers import DEFAULT_POLL, POLLS, STORAGE_DAEMON
 from virtio_crq.bench.results import read as read_points
 from virtio_crq.bench.study import PARTS, CrowdPart, Part, Turn, quick
 from virtio_crq.bench.studyfile import Journal, read
+from virtio_crq.bench.studytables import setting
 from virtio_crq.errors import UsageError
 
 PART = Part("small", ("randread-4k-qd32",), ("naive", "batched"), rounds=2)
@@ -142,6 +143,17 @@ def test_all_goals_of_a_load_are_shown_of_one_row() -> None:
     assert len(found) < len(GOALS)  # other loads were not measured
 
 
+def test_the_setting_names_the_platform_where_the_results_do() -> None:
+    found: dict[str, Any] = {
+        "date": "2026-01-01", "processor": "P", "processors": 2, "kernel": "6", "dataplane": "compiled", "rounds": 3,
+        "peer": "",
+    }  # fmt: skip
+    assert setting({**found, "profile": "power9"}) == (
+        "*2026-01-01, P, 2 processors, Linux 6; data plane compiled; platform profile power9; medians of 3 rounds.*\n"
+    )
+    assert "profile" not in setting(found)
+
+
 def test_the_paper_knows_what_a_batch_shares() -> None:
     batched = paper("split", "batched", "pool", "copy")
     assert batched is not None
@@ -153,4 +165,10 @@ def test_the_paper_knows_what_a_batch_shares() -> None:
     assert carried is not None
     assert (carried.words, carried.single, carried.deep) == ("1", 1, 1)
     assert paper("split", "shared", "shared", "shared") is None
-    assert paper("split", "push", "per-request", "copy", "sub-crq") is None  # nobody did the arithmetic
+    listed = paper("split", "push", "per-request", "copy", "sub-crq")
+    assert listed is not None
+    assert (listed.words, listed.single, listed.deep) == ("3 + 1/B", 4, 3.0625)
+    free = paper("split", "push", "pool", "redirect", "sub-crq")
+    assert free is not None
+    assert (free.words, free.single, free.deep) == ("0", 0, 0)
+    assert paper("split", "push", "pool", "planned") is None  # it measures while it runs

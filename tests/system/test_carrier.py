@@ -30,10 +30,12 @@ RING, SUBS, LAID, PAGE = 0, 0x10000, 0x20000, 4096
 UNITS = {"c": 0x3000_0002, "s": 0x3000_0003}
 
 
-def counted(tmp_path: Path, rung: str, depth: int, profile: str = DEFAULT.name) -> tuple[Counts, int]:
-    setting = Setting(next(row for row in RUNGS if row.name == rung), "null", "polling")
+def counted(
+    tmp_path: Path, rung: str, depth: int, profile: str = DEFAULT.name, backing: str = "null"
+) -> tuple[Counts, int]:
+    setting = Setting(next(row for row in RUNGS if row.name == rung), backing, "polling")
     case = Case("reads", 4096, depth)
-    with Bench(tmp_path / "none", 64 * MEBIBYTE, [case], profile=profile).stage(setting) as stage:
+    with Bench(tmp_path / "image", 64 * MEBIBYTE, [case], profile=profile).stage(setting) as stage:
         stage.load(case, 0.1)
         before = stage.counts()
         load = stage.load(case, 0.2)
@@ -69,6 +71,18 @@ def test_a_completion_wakes_a_client_that_sleeps(tmp_path: Path, monkeypatch: py
         disk = partition.disk("root")
         for block in range(50):
             assert disk.read(4096 * block, 4096) == bytes(4096)
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.clause("CRQ-D-163", "CRQ-D-170")
+@pytest.mark.parametrize("depth", [1, 32])
+def test_a_redirected_read_by_records_that_travel_as_messages_takes_no_copy_at_all(tmp_path: Path, depth: int) -> None:
+    (tmp_path / "image").write_bytes(bytes(64 * MEBIBYTE))
+    counts, requests = counted(tmp_path, "push-sub-pool-redirect", depth, backing="file")
+    assert (counts.copies, counts.bytes_copied) == (0, 0)
+    assert "H_COPY_RDMA" not in counts.hcalls
+    # Its pages were made reachable and unreachable again, one removal for each.
+    assert counts.hcalls["H_REMOVE_RTCE"] == requests
 
 
 @pytest.mark.timeout(60)

@@ -56,8 +56,10 @@ RUNGS = (
     Rung("push-pool-planned", ring="split", fetch="push", map="pool", data="planned"),
 )
 
-# The study measures all rungs at four loads; over depths and sizes these, which each change one thing of another.
-SWEPT = ("naive", "batched", "batched-pool", "redirect", "push-pool", "push-pool-redirect")
+# The study measures all rungs at four loads; over depths and sizes these, from which the others can be told.
+SWEPT = (
+    "naive", "batched", "batched-pool", "push-pool", "push-pool-redirect", "push-sub-pool", "push-pool-planned",
+)  # fmt: skip
 # Where a page has room for three: a plain port, by batches, and the default.
 SHOWN = ("naive", "batched", "push-pool")
 CROWDED = "push-pool"  # what crowds of clients are measured on

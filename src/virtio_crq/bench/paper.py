@@ -30,7 +30,8 @@ class Paper:
     @property
     def words(self) -> str:
         by_batch = self.fetched + self.told + self.pushed
-        return f"{self.each:g}" + (f" + {by_batch:g}/B" if by_batch else "") if self.each else f"{by_batch:g}/B"
+        shared = f"{by_batch:g}/B" if by_batch else ""
+        return " + ".join(word for word in (f"{self.each:g}" if self.each or not shared else "", shared) if word)
 
 
 # By what goes into a copy of its own. A split ring by batches: ring entries, descriptors, used_event, avail_event as
@@ -40,19 +41,24 @@ PAPERS = {
     ("packed", "naive"): Paper(10),
     ("split", "batched"): Paper(3, fetched=4, told=2),
     ("packed", "batched"): Paper(3, fetched=2, told=2),
-    ("split", "push"): Paper(3, fetched=0, pushed=3),
+    ("split", "push"): Paper(3, pushed=3),
 }
+# The same by messages, which nobody copies: what is left for a batch are the lists of descriptors.
+MESSAGES = {("split", "push"): Paper(3, pushed=1)}
 # Header and status travel in the records where slots stay mapped; by who carries the records. In the client's window
 # they are brought by one copy and answered by one, as messages they need none.
 INLINED = {("push", "window"): Paper(1, pushed=2), ("push", "sub-crq"): Paper(1)}
-DATA_COPIES = {"copy": 0, "redirect": 1}  # fewer for each request
+# ibmvscsi and ibmvscsis: an information unit, the data, a response, whatever is in flight.
+VSCSI = Paper(3)
+# Fewer for each request. What `planned` saves is measured while it runs: it has no arithmetic.
+DATA_COPIES = {"copy": 0, "redirect": 1}
 
 
 def paper(ring: str, fetch: str, mapping: str, data: str, carrier: str = "window") -> Paper | None:
     """The arithmetic of one combination, None where nobody did it."""
     found = INLINED.get((fetch, carrier)) if mapping == "pool" else None
-    if found is None and carrier == "window":
-        found = PAPERS.get((ring, fetch))
+    if found is None:
+        found = (PAPERS if carrier == "window" else MESSAGES).get((ring, fetch))
     if found is None or data not in DATA_COPIES:
         return None
     return replace(found, each=found.each - DATA_COPIES[data])

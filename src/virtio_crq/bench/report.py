@@ -18,11 +18,12 @@ EMULATED = "Time in the emulator, where a hypercall is a function call"
 PRICED = f"Time with prices: {HYPERCALL_SECONDS * 1e6:g} µs a hypercall, {COPY_BYTES_PER_SECOND / 1e9:g} GB/s a copy"
 
 
-def report(rows: Sequence[Row], console: Console) -> None:
-    """The three tables of each backing."""
+def report(rows: Sequence[Row], console: Console, platform: str = "") -> None:
+    """The three tables of each backing, on the platform of that profile."""
     for backing in dict.fromkeys(row.backing for row in rows):
         chosen = [row for row in rows if row.backing == backing]
-        console.print(f"\n[bold]backing {backing}[/bold] · data plane {chosen[0].dataplane}")
+        where = f" · platform {platform}" if platform else ""
+        console.print(f"\n[bold]backing {backing}[/bold] · data plane {chosen[0].dataplane}{where}")
         _print(console, COUNTS, ["calls", "TCE", "copies", "bytes", "bounce", "intr", "batch"], chosen, _counts)
         _print(console, EMULATED, ["IOPS", "MiB/s", "p50 µs", "p99 µs", "CPU µs", "raw", "ratio"], chosen, _times)
         _print(console, PRICED, ["IOPS"], chosen, lambda row: [f"{row.priced_iops:,.0f}"])

@@ -10,6 +10,7 @@ from typing import Any
 
 from virtio_crq.bench.case import NOTIFIES, RUNGS, SHOWN
 from virtio_crq.bench.goals import HEADER, cells, reached
+from virtio_crq.bench.paper import VSCSI as VSCSI_PAPER
 from virtio_crq.bench.paper import paper
 from virtio_crq.bench.peers import PEERS
 from virtio_crq.bench.price import COPIES, HYPERCALLS, fastest, iops
@@ -23,6 +24,7 @@ DASH = "–"
 
 # What the stock pair ibmvscsi and ibmvscsis costs, counted by `virtio-crq guests witness`: calls and bytes of 4 KiB.
 VSCSI = (("vSCSI, depth 1", 13.0, 4388.0), ("vSCSI, depth 16, least", 9.5, 4388.0))
+VSCSI_COPIES = "3.00"  # at depth 1 and at depth 16
 MEASURES: Mapping[str, tuple[str, str]] = {
     "calls": ("hcalls_per_io", "{:.2f}"),
     "copies": ("copies_per_io", "{:.2f}"),
@@ -79,9 +81,10 @@ def of(rows: Sequence[Row], case: str, notify: str) -> list[Row]:
 
 def setting(found: Mapping[str, Any]) -> str:
     beside = f" Peer: {found['peer']}." if found["peer"] else ""
+    platform = f"; platform profile {found['profile']}" if "profile" in found else ""
     return (
         f"*{found['date']}, {found['processor']}, {found['processors']} processors, Linux {found['kernel']}; data "
-        f"plane {found['dataplane']}; medians of {found['rounds']} rounds.{beside}*\n"
+        f"plane {found['dataplane']}{platform}; medians of {found['rounds']} rounds.{beside}*\n"
     )
 
 
@@ -251,6 +254,9 @@ def by_paper(rows: Sequence[Row]) -> str:
             single["rung"], arithmetic.words, f"{arithmetic.single:g}", f"{single['copies_per_io']:.2f}",
             f"{arithmetic.deep:.2f}", f"{deep[0]['copies_per_io']:.2f}",
         ])  # fmt: skip
+    if found:
+        in_depth = f"{VSCSI_PAPER.deep:.2f}"
+        found.append(["vSCSI", VSCSI_PAPER.words, f"{VSCSI_PAPER.single:g}", VSCSI_COPIES, in_depth, VSCSI_COPIES])
     return markdown(
         ["rung", "copies by paper", "depth 1", "counted", "depth 32", "counted"],
         found,

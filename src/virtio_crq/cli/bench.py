@@ -94,10 +94,10 @@ def bench(
         except KeyboardInterrupt:
             console.print("stopped; nothing is left behind")
             raise SystemExit(130) from None
-    report(middles(samples), console)
+    report(middles(samples), console, profile)
     if rounds > 1:
         console.print(f"\nMedians of {rounds} rounds.", highlight=False)
-    write_report_file(json_file, [sample.to_json() for sample in samples])
+    write_report_file(json_file, [{**sample.to_json(), "profile": profile} for sample in samples])
 
 
 def _measured(

@@ -37,6 +37,7 @@ from virtio_crq.cli.storagedaemon import AIO, arguments, find_daemon, version
 from virtio_crq.cli.version import dataplane
 from virtio_crq.errors import UsageError
 from virtio_crq.hypervisor.statedirectory import make_state_directory
+from virtio_crq.papr.profiles import DEFAULT
 
 WIDE = 132
 
@@ -164,6 +165,7 @@ def _found(
         "rounds": comparison.rounds,
         "seconds": comparison.seconds,
         "dataplane": comparison.dataplane,
+        "profile": DEFAULT.name,
         "processors": os.cpu_count(),
         "kernel": platform.release(),
     }
@@ -184,7 +186,8 @@ def _tell(comparison: Comparison, samples: list[Sample], found: dict[str, Any], 
         f"{setting['peer']} {setting['version']}, aio={setting['aio']}" if "version" in setting else setting["socket"]
     )
     console.print(
-        f"\nPeer: {peer} · {comparison.rounds} rounds of {comparison.seconds:g} s · data plane {setting['dataplane']}",
+        f"\nPeer: {peer} · {comparison.rounds} rounds of {comparison.seconds:g} s · data plane {setting['dataplane']}"
+        f" · platform {setting['profile']}",
         soft_wrap=True,
         highlight=False,
     )

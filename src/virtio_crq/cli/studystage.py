@@ -22,6 +22,7 @@ from virtio_crq.cli.storagedaemon import AIO, version
 from virtio_crq.cli.version import dataplane
 from virtio_crq.errors import VirtioCrqError
 from virtio_crq.hypervisor.statedirectory import make_state_directory
+from virtio_crq.papr.profiles import DEFAULT
 
 RAW_SECONDS = 0.25  # each engine, at each load, in each round
 BACKING = "file"
@@ -76,6 +77,7 @@ class StudyMachines:
         return {
             "date": time.strftime("%Y-%m-%d", time.gmtime()),
             "dataplane": dataplane(),
+            "profile": DEFAULT.name,
             "processors": os.cpu_count(),
             "processor": processor(),
             "kernel": platform.release(),
