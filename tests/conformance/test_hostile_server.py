@@ -14,6 +14,7 @@ from virtio_crq.conformance.hostile.model import Disk
 from virtio_crq.conformance.hostile.server import HostileServer
 from virtio_crq.conformance.hostile.table import PACKED_TABLE, PAIRED_TABLE, PUSHED_TABLE, TABLE
 from virtio_crq.conformance.hostile.trial import Trial
+from virtio_crq.dataplane.sidefront import SideFront
 from virtio_crq.hypervisor.definition import AdapterDefinition, MachineDefinition, PartitionDefinition
 from virtio_crq.hypervisor.machine import Machine
 from virtio_crq.message.session import PAIR, PUSH
@@ -79,6 +80,9 @@ def test_each_act_on_a_paired_queue_ends_as_its_clause_says(act: Act) -> None:
             kind.plug(Disk(0), quietly=True)
             with HostileServer(mallory, features=PUSH | PAIR) as server:
                 Trial(server, subject).run(act)
+                fronts = [front for device in subject.faced.devices.values() for front, _ in device.queues.values()]
+                if "CRQ-F-87" in act.clauses:
+                    assert not any(isinstance(front, SideFront) for front in fronts), "paired again"
                 subject.close()
     machine.close()
 

@@ -123,6 +123,7 @@ def test_more_records_of_old_sessions_than_any_can_have_left_stop_the_queue() ->
 def test_records_that_come_before_their_queue_is_served_keep_nobody_awake_and_wait_for_that() -> None:
     rig = PairedRig(serves=False)
     rig.put(3)
+    rig.link.part(2, 2)  # as when other queues come and go
     assert (rig.link.turn(), rig.link.turn(), rig.link.restless) == (0, 0, 0)
     assert (rig.link.heard, rig.sent, rig.link.aside) == (0, [], None)
     rig.serve()
