@@ -53,6 +53,22 @@ def test_a_round_has_the_raw_file_and_every_rung_and_the_peer_in_every_mode() ->
     assert PEER not in {turn.what for turn in PART.turns(peer=False)}
 
 
+def test_a_disk_with_more_queues_is_set_against_one_with_one_and_against_a_peer_with_as_many() -> None:
+    part = replace(PART, rungs=("batched",), notifies=("polling",), queues=(1, 4), polls=(0,))
+    turns = part.turns(peer=True)
+    assert len(turns) == len(set(turns)) == 2 * (1 + 2 + 2)
+    assert [turn.queues for turn in turns if turn.what == OWN] == [1, 4, 4, 1]
+    assert Turn(1, OWN, "polling", queues=4).name == "round 1 · batched ×4 · polling"
+    found = part.result({
+        turn: record(rung=turn.what, iops=rate * turn.round, queues=turn.queues)
+        for turn in turns
+        if (rate := {(OWN, 1): 100.0, (OWN, 4): 150.0, (PEER, 1): 50.0, (PEER, 4): 300.0}.get((turn.what, turn.queues)))
+    })  # fmt: skip
+    assert [(row["rung"], row["queues"], row["vs_one"], row["vs_peer"]) for row in found["rows"]] == [
+        (OWN, 1, 1.0, 2.0), (OWN, 4, 1.5, 0.5), (PEER, 1, 1.0, 1.0), (PEER, 4, 6.0, 1.0),
+    ]  # fmt: skip
+
+
 def test_a_result_has_medians_and_ratios_of_a_round_and_the_peer_at_its_best() -> None:
     found = PART.result(records())
     ours, peer = found["rows"]

@@ -94,6 +94,27 @@ def test_a_row_is_measured_and_its_processes_are_gone(tmp_path: Path, image: Pat
         os.kill(daemon, 0)
 
 
+@needs_daemon
+@pytest.mark.parametrize("notify", ["polling", "sleeping"])
+def test_the_load_is_spread_over_the_queues_of_the_daemon(tmp_path: Path, image: Path, notify: str) -> None:
+    load = case("randread-4k-qd8")
+    bench = PeerBench(image, tmp_path, [load], find_daemon(), "threads")
+    with bench.stages(0)(Setting(STORAGE_DAEMON, "file", notify, queues=4)) as stage:
+        found = stage.load(load, 0.1)
+    assert found.requests > 8
+    assert found.queues == 4
+
+
+@needs_daemon
+def test_no_more_queues_are_used_than_the_daemon_has(tmp_path: Path, image: Path) -> None:
+    with (
+        storage_daemon(find_daemon(), image, tmp_path, "threads", 0, queues=2) as socket,
+        peer_disk(socket, 8, 4096, False, queues=3) as disk,
+    ):
+        assert len(disk.queues) == 2
+        assert [queue.driver.slots for queue in disk.queues] == [4, 4]
+
+
 def test_a_missing_daemon_is_told_with_the_line_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nonexistent")
     with pytest.raises(UsageError, match="sudo apt-get install -y --no-install-recommends qemu-system-common"):

@@ -52,6 +52,7 @@ backing = "file:root.img"
 client = "mallory"
 target = "root"
 backing = "file:mallory.img"
+queues = 2
 [[map]]
 client = "mallory"
 target = "second"

@@ -63,6 +63,7 @@ SWEPT = (
 # Where a page has room for three: a plain port, by batches, and the default.
 SHOWN = ("naive", "batched", "push-pool")
 CROWDED = "push-pool"  # what crowds of clients are measured on
+QUEUED = ("push-pool", "push-sub-pool")  # and disks of several queues
 
 BACKINGS = ("file", "null")
 NOTIFIES = ("polling", "sleeping")

@@ -42,6 +42,7 @@ class Comparison:
     seconds: float
     dataplane: str
     polls: Sequence[int] = POLLS  # to choose from; none for a back-end that is not ours to start
+    queues: int = 1  # of each disk
 
     def __len__(self) -> int:
         measured = self.rounds * (len(self.rungs) + 1) * len(self.notifies)
@@ -54,14 +55,14 @@ class Comparison:
         return rotated([*self.rungs, self.peer], number)
 
     def plan(self, case: Case, number: int) -> Plan:
-        return Plan([case], self.order(number), ("file",), self.notifies, self.seconds, self.dataplane)
+        return Plan([case], self.order(number), ("file",), self.notifies, self.seconds, self.dataplane, (self.queues,))
 
     def tune(self, case: Case, peer: PeerStages, progress: Callable[[str], None]) -> list[dict[str, Any]]:
         """The peer at each of its polling times, polled by its front-end, the best first."""
         rates: dict[int, float] = {}
         for polling in [*self.polls] * TRIES if self._tuned() else ():
             progress(f"{case.name} · {self.peer.name} · poll-max-ns {polling}")
-            with peer(polling)(Setting(self.peer, "file", "polling")) as stage:
+            with peer(polling)(Setting(self.peer, "file", "polling", self.queues)) as stage:
                 stage.load(case, WARM_SECONDS)
                 load = stage.load(case, self.seconds)
             rates[polling] = max(rates.get(polling, 0.0), load.requests / load.seconds)

@@ -8,14 +8,16 @@ written down at once, so that a study can be stopped and goes on where it was.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from statistics import median
 from typing import Any
 
-from virtio_crq.bench.case import CROWDED, NOTIFIES, RUNGS, SWEPT, Case, chosen
+from virtio_crq.bench.case import CROWDED, NOTIFIES, QUEUED, RUNGS, SWEPT, Case, chosen
 from virtio_crq.bench.crowd import CROWDS, Crowd
 from virtio_crq.bench.grammar import cases
 from virtio_crq.bench.peers import DEFAULT_POLL, POLLS, RAW, STORAGE_DAEMON
 from virtio_crq.bench.rounds import all_calls, medians, rotated
+from virtio_crq.bench.row import spread
 
 Record = Mapping[str, Any]  # what a turn found
 AXES = "case", "rung", "ring", "fetch", "map", "data", "backing", "notify"
@@ -29,11 +31,13 @@ class Turn:
     what: str
     notify: str = ""
     poll: int | None = None
+    queues: int = 1  # of the disk
 
     @property
     def name(self) -> str:
         poll = "" if self.poll is None else f"poll-max-ns {self.poll}"
-        return " · ".join(word for word in (f"round {self.round}", self.what, self.notify, poll) if word)
+        what = spread(self.what, self.queues)
+        return " · ".join(word for word in (f"round {self.round}", what, self.notify, poll) if word)
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,7 @@ class Part:
     rounds: int = 3
     seconds: float = 0.4
     polls: Sequence[int] = POLLS  # of the peer, when it is polled; per load, that which serves it best counts
+    queues: Sequence[int] = (1,)  # of the disk
 
     def cases(self) -> Sequence[Case]:
         return cases(self.loads)
@@ -56,27 +61,40 @@ class Part:
         for number in range(self.rounds):
             found.append(Turn(number + 1, RAW))
             for rung in rotated([rung.name for rung in chosen(RUNGS, self.rungs, "rung")], number):
-                found += [Turn(number + 1, rung, notify) for notify in self.notifies]
+                modes = product(self.notifies, rotated(self.queues, number))
+                found += [Turn(number + 1, rung, notify, queues=queues) for notify, queues in modes]
             for notify in self.notifies if peer else ():
                 # One that is polled polls as long as serves it best; asleep it is as it comes.
                 polls = self.polls if notify == "polling" else (DEFAULT_POLL,)
-                found += [Turn(number + 1, STORAGE_DAEMON.name, notify, poll) for poll in polls]
+                found += [Turn(number + 1, STORAGE_DAEMON.name, notify, *mode) for mode in product(polls, self.queues)]
         return found
 
     def result(self, records: Mapping[Turn, Record]) -> dict[str, Any]:
         """Medians of the rounds, by load, mode and rung."""
         raw = _raw(records)
-        groups: dict[tuple[str, str, str], dict[int, dict[int, Record]]] = {}
+        groups: dict[tuple[str, str, str, int], dict[int, dict[int, Record]]] = {}
         for turn, record in records.items():
             for row in record.get("rows", ()):
-                rounds = groups.setdefault((row["case"], turn.notify, turn.what), {}).setdefault(turn.poll or 0, {})
-                rounds[turn.round] = row
+                polled = groups.setdefault((row["case"], turn.notify, turn.what, turn.queues), {})
+                polled.setdefault(turn.poll or 0, {})[turn.round] = row
         best = {key: max(polls.values(), key=_rate) for key, polls in groups.items()}
         polls = {key: max(found, key=lambda poll: _rate(found[poll])) for key, found in groups.items()}
         names = [STORAGE_DAEMON.name, *(rung.name for rung in reversed(RUNGS))]
-        order = sorted(best, key=lambda key: (self.loads.index(key[0]), NOTIFIES.index(key[1]), -names.index(key[2])))
-        rows = [_middle(best[key], best.get((*key[:2], STORAGE_DAEMON.name), {}), raw) for key in order]
-        tuned = {f"{case}, {mode}": polls[case, mode, rung] for case, mode, rung in order if rung == names[0]}
+        order = sorted(
+            best, key=lambda key: (self.loads.index(key[0]), NOTIFIES.index(key[1]), -names.index(key[2]), key[3])
+        )
+        rows = []
+        for case, notify, what, queues in order:
+            beside = best.get((case, notify, STORAGE_DAEMON.name, queues), {})
+            rows.append(_middle(best[case, notify, what, queues], beside, raw))
+            if len(self.queues) > 1:
+                one = best.get((case, notify, what, self.queues[0]), {})
+                rows[-1] |= {"queues": queues, "vs_one": _against(best[case, notify, what, queues], one)}
+        tuned = {
+            spread(f"{case}, {mode}", queues): polls[case, mode, rung, queues]
+            for case, mode, rung, queues in order
+            if rung == names[0]
+        }
         rates = {case: median(rounds.values()) for case, rounds in raw.items()}
         return {"raw": {case: round(rate, 1) for case, rate in rates.items()}, "poll_max_ns": tuned, "rows": rows}
 
@@ -138,6 +156,7 @@ PARTS: Sequence[Part | CrowdPart] = (
     Part("writes", ("randwrite-4k-qd32",)),  # apart, since writing back goes on while the next is measured
     Part("depths", [f"randread-4k-qd{depth}" for depth in DEPTHS], SWEPT, seconds=0.2, polls=POLLS[1:]),
     Part("sizes", [f"randread-{size}-qd8" for size in SIZES], SWEPT, seconds=0.2, polls=POLLS[1:]),
+    Part("queues", ("randread-4k-qd32",), QUEUED, polls=POLLS[1:], queues=(1, 2, 4)),
     CrowdPart("clients", tuple(_crowds())),
     CrowdPart("apart", tuple(CROWDS[:3]), notifies=("sleeping",), apart=True),
 )
@@ -175,7 +194,7 @@ def _middle(
         "lowest": _short(min(rates)),
         "highest": _short(max(rates)),
         "vs_raw": _ratio([row["iops"] / beside[number] for number, row in rounds.items() if number in beside]),
-        "vs_peer": _ratio([row["iops"] / peer[number]["iops"] for number, row in common.items()]),
+        "vs_peer": _against(rounds, peer),
         "priced_vs_peer": _ratio([row["priced_iops"] / peer[number]["iops"] for number, row in common.items()]),
         "calls": _by_name(list(rounds.values())),
     }
@@ -193,6 +212,11 @@ def _by_name(rows: Sequence[Record]) -> dict[str, float]:
     per_io = sum(row["hcalls_per_io"] for row in rows) / len(rows)
     found = {name: count * per_io / total for name, count in calls.items()}
     return {name: round(count, 3) for name, count in found.items() if count >= 0.0005}
+
+
+def _against(rounds: Mapping[int, Record], others: Mapping[int, Record]) -> float | None:
+    """The middle of the ratios within a round."""
+    return _ratio([row["iops"] / others[number]["iops"] for number, row in rounds.items() if number in others])
 
 
 def _ratio(ratios: Sequence[float]) -> float | None:

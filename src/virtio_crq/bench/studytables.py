@@ -53,6 +53,7 @@ def tables(directory: Path) -> Tables:
         "study-short": lambda: short(rows),
         "study-calls": lambda: calls(of(rows, "randread-4k-qd32", "polling")),
         "study-clients": lambda: clients(part(directory, "clients")["rows"]),
+        "study-queues": lambda: queues(part(directory, "queues")["rows"]),
         "study-apart": lambda: clients(part(directory, "apart")["rows"]),
     }
     for case in dict.fromkeys(row["case"] for row in rows):
@@ -294,6 +295,25 @@ def clients(rows: Sequence[Row]) -> str:
              f"{row['server_mib_per_client']:.2f}"]
             for row in rows
         ],
+    )  # fmt: skip
+
+
+def queues(rows: Sequence[Row]) -> str:
+    """One disk with several queues, the same depth spread over them."""
+    found = [
+        [
+            row["notify"], row["rung"], str(row["queues"]), f"{row['iops']:,.0f}",
+            f"{row['lowest']:,.0f}–{row['highest']:,.0f}", _number(row["vs_one"]), _number(row["vs_peer"]),
+            *(DASH if row["rung"] in PEERS else f"{row[name]:.2f}"
+              for name in ("hcalls_per_io", "copies_per_io", "interrupts_per_io")),
+            f"{row['p99_us']:,.1f}", f"{row['cpu_us_per_io']:.1f}",
+        ]
+        for row in rows
+    ]  # fmt: skip
+    return markdown(
+        ["both sides", "rung", "queues", "IOPS", "lowest–highest", "÷ one queue", "÷ peer with as many", "calls",
+         "copies", "interrupts", "p99 µs", "CPU µs"],
+        found,
     )  # fmt: skip
 
 

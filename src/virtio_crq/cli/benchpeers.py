@@ -38,6 +38,7 @@ from virtio_crq.cli.version import dataplane
 from virtio_crq.errors import UsageError
 from virtio_crq.hypervisor.statedirectory import make_state_directory
 from virtio_crq.papr.profiles import DEFAULT
+from virtio_crq.vios.mapping import MOST_QUEUES
 
 WIDE = 132
 
@@ -48,6 +49,7 @@ def peers(
     notify: Annotated[list[str] | None, typer.Option(help="polling or sleeping (repeatable).", metavar="MODE")] = None,
     rounds: Annotated[int, typer.Option(metavar="N", min=1, help="How often each load is run on each.")] = 3,
     seconds: Annotated[float, typer.Option(metavar="SECONDS", help="How long each row is measured.", min=0.05)] = 0.5,
+    queues: Annotated[int, typer.Option(metavar="N", min=1, max=MOST_QUEUES, help="Queues of each disk.")] = 1,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write everything there.", metavar="FILE")] = None,
     file: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Measure on this file; random writes go to it.")
@@ -84,6 +86,7 @@ def peers(
         rounds=rounds,
         seconds=seconds,
         dataplane=dataplane(),
+        queues=queues,
         **({"polls": ()} if socket else {}),
     )
     check_report_file(json_file)
@@ -120,10 +123,11 @@ class PeerChoice:
         self.aio = aio
         self.socket = socket
 
-    def setting(self) -> dict[str, Any]:
+    def setting(self, queues: int) -> dict[str, Any]:
         if self.socket is not None:
             return {"socket": str(self.socket)}
-        said = arguments(self.program, Path("FILE"), Path("SOCKET"), Path("PIDFILE"), self.aio, DEFAULT_POLL)
+        places = Path("FILE"), Path("SOCKET"), Path("PIDFILE")
+        said = arguments(self.program, *places, self.aio, DEFAULT_POLL, queues)
         return {"version": version(self.program), "aio": self.aio, "cache": "page cache (writeback)", "command": said}
 
 
@@ -161,9 +165,10 @@ def _found(
 ) -> dict[str, Any]:
     setting = {
         "peer": comparison.peer.name,
-        **choice.setting(),
+        **choice.setting(comparison.queues),
         "rounds": comparison.rounds,
         "seconds": comparison.seconds,
+        "queues": comparison.queues,
         "dataplane": comparison.dataplane,
         "profile": DEFAULT.name,
         "processors": os.cpu_count(),

@@ -51,7 +51,7 @@ class StudyMachines:
 
     def _rung(self, part: Part, turn: Turn) -> Record:
         with ExitStack() as stack:
-            setting = Setting(_rung(turn.what), BACKING, turn.notify)
+            setting = Setting(_rung(turn.what), BACKING, turn.notify, turn.queues)
             stage = stack.enter_context(self._stage(stack, part, setting, turn))
             rows = [
                 counted(stage, setting, case, part.seconds, dataplane(), self.image).to_json() for case in part.cases()
