@@ -12,7 +12,7 @@ from intruder import DATA, HEADERS, PAGE, QUEUE_SIZE, SPARE, TABLE, Descriptor, 
 from virtio_crq.crq import framing
 from virtio_crq.message import codec
 from virtio_crq.message.message import Message, token
-from virtio_crq.virtio import block, console, status
+from virtio_crq.virtio import console, status
 from virtio_crq.virtio.deviceid import DeviceId
 from virtio_crq.virtio.features import FEATURE_BLOCKS, INDIRECT_DESC, MANDATORY, RING_RESET, feature_set, to_blocks
 
@@ -21,7 +21,6 @@ IGNORED, STOPPED, LOST = "ignored", "needs reset", "connection lost"
 NEXT, WRITE, INDIRECT = 1, 2, 4
 SEGMENTS = 130  # descriptors that a request may have (CRQ-D-69)
 UP = status.ACKNOWLEDGE | status.DRIVER | status.FEATURES_OK | status.DRIVER_OK
-WITH_QUEUES = MANDATORY | feature_set(RING_RESET, block.MQ)
 WITH_INDIRECT = MANDATORY | feature_set(RING_RESET, INDIRECT_DESC)
 
 
@@ -277,18 +276,6 @@ _queue_row("queue-address", "CRQ-D-60", "overlap", descriptors=0x100000, driver_
 _queue_row("reserved-nonzero", "CRQ-D-66", reserved0=1)
 
 
-@act("queue-unknown", "CRQ-D-57", name="without-mq")
-def second_queue_without_its_feature(it: Intruder) -> None:
-    it.negotiate()
-    refused(it.ask(it.queue(index=1), may_refuse=True))
-
-
-@act("queue-unknown", "CRQ-D-57", name="beyond", features=WITH_QUEUES)
-def queue_beyond_those_of_the_disk(it: Intruder) -> None:
-    it.negotiate(features=WITH_QUEUES)
-    refused(it.ask(it.queue(index=2), may_refuse=True))
-
-
 @act("queue-state", "CRQ-D-61", stage=RUNNING)
 def queue_enabled_twice(it: Intruder) -> None:
     refused(it.ask(it.queue(), may_refuse=True))
@@ -312,11 +299,6 @@ def more_queues_than_ring(it: Intruder) -> None:
 @act("announcement-queue", "CRQ-D-30", name="unknown", stage=RUNNING)
 def announce_elsewhere(it: Intruder) -> None:
     it.announce(0, queue=9)
-
-
-@act("announcement-queue", "CRQ-D-30", name="second-queue", stage=RUNNING, features=WITH_QUEUES)
-def announce_on_a_queue_that_is_off(it: Intruder) -> None:
-    it.announce(0, queue=1)
 
 
 @act("announcement-queue", "CRQ-D-30", name="early")
@@ -516,18 +498,6 @@ _positions_row("count", avail_position=3, num_heads=1, heads=(0,))
 _positions_row("range", avail_position=1, num_heads=1, heads=(QUEUE_SIZE,))
 _positions_row("repeated", avail_position=2, num_heads=2, heads=(1, 1))
 _positions_row("backwards", used_position=1)
-
-
-@act("head-range", "CRQ-D-67", stage=RUNNING, ends=STOPPED, name="second-queue", features=WITH_QUEUES)
-def head_out_of_range_of_the_second_queue(it: Intruder) -> None:
-    table, available, used = (SPARE + page * PAGE for page in range(3))
-    it.port.write(it.memory + SPARE, bytes(3 * PAGE))
-    areas = {"descriptors": it.base + table, "driver_area": it.base + available, "device_area": it.base + used}
-    it.ask(it.queue(index=1, **areas))
-    it.port.store16(it.memory + available + 4, QUEUE_SIZE)
-    it.port.release16(it.memory + available + 2, 1)
-    it.owed = 0  # a credit that is owed is the first queue's
-    it.announce(1, queue=1)
 
 
 # --- a console ---

@@ -18,6 +18,7 @@ from packedacts import PACKED_ACTS
 from pairedacts import PAIRED_ACTS
 from pairedintruder import PairedIntruder
 from pushedacts import PAGE_ACTS, PUSHED_ACTS
+from queueacts import QUEUE_ACTS
 from runningmachine import RunningMachine
 
 from combinations import Combination, selected
@@ -167,7 +168,7 @@ def prepare(intruder: Intruder, act: Act, phase: str) -> None:
         intruder.set_status(0)
 
 
-ALL_ACTS = (*ACTS, *PACKED_ACTS, *PUSHED_ACTS, *PAGE_ACTS, *PAIRED_ACTS)
+ALL_ACTS = (*ACTS, *PACKED_ACTS, *PUSHED_ACTS, *PAGE_ACTS, *PAIRED_ACTS, *QUEUE_ACTS)
 SCENES = [pytest.param(row.values, id=row.id) for row in selected(phase=PHASES)]
 
 
