@@ -40,6 +40,7 @@ class PushGuest:
         resume: RingResume | None = None,
         service: Service | None = None,
         size: int = SIZE,
+        in_order: bool = False,
     ) -> None:
         self.size = size
         self.rig = rig
@@ -49,8 +50,9 @@ class PushGuest:
         self.position = 0
         self.seen = 0
         terms = RingTerms(
-            size, WINDOW + REQUESTS, 0, WINDOW + COMPLETIONS, ring="records", fetch="push", device=2, queue=1, mark=MARK
-        )
+            size, WINDOW + REQUESTS, 0, WINDOW + COMPLETIONS, in_order=in_order,
+            ring="records", fetch="push", device=2, queue=1, mark=MARK,
+        )  # fmt: skip
         rig.link.open_queue(2, 1, self.service, terms, resume)
 
     def record(

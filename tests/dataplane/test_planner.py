@@ -16,6 +16,7 @@ from virtio_crq.platform.port import Port
 
 HEADS = 8
 AGE, DEEPEST, EVERY = 16, 64, 64  # constants of the compiled module, which only it sees
+VECTOR = 1024  # copies that a port stages at most
 Piece = tuple[int, int, int, int]  # in the guest, in own RAM, length, outward
 
 
@@ -144,6 +145,22 @@ def test_one_vector_in_so_many_is_timed_and_both_prices_are_found() -> None:
     assert planner.copying.samples == 40
     assert planner.copying.call_ns == pytest.approx(1000, rel=0.05)
     assert planner.copying.byte_ns == pytest.approx(0.5, rel=0.05)
+
+
+def test_a_vector_that_was_full_is_timed_without_what_comes_after_it() -> None:
+    platform = PricedPlatform()
+    planner = platform.planner = planned(platform)
+    planner.clock.held = 0
+    planner.joining = 0
+    platform.call, platform.byte = 500.0, 0.1
+    for _ in range(10):
+        planner.time_next()
+        for _piece in range(VECTOR):
+            planner.copy(0, WINDOW, ARENA.offset, 16, 0)
+        planner.copy(0, WINDOW, ARENA.offset, 3 << 19, 0)
+        planner.flush()
+    assert planner.copying.samples == 10
+    assert planner.copying.of(VECTOR, 16 * VECTOR) == pytest.approx(500 * VECTOR + 1.6 * VECTOR, rel=0.01)
 
 
 def test_prices_that_change_are_followed_and_one_long_vector_is_not() -> None:

@@ -3,7 +3,9 @@
 
 import os
 import struct
+import threading
 import time
+from collections import deque
 from collections.abc import Callable
 
 import pytest
@@ -12,22 +14,24 @@ from rig import ARENA, WINDOW, Rig
 from virtio_crq.dataplane.blockservice import BlockService
 from virtio_crq.dataplane.disktraits import DiskTraits
 from virtio_crq.dataplane.ramstore import RamStore
-from virtio_crq.dataplane.ringterms import RingTerms
+from virtio_crq.dataplane.ringterms import RingResume, RingTerms
 from virtio_crq.dataplane.worker import Worker
-from virtio_crq.platform.channel import AVAIL, CREDIT
+from virtio_crq.platform.channel import AVAIL, CREDIT, LOST
 from virtio_crq.virtio import block
 
 MARK, SLOTS = 7, 8
 HANDLE, INTERRUPT, PARTNER = 5, 9, 77
+BUSY, LONG_BUSY, CLOSED, HARDWARE, PARAMETER, DROPPED = 1, 9905, 2, -1, -4, -12
 
 
 class PairedRig(Rig):
     """A platform that has side queues, and one queue of a block device that goes by them."""
 
-    def __init__(self, code: int = 0, serves: bool = True) -> None:
+    def __init__(self, code: int = 0, serves: bool = True, resume: RingResume | None = None) -> None:
         super().__init__()
         self.sent: list[bytes] = []
         self.code = code
+        self.codes: deque[int] = deque()  # what the next sends are answered; then `code`
         self.opened: list[int] = []
         platform = self.platform
         platform.queue_open = lambda bus, length: (self.opened.append(length), (0, HANDLE, INTERRUPT))[1]  # type: ignore[attr-defined]
@@ -39,28 +43,38 @@ class PairedRig(Rig):
         platform.queue_batch = self._batch  # type: ignore[attr-defined]
         assert self.link.pair(2, 1, SLOTS, PARTNER) == HANDLE
         if serves:
-            self.serve()
+            self.serve(resume)
         self.side = self.link.sides[2, 1]
 
-    def serve(self) -> None:
+    def serve(self, resume: RingResume | None = None) -> None:
         service = BlockService(RamStore(64 * 512), DiskTraits(64, b"serial-7"))
         terms = RingTerms(SLOTS, 0, 0, 0, ring="paired", fetch="push", device=2, queue=1, mark=MARK)
-        self.link.open_queue(2, 1, service, terms)
+        self.link.open_queue(2, 1, service, terms, resume)
 
     def _close(self, handle: int) -> int:
         self.closed.append(handle)
         return self.closes.pop(0) if self.closes else 0
 
     def _sent(self, handle: int, record: bytes) -> int:
-        assert handle == PARTNER
-        self.sent.append(record)
-        return self.code
+        return self._take(handle, [record])
 
     def _batch(self, handle: int, bus: int, count: int) -> int:
         at = bus - ARENA.bus + ARENA.offset
-        for number in range(count):
-            self._sent(handle, bytes(self.platform.own[at + 32 * number : at + 32 * number + 32]))
-        return self.code
+        text = bytes(self.platform.own[at : at + 32 * count])
+        return self._take(handle, [text[place : place + 32] for place in range(0, len(text), 32)])
+
+    def _take(self, handle: int, records: list[bytes]) -> int:
+        assert handle == PARTNER
+        code = self.codes.popleft() if self.codes else self.code
+        if code == 0:
+            self.sent += records
+        return code
+
+    def heads(self) -> list[int]:
+        """Of the completions that were sent since the last call."""
+        found = [int(struct.unpack_from("<H", record, 2)[0]) for record in self.sent]
+        self.sent.clear()
+        return found
 
     def put(self, head: int, session: int = MARK, ahead: int = 0) -> None:
         """A record of GET_ID without room for an answer: its status comes back in the completion."""
@@ -149,9 +163,73 @@ def test_a_ring_that_is_sent_to_without_end_keeps_its_memory_and_nobody_waiting(
     assert rig.link.sides[2, 2].offset == left
 
 
+@pytest.mark.clause("CRQ-D-36", "CRQ-D-92", "CRQ-D-162")
+def test_a_flood_of_records_of_a_session_that_is_over_takes_turns_like_any_other() -> None:
+    """Or who sends them as fast as they are dropped would have the worker for itself."""
+    rig = PairedRig()
+    for place in range(100):
+        rig.put(3, session=MARK - 1, ahead=place)
+    rig.put(4, ahead=100)
+    for turn in range(3):
+        assert rig.link.turn() > 0, "a worker would go to sleep over what waits"
+        assert rig.side.cursor == 32 * (turn + 1)
+        assert rig.sent == []
+    rig.run()
+    assert rig.heads() == [4]
+
+
 @pytest.mark.clause("CRQ-D-163")
-def test_a_queue_whose_completions_are_refused_is_stopped() -> None:
-    rig = PairedRig(code=-4)
+@pytest.mark.parametrize("code", [BUSY, LONG_BUSY, CLOSED, HARDWARE])
+def test_completions_that_the_platform_does_not_take_now_are_sent_again(code: int) -> None:
+    rig = PairedRig()
+    rig.codes.append(code)
+    for place, head in enumerate((3, 4)):
+        rig.put(head, ahead=place)
+    rig.link.turn()
+    assert rig.sent == []
+    assert (rig.link.unsaid, rig.link.restless) == (1, 1), "a worker would go to sleep over them"
+    rig.run()
+    assert rig.heads() == [3, 4]
+    assert (rig.link.unsaid, rig.link.restless) == (0, 0)
+    assert not rig.faults
+
+
+@pytest.mark.clause("CRQ-D-163")
+def test_what_was_taken_of_a_batch_is_not_sent_again() -> None:
+    rig = PairedRig()
+    for head in range(6):
+        rig.put(head, ahead=head)
+    rig.run()
+    assert rig.heads() == [0, 1, 2, 3, 4, 5]
+    rig.codes.extend([0, BUSY, BUSY])  # slots 6 and 7, then 0 and 1
+    for place, head in enumerate((5, 4, 3, 2)):
+        rig.put(head, ahead=place)
+    rig.link.turn()
+    assert rig.heads() == [5, 4]
+    rig.link.turn()
+    assert rig.heads() == []
+    rig.run()
+    assert rig.heads() == [3, 2]
+
+
+@pytest.mark.clause("CRQ-D-85")
+def test_a_worker_is_not_kept_from_its_sleep_by_resumed_records_that_do_not_come() -> None:
+    rig = PairedRig(resume=RingResume(2, 0, (3, 5)))
+    rig.run()
+    assert rig.link.restless == 0
+    rig.put(3)
+    rig.run()
+    assert rig.heads() == [3]
+    assert rig.link.restless == 0
+    rig.put(4)
+    rig.run()
+    assert rig.faults == [(2, 1, "record-replayed")]
+
+
+@pytest.mark.clause("CRQ-D-163")
+@pytest.mark.parametrize("code", [PARAMETER, DROPPED])
+def test_a_queue_whose_completions_are_refused_is_stopped(code: int) -> None:
+    rig = PairedRig(code=code)
     rig.put(3)
     rig.run()
     assert rig.faults == [(2, 1, "record-refused")]
@@ -233,3 +311,54 @@ def until(done: Callable[[], bool]) -> None:
     while not done():
         assert time.monotonic() < deadline
         os.sched_yield()
+
+
+class LoadedRig(PairedRig):
+    """Two paired queues; the first one's driver has the next record there before a completion is sent."""
+
+    def __init__(self, load: int) -> None:
+        super().__init__()
+        self.left = load
+        self.answered: list[int] = []  # of the second queue, by how much of the load was left then
+        self.heard: list[int] = []
+        self.over = threading.Event()
+        assert self.link.pair(3, 0, SLOTS, PARTNER) == HANDLE
+        service = BlockService(RamStore(64 * 512), DiskTraits(64, b"serial-8"))
+        terms = RingTerms(SLOTS, 0, 0, 0, ring="paired", fetch="push", device=3, queue=0, mark=MARK)
+        self.link.open_queue(3, 0, service, terms)
+        self.other = self.link.sides[3, 0]
+
+    def _take(self, handle: int, records: list[bytes]) -> int:
+        if self.control and not self.heard:
+            self.heard.append(self.left)
+        for record in records:
+            head, device = struct.unpack_from("<HH", record, 2)
+            if device == 3:
+                self.answered.append(self.left)
+                continue
+            self.left -= 1
+            if self.left == LOAD // 2:
+                self.channel.coming.append((LOST, 0, 0, 0, 0))
+                words = struct.pack("<BBHHBB", 0x80, 0x20 | 16, 1, 3, 0, MARK) + bytes(8)
+                self.port.write(self.other.slot(), words + struct.pack("<IIQ", 4, 0, 0))
+            if self.left > 0:
+                self.put(head, ahead=1 if self.port.acquire8(self.side.slot()) else 0)
+            else:
+                self.over.set()
+        return 0
+
+
+LOAD = 2000
+
+
+@pytest.mark.clause("CRQ-D-36", "CRQ-D-92")
+def test_records_that_always_wait_keep_neither_messages_nor_another_queue_waiting() -> None:
+    rig = LoadedRig(LOAD)
+    worker = Worker("test")
+    rig.put(3)
+    worker.start()
+    worker.add(rig.link)
+    assert rig.over.wait(20)
+    worker.remove(rig.link)
+    worker.stop()
+    assert [LOAD // 2 - left < 64 for left in (*rig.heard, *rig.answered)] == [True, True]

@@ -163,6 +163,8 @@ ACTS = (
     Act("CRQ-D-83", "resume-queue", 11, resumed(descriptors=1 << 50), resumed=True),
     Act("CRQ-D-83", "resume-queue", 11, resumed(device_area=0x6001), resumed=True),
     Act("CRQ-D-152", "resume-push", 11, resumed(driver_area=0), resumed=True),
+    Act("CRQ-D-161", "pair-state", 11, codec.PairVqueue(1, 64, 5)),
+    Act("CRQ-D-161", "pair-state", 15, codec.PairVqueue(0, 64, 5)),
     Act("CRQ-D-84", "resume-positions", 11, resumed((1, 2), avail=3), resumed=True),
     Act("CRQ-D-84", "resume-positions", 11, resumed((1,), avail=0), resumed=True),
     Act("CRQ-D-84", "resume-positions", 11, resumed((1, 1), avail=2), resumed=True),

@@ -111,8 +111,9 @@ def test_a_queue_is_paired_only_where_that_was_agreed_and_before_it_is_enabled()
 
     made = joined(PUSH | PAIR, PUSH)
     made.run(conversations.negotiate(0, OFFERED))
-    with pytest.raises(DriverFault):
+    with pytest.raises(DriverFault) as caught:
         made.run(ask(codec.PairVqueue(0, 64, 5)))
+    assert caught.value.rule == "pair-state", "which travels as a number"
     assert made.back.refused_by(0) == {"pair-state": 1}
     made = joined(PUSH | PAIR, PUSH | PAIR)
     with pytest.raises(DriverFault):

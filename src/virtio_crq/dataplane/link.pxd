@@ -26,13 +26,16 @@ cdef class Link(Queues):
     cdef public uint64_t woken
     cdef readonly uint64_t heard
     cdef readonly uint64_t within
+    cdef uint64_t served_device
+    cdef uint64_t served_queue
     cdef int64_t taken
     @cython.locals(found=int64_t, rest=int64_t)
     cdef int64_t sweep(self) except -1 nogil
     @cython.locals(found=int64_t)
     cdef int64_t quick(self) except -1 nogil
-    @cython.locals(found=int64_t)
-    cdef int64_t _quick_records(self) except -1 nogil
+    cdef int64_t _enter(self, Service service) except -1 nogil
+    @cython.locals(found=int64_t, rest=int64_t)
+    cdef int64_t _quick_records(self, Service service) except -1 nogil
     cdef int64_t _serve_records(self, Service service) except -1 nogil
     @cython.locals(entries=uint64_t)
     cdef int64_t _quick(self, Service service) except -1 nogil

@@ -68,6 +68,7 @@ class Link(Queues):
         self.restless = 1
         self.due_turn = 0
         self.within = 0
+        self.served_device = self.served_queue = 0  # within a short turn
         self.heard = 0
         self.woken = 0
         self.unsaid = 0
@@ -90,47 +91,59 @@ class Link(Queues):
         return found
 
     def quick(self) -> int:
-        """Hear and serve the queue that spoke last, as long as nothing else goes on here.
+        """Serve the queues whose records came, then hear and serve the queue that spoke last: each its share.
 
         A DriverFault leaves `within` set: whoever catches it has `fault` judge it.
         """
         if self.restless or self.due:
             self.due_turn = 1
             return BY_TURN
-        if self.aside is not None and self.aside.any_waits():
-            return self._quick_records()
+        found = IDLE
+        if self.paired is not None:
+            found = self._quick_records(self.paired)
+            if found == BY_TURN:
+                self.due_turn = 1
+                return BY_TURN
         if not entry_waits(self.channel):
-            return IDLE
+            return found
         self.taken = take_from(self.channel)
         if self.taken == NOTHING:
-            return IDLE
+            return found
         self.heard += 1
         self._unarm()
         if self.last is None:
             self.due_turn = 1
             return BY_TURN
-        self.within = 1
+        self._enter(self.last)
         found = self._quick(self.last)
         self.within = 0
         if found == BY_TURN:
             self.due_turn = 1
         return found
 
-    def _quick_records(self) -> int:
-        """Serve what came by side queues, as long as it is of the queue that spoke last."""
-        self.heard += 1
-        self._unarm()
-        found = BY_TURN
-        if self.last is not None:
-            self.within = 1
-            found = self._serve_records(self.last)
+    def _enter(self, service: Service) -> int:
+        self.within = 1
+        self.served_device = service.device
+        self.served_queue = service.queue
+        return 0
+
+    def _quick_records(self, service: Service) -> int:
+        """Serve what came by side queues for this queue and for those behind it, each for no longer than a turn."""
+        found = IDLE
+        if service.ring.arrived():
+            self.heard += 1
+            self._unarm()
+            self._enter(service)
+            found = self._serve_records(service)
             self.within = 0
-        if found == BY_TURN:
-            self.due_turn = 1
+        if service.following is not None:
+            rest = self._quick_records(service.following)
+            if rest > found:
+                found = rest
         return found
 
     def _serve_records(self, service: Service) -> int:
-        if service.store.orphans or not service.ring.arrived():
+        if service.store.orphans:
             return BY_TURN
         service.ready = 1  # until nothing of it is parked
         self._serve(service)
@@ -189,8 +202,9 @@ class Link(Queues):
         self.within = 0
         self.taken = NOTHING
         self.restless = 1
-        if self.last is not None:
-            self._stop(self.last, fault)
+        service = self.table.get((self.served_device, self.served_queue))
+        if service is not None:
+            self._stop(service, fault)
         return True
 
     def turn(self) -> int:
@@ -222,12 +236,11 @@ class Link(Queues):
             if aside:
                 service.ready = 1
                 self.heard += 1
-                self.last = service
                 if entries == 0:
                     self._unarm()
                 entries += 1
             if service.ready and not service.store.orphans:
-                moved += self._served(service)
+                moved += self._served(service) + aside  # what was dropped moved as well
         for store in self.stores:
             if store.unsent:
                 store.submit()
@@ -311,7 +324,10 @@ class Link(Queues):
             self._tell(service)
             if now == 0 or service.weight >= service.share or not self._more(service):
                 break
-        if self._more(service) or service.ring.replayed != service.ring.replays or service.parked_count:
+        if service.ring.held:
+            self.unsaid = 1
+            return moved
+        if self._more(service) or service.parked_count:
             return moved
         service.ready = 0
         if service.until == 0:
@@ -319,7 +335,7 @@ class Link(Queues):
         return moved
 
     def _more(self, service: Service) -> int:
-        return 1 if service.ring.waiting or service.ring.fetched != service.ring.announced else 0
+        return 1 if service.ring.waiting or service.ring.behind() else 0
 
     def _tell(self, service: Service) -> int:
         """Announce what is used, if the driver wants it and the right to is here; its credit goes along."""

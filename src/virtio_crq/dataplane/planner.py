@@ -55,9 +55,9 @@ class Planner:
     def copy(self, owner: int, remote: int, at: int, length: int, outward: int) -> int:
         """Stage one piece for the request `owner` (a head, or the queue's size: the ring itself)."""
         self.journal.pieces[owner] += 1
-        self.staged_bytes += length
         if self.joining:
             joined = self.port.extend(remote, self.shift + at, length, outward, self.max_copy)
+            self.staged_bytes += joined
             if joined == length:
                 return 0
             remote += joined
@@ -79,6 +79,7 @@ class Planner:
             self.port.stage(remote, self.shift + at, length, outward)
         self.journal.copies[owner] += 1
         self.staged += 1
+        self.staged_bytes += length
         return 0
 
     def flush(self) -> int:

@@ -41,10 +41,10 @@ cdef class PushRing(DeviceRing):
     @cython.locals(found=int64_t)
     cdef int64_t carried(self, uint64_t head) except -1 nogil
     @cython.locals(at=uint64_t, tail=uint64_t, flags=uint64_t)
-    cdef int64_t complete(self, uint64_t head, uint64_t written) except -1 nogil
+    cdef int64_t use(self, uint64_t head, uint64_t written) except -1 nogil
     cdef int64_t take(self) except -2 nogil
     @cython.locals(count=uint64_t)
     cdef int64_t _due(self) except -1 nogil
     cdef int64_t publish(self) except -1 nogil
-    @cython.locals(count=uint64_t, start=uint64_t, first=uint64_t)
+    @cython.locals(count=uint64_t, start=uint64_t, first=uint64_t, went=uint64_t)
     cdef int64_t show(self) except -1 nogil

@@ -7,7 +7,8 @@ what is longer names a list of descriptors, which is pulled. Each field is copie
 How records travel is the carrier's business, and a carrier subclasses this with two methods:
 
     receive(count)       the records at positions fetched to fetched + count stand at `records`, one after the other
-    send(start, count)   completions in slots start to start + count of `completions` (none wraps) go to the driver
+    send(start, count)   completions in slots start to start + count of `completions` (none wraps) go to the driver; how
+                         many of them the carrier took
 
 `send` only stages; the flush comes after it. Positions count records: a carrier moves `announced` (`hear_avail`, or by
 what it received itself), and whoever announces completions finds `notice` set. See `windowring`.
@@ -89,7 +90,7 @@ class PushRing(DeviceRing):
         return 0
 
     def send(self, start: int, count: int) -> int:
-        return 0
+        return count
 
     # --- fetching ---
 
@@ -233,7 +234,7 @@ class PushRing(DeviceRing):
             return 0
         return 0 if self.waiting and 2 * count < ((self.fetched - self.published) & MASK) else 1
 
-    def complete(self, head: int, written: int) -> int:
+    def use(self, head: int, written: int) -> int:
         at = self.completions + self.completion * (self.completed & (self.size - 1))
         tail = self.tails[head]
         flags = TAIL if tail & WRITTEN else 0
@@ -254,14 +255,14 @@ class PushRing(DeviceRing):
         return 1
 
     def show(self) -> int:
-        """Send the completions that were not: in two stretches, where their slots wrap."""
+        """Send the completions that were not: in two stretches, where their slots wrap. How many went."""
         count = (self.completed - self.published) & MASK
         start = self.published & (self.size - 1)
         first = self.size - start
         if first > count:
             first = count
-        self.send(start, first)
-        if count > first:
-            self.send(0, count - first)
-        self.published = self.signalled = self.completed
-        return 0
+        went = self.send(start, first)
+        if went == first and count > first:
+            went += self.send(0, count - first)
+        self.published = self.signalled = (self.published + went) & MASK
+        return went

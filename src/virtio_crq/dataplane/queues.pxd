@@ -15,6 +15,7 @@ cdef class Queues:
     cdef readonly dict sides
     cdef readonly SideQueue aside
     cdef readonly list leaving
+    cdef Service paired
     cdef readonly list services
     cdef readonly list stores
     cdef Service last

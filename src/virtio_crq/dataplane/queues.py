@@ -30,6 +30,7 @@ class Queues:
         self.sides: dict[tuple[int, int], SideQueue] = {}
         self.aside: SideQueue | None = None  # the first of those whose queues are open
         self.leaving: list[SideQueue] = []  # which the platform did not take back yet
+        self.paired: Service | None = None  # the first of those whose records come by side queues
         self.services: list[Service] = []
         self.stores: list[Store] = []
         self.last: Service | None = None  # that spoke
@@ -57,8 +58,8 @@ class Queues:
             ring.discard()
             raise
         self.table[device, queue] = service
-        self._chain()
         self.services.append(service)
+        self._chain()
         if service.store not in self.stores:
             self.stores.append(service.store)
         self.rewired = 1
@@ -108,6 +109,8 @@ class Queues:
             return
         self._count_stale(service.ring)
         self.services.remove(service)
+        service.following = None
+        self._chain()
         self.last = None
         service.close()
         self.part(device, queue)
@@ -135,9 +138,8 @@ class Queues:
         self.refusals[rule] = self.refusals.get(rule, 0) + 1
 
     def _count_stale(self, ring: DeviceRing) -> None:
-        stale = getattr(ring, "stale", 0)
-        if stale:
-            self.refusals["record-stale"] = self.refusals.get("record-stale", 0) + stale
+        if ring.stale:
+            self.refusals["record-stale"] = self.refusals.get("record-stale", 0) + ring.stale
 
     def _chain(self) -> None:
         """What a short turn looks at, without the interpreter: what comes before a queue is served waits for that."""
@@ -146,6 +148,11 @@ class Queues:
             if place in self.table:
                 side.next = self.aside
                 self.aside = side
+        self.paired = None
+        for service in self.services:
+            if (service.device, service.queue) in self.sides:
+                service.following = self.paired
+                self.paired = service
         if self.armed:
             self.listen()
 

@@ -30,6 +30,8 @@ cdef class DeviceRing:
     cdef public uint64_t avail_held
     cdef public uint64_t notice
     cdef readonly uint64_t event_due
+    cdef readonly uint64_t stale
+    cdef readonly uint64_t held
     cdef uint16_t[::1] order
     cdef readonly uint64_t order_head
     cdef uint16_t[::1] line
@@ -50,6 +52,7 @@ cdef class DeviceRing:
     cdef int64_t carry(self, uint64_t at, uint64_t remote, uint64_t length) except -1 nogil
     cdef int64_t flush(self) except -1 nogil
     cdef int64_t arrived(self) except -1 nogil
+    cdef int64_t behind(self) noexcept nogil
     cdef int64_t fetch(self) except -1 nogil
     cdef int64_t enqueue(self, uint64_t head) except -1 nogil
     cdef int64_t take(self) except -2 nogil

@@ -26,7 +26,11 @@ MASK = splitring.POSITION_MASK
 
 
 class DeviceRing:
-    """One queue. A subclass says how much own RAM it needs (`length`), and finds it at `area`."""
+    """One queue. A subclass says how much own RAM it needs (`length`), and finds it at `area`.
+
+    `held` is 1 while the platform does not take what is to be published: it is asked again. `stale` counts requests of
+    sessions that are over.
+    """
 
     def __init__(self, port: Port, staging: Staging, terms: RingTerms, max_copy: int, length: int) -> None:
         area = staging.take(length)
@@ -53,6 +57,8 @@ class DeviceRing:
         self.avail_held = 0
         self.notice = 0
         self.event_due = 0
+        self.stale = 0
+        self.held = 0
 
     def resume(self, stopped: RingResume) -> None:
         """Go on where another server stopped: what it had in flight first, in that order."""
@@ -114,6 +120,10 @@ class DeviceRing:
     def arrived(self) -> int:
         """Whether requests came that no announcement tells of."""
         return 0
+
+    def behind(self) -> int:
+        """Whether there are requests that can be fetched, for all that is known."""
+        return 1 if self.fetched != self.announced or self.replayed != self.replays else 0
 
     def fetch(self) -> int:
         """Bring in what was announced, as far as there are lanes; the number of requests now waiting."""

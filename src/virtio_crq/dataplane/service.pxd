@@ -19,6 +19,7 @@ cdef class Service:
     cdef readonly Store store
     cdef uint64_t tag
     cdef public uint64_t ready
+    cdef public Service following
     cdef readonly uint64_t requests
     cdef readonly uint64_t errors
     cdef readonly uint64_t bytes_in

@@ -30,7 +30,8 @@ FAIR = 1 << 20  # bytes in one turn of the link; further chunks are parked, or l
 class Service:
     """One per queue; a device type subclasses it. `requests`, `errors` count; `bytes_in`, `bytes_out` too.
 
-    `bulk` is how many bytes one mini-batch asks for, but for its last request.
+    `bulk` is how many bytes one mini-batch asks for, but for its last request. `following` is for whoever looks at
+    several.
     """
 
     def __init__(self, store: Store | None = None) -> None:
@@ -40,6 +41,7 @@ class Service:
         self.bound = 0
         self.tag = 0
         self.ready = 0
+        self.following: Service | None = None
         self.requests = 0
         self.errors = 0
         self.bytes_in = 0

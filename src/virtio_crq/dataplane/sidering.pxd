@@ -7,14 +7,15 @@ from virtio_crq.dataplane.pushring cimport PushRing
 from virtio_crq.dataplane.sidequeue cimport SideQueue
 
 cdef uint64_t MASK, LANES, RECORD, NAME_SHIFT, WITHOUT_SESSION, LOW32
+cdef int64_t GONE, FULL
 
 cdef class SideRing(PushRing):
     cdef readonly SideQueue side
-    cdef readonly uint64_t stale
     cdef int64_t hear_avail(self, uint64_t position) except -1 nogil
     cdef int64_t hear_credit(self) except -1 nogil
     cdef int64_t arrived(self) except -1 nogil
-    @cython.locals(count=uint64_t, at=uint64_t, to=uint64_t, other=uint64_t)
+    cdef int64_t behind(self) noexcept nogil
+    @cython.locals(slots=uint64_t, count=uint64_t, at=uint64_t, to=uint64_t, other=uint64_t)
     cdef int64_t fetch(self) except -1 nogil
     cdef int64_t publish(self) except -1 nogil
     @cython.locals(at=uint64_t, code=int64_t)

@@ -18,16 +18,17 @@ RECORD = records.REQUEST
 NAME_SHIFT = records.NAME_SHIFT
 WITHOUT_SESSION = (1 << records.SESSION_SHIFT) - 1
 LOW32 = 0xFFFFFFFF
+GONE = -4  # the partner has given its side queue back
+FULL = -12  # there is no room in it, or no memory behind it. Any other code is the platform's, which is asked again.
 
 
 class SideRing(PushRing):
-    """`terms.side` is the pair, which goes when the ring does. `stale` counts records of sessions that are over."""
+    """`terms.side` is the pair, which goes when the ring does."""
 
     def __init__(self, port: Port, staging: Staging, terms: RingTerms, max_copy: int) -> None:
         super().__init__(port, staging, terms, max_copy, RECORD)
         assert terms.side is not None, "a paired queue has its side queue before it is opened"
         self.side = terms.side
-        self.stale = 0
         port.write(self.completions, bytes(RECORD * terms.size))
 
     def resume(self, stopped: RingResume) -> None:
@@ -44,9 +45,13 @@ class SideRing(PushRing):
     def arrived(self) -> int:
         return self.side.waits()
 
+    def behind(self) -> int:
+        # What another server had in flight is sent once more, or never.
+        return 1 if self.fetched != self.announced else 0
+
     def fetch(self) -> int:
-        count = 0
-        while count < LANES and self.side.waits():
+        slots = count = 0
+        while slots < LANES and self.side.waits():
             at = self.side.slot()
             other = (self.port.load64(at) >> NAME_SHIFT) ^ self.name
             if other and other & WITHOUT_SESSION == 0:
@@ -61,6 +66,7 @@ class SideRing(PushRing):
                 self.port.store64(to + 24, self.port.load64(at + 24))
                 count += 1
             self.side.free()
+            slots += 1
         self.announced = (self.announced + count) & MASK
         if (self.announced - self.published) & MASK > self.size:
             refuse("avail-overrun", self.announced, (self.announced - self.published) & MASK)
@@ -71,12 +77,12 @@ class SideRing(PushRing):
         self.flush()
         if not self._due():
             return 0
-        self.show()
-        return 1
+        return 1 if self.show() else 0
 
     def send(self, start: int, count: int) -> int:
         at = self.completions + RECORD * start
         code = self.side.send(at, self.staging.address(at), count)
-        if code != 0:
+        if code in (GONE, FULL):
             refuse("record-refused", code & LOW32, self.side.sent)
-        return 0
+        self.held = 1 if code else 0
+        return self.side.sent

@@ -39,4 +39,5 @@ class WindowRing(PushRing):
         return self.flush()
 
     def send(self, start: int, count: int) -> int:
-        return self.carry(self.completions + COMPLETION * start, self.answers + COMPLETION * start, COMPLETION * count)
+        self.carry(self.completions + COMPLETION * start, self.answers + COMPLETION * start, COMPLETION * count)
+        return count

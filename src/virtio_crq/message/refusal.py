@@ -64,6 +64,7 @@ RULES = (
     Rule("resume-positions", 31, "CRQ-D-84", Outcome.NEEDS_RESET),
     Rule("announcement-queue", 32, "CRQ-D-30", Outcome.DROPPED),
     Rule("resume-push", 33, "CRQ-D-152", Outcome.NEEDS_RESET),
+    Rule("pair-state", 34, "CRQ-D-161", Outcome.REFUSED),
 )
 
 _BY_NAME = {rule.name: rule for rule in RULES}
