@@ -4,14 +4,16 @@
 import os
 import subprocess
 import sys
+from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import astuple
+from dataclasses import fields
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from combinations import BELOW_RECORDS, CARRIERS, NEGOTIABLE, Combination, Row, covering, pairs, selected
+from combinations import BELOW_RECORDS, CARRIERS, NEGOTIABLE, Combination, Row, covering, groups, rows_of, selected
 from virtio_crq.bench.case import RUNGS
 from virtio_crq.cli.clientpartition import connects
 from virtio_crq.cli.serving import places
@@ -21,8 +23,10 @@ from virtio_crq.dataplane.strategies import STRATEGIES
 from virtio_crq.hypervisor.machine import Machine
 from virtio_crq.hypervisor.machinefile import parse_machine_file
 from virtio_crq.hypervisor.machinerows import DATAS, FETCHES, MachineFile
+from virtio_crq.papr.profiles import PROFILES
 from virtio_crq.vios.mapping import MapEntry
 from virtio_crq.vios.server import Server, Settings
+from virtio_crq.virtio import features as bits
 
 ROOT = Path(__file__).parents[2]
 
@@ -35,6 +39,7 @@ SUITES = (
     "system/test_integrity.py::test_soak_fio_stays_clean_while_the_server_is_killed_again_and_again",
     "system/test_hostile_client.py::test_each_act_ends_as_its_clause_says",
 )
+MANY = SUITES[-1:]  # with a test for each act in a row: each combination has each value of the rest, but not each pair
 
 
 def collected(which: str) -> list[str]:
@@ -48,29 +53,43 @@ def collected(which: str) -> list[str]:
     return done.stdout.splitlines()
 
 
-def names(suite: str, tests: Sequence[str]) -> str:
-    return "\n".join(test for test in tests if test.startswith(f"tests/{suite}["))
+def ran(suite: str, tests: Sequence[str]) -> list[list[Row]]:
+    """For each combination, its rows in the suite; the name of a test begins with its row."""
+    ids = sorted(test.partition("[")[2] for test in tests if test.startswith(f"tests/{suite}["))
+
+    def runs(row: Row) -> bool:
+        name = str(Combination(*row))
+        place = bisect_left(ids, name)
+        return place < len(ids) and ids[place].startswith(name)
+
+    return [list(filter(runs, rows_of(each))) for each in NEGOTIABLE]
 
 
-def test_every_suite_runs_every_combination_that_can_be_negotiated() -> None:
+def test_every_suite_runs_every_combination_that_can_be_negotiated_with_what_it_may_meet() -> None:
     tests = collected("all")
-    missing = [f"{suite}: {each}" for suite in SUITES for each in NEGOTIABLE if str(each) not in names(suite, tests)]
-    assert missing == []
+    for suite in SUITES:
+        together = 1 if suite in MANY else 2
+        for each, rows in zip(NEGOTIABLE, ran(suite, tests), strict=True):
+            missing = every(rows_of(each), together) - every(rows, together)
+            assert missing == set(), f"{suite} has no {each} with {missing}"
 
 
 def test_an_ordinary_run_has_each_pair_of_values_in_every_suite() -> None:
     tests = collected("few")
+    wanted = every([row for each in NEGOTIABLE for row in rows_of(each)])
     for suite in SUITES:
-        found = names(suite, tests)
-        ran = {pair for each in NEGOTIABLE if str(each) in found for pair in pairs(astuple(each))}
-        missing = {pair for each in NEGOTIABLE for pair in pairs(astuple(each))} - ran
-        assert missing == set(), f"{suite} has no combination with {missing}"
+        missing = wanted - every([row for rows in ran(suite, tests) for row in rows])
+        assert missing == set(), f"{suite} has no row with {missing}"
+
+
+def every(rows: Sequence[Row], together: int = 2) -> set[tuple[Any, ...]]:
+    return {group for row in rows for group in groups(row, together)}
 
 
 def test_few_rows_have_every_pair() -> None:
     rows: list[Row] = list(product("ab", "cde", "fg", "hi"))
     few = covering(rows)
-    assert {pair for row in few for pair in pairs(row)} == {pair for row in rows for pair in pairs(row)}
+    assert every(few) == every(rows)
     assert len(few) <= 8
     assert len(selected()) < len(NEGOTIABLE) or os.environ.get("CHECK_COMBINATIONS") == "all"
 
@@ -101,9 +120,9 @@ backing = "file:root.img"
 """
 
 
-def agreed(directory: Path, asked: Combination) -> tuple[str, str, bool]:
-    """Ring, map and whether it is pushed, as a client and a server have it that both ask for this combination."""
-    text = MACHINE.format(server=f"{asked.server}\n{asked.storage()}")
+def agreed(directory: Path, asked: Combination) -> tuple[str, str, bool, bool]:
+    """Ring, map, whether it is pushed and whether in order, as a client and a server have it that both ask for this."""
+    text = asked.described(MACHINE)
     content: MachineFile = parse_machine_file(text, directory / "machine.toml")
     machine = Machine(content.definition())
     try:
@@ -115,10 +134,11 @@ def agreed(directory: Path, asked: Combination) -> tuple[str, str, bool]:
             )
             server.start()
             try:
-                with Client(connects(partition), Options(ring=asked.ring, map=asked.map)) as client:
+                with Client(connects(partition), asked.options) as client:
                     disk = client.disk("root")
                     disk.write(0, b"x" * 4096)
-                    return disk.ring_layout, disk.driver.mapping.name, disk.pushed
+                    in_order = bits.has(disk.features, bits.IN_ORDER)
+                    return disk.ring_layout, disk.driver.mapping.name, disk.pushed, in_order
             finally:
                 server.close()
     finally:
@@ -128,9 +148,20 @@ def agreed(directory: Path, asked: Combination) -> tuple[str, str, bool]:
 @pytest.mark.parametrize(("ring", "fetch"), list(product(RINGS, FETCHES)))
 def test_what_two_sides_agree_on_is_in_the_table_and_nothing_else_is(tmp_path: Path, ring: str, fetch: str) -> None:
     (tmp_path / "root.img").write_bytes(bytes(1 << 20))
-    for mapping, data in product(MAPPINGS, DATAS):
-        asked = Combination(ring, fetch, "", mapping, data)
-        layout, kind, pushed = agreed(tmp_path, asked)
-        listed = {(each.ring, each.map, bool(each.carrier)) for each in NEGOTIABLE if each.fetch == fetch}
-        assert (layout, kind, pushed) in listed, "this can be negotiated, and is in no suite"
-        assert ((ring, kind, pushed) in listed) == (layout == ring), f"BELOW_RECORDS is {BELOW_RECORDS}"
+    rows = [Combination(*row) for each in NEGOTIABLE for row in rows_of(each) if each.fetch == fetch]
+    listed = {(row.ring, row.map, bool(row.carrier), bool(row.order)) for row in rows}
+    for mapping, data, order in product(MAPPINGS, DATAS, ("", "in-order")):
+        asked = Combination(ring, fetch, "", mapping, data, order=order)
+        layout, kind, pushed, in_order = agreed(tmp_path, asked)
+        assert (layout, kind, pushed, in_order) in listed, "this can be negotiated, and is in no suite"
+        assert in_order == bool(order and (ring, kind, pushed, True) in listed)
+        assert ((ring, kind, pushed, in_order) in listed) == (layout == ring), f"BELOW_RECORDS is {BELOW_RECORDS}"
+
+
+def test_what_a_client_may_turn_on_or_off_is_in_the_table() -> None:
+    switches = {field.name for field in fields(Options) if isinstance(field.default, bool)}
+    for name in switches:
+        values = {Combination(*row).choices[name] for each in NEGOTIABLE for row in rows_of(each)}
+        assert values == {False, True}, f"{name} of a client's options is always {values}"
+    profiles = {Combination(*row).profile for each in NEGOTIABLE for row in rows_of(each)}
+    assert profiles == set(PROFILES)

@@ -13,18 +13,23 @@ import pytest
 from runningmachine import RunningMachine
 from verifiedload import VerifiedLoad
 
-from combinations import NEGOTIABLE, selected
+from combinations import COMBINATIONS, Row, selected
 
 
 def dealt() -> list[Any]:
     """For `parametrize(("share", "combination"), dealt())`: which of the stop points which combination is killed at.
 
-    Each point is somebody's; with CHECK_COMBINATIONS=all each is everybody's.
+    Each point is somebody's; with CHECK_COMBINATIONS=all each is every combination's, one in this of what it may meet
+    and one in that.
     """
-    rows = selected()
-    whole = len(rows) == len(NEGOTIABLE)
-    shares = [slice(None) if whole else slice(index, None, len(rows)) for index in range(len(rows))]
-    return [pytest.param(share, *row.values, id=row.id) for share, row in zip(shares, rows, strict=True)]
+    tables: dict[Row, list[Any]] = {}
+    for row in selected():
+        tables.setdefault(row.values[0].axes if COMBINATIONS == "all" else (), []).append(row)
+    return [
+        pytest.param(slice(index, None, len(rows)), *row.values, id=row.id)
+        for rows in tables.values()
+        for index, row in enumerate(rows)
+    ]
 
 
 class Lives:

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Lives of a client partition that end at a named stop point of the engine; run by `test_killed_inside.py`.
 
-`mortal.py STATE CLIENT DISK RING MAP`: for each line `POINT SKIP` a forked process attaches through the hypervisor,
+`mortal.py STATE CLIENT DISK OPTIONS`: for each line `POINT SKIP` a forked process attaches through the hypervisor,
 arms the point, comes up, writes and reads until it dies (or 64 times), and leaves. The answer is the signal that ended
 it, or 0.
 """
 
+import json
 import sys
 from functools import partial
 from pathlib import Path
@@ -29,8 +30,8 @@ def live(state: Path, name: str, target: str, options: Options, point: str, skip
             assert disk.read(BLOCK * number, BLOCK) == data
 
 
-def main(state: str, name: str, target: str, ring: str, mapping: str) -> None:
-    options = Options(ring=ring, map=mapping)
+def main(state: str, name: str, target: str, choices: str) -> None:
+    options = Options(**json.loads(choices))
     for order in sys.stdin:
         point, skip = order.split()
         print(one_life(partial(live, Path(state), name, target, options, point, int(skip))), flush=True)

@@ -15,7 +15,7 @@ from armedpartition import attach_armed, one_life
 
 from virtio_crq.cli import serving
 from virtio_crq.hypervisor.machinefile import read_machine_file
-from virtio_crq.hypervisor.machinerows import FETCHES, RINGS
+from virtio_crq.hypervisor.machinerows import CARRIERS, FETCHES, RINGS
 from virtio_crq.vios.control import socket_path
 
 
@@ -23,18 +23,20 @@ def live(state: Path, name: str, file: Path, point: str, skip: int) -> None:
     serving.attach = lambda state, name: attach_armed(state, name, point, skip)  # type: ignore[assignment]
     machine = read_machine_file(file)
     row = machine.partition(name)
-    options = {"data": machine.data_of(name), "ring": row.ring or RINGS[0]}
+    options = {"data": machine.data_of(name), "ring": row.ring or RINGS[0], "carrier": row.carrier or CARRIERS[0]}
     with serving.open_server(state, machine, name, 1, 50, row.fetch or FETCHES[0], **options) as (server, _):
 
         async def serve() -> None:
             stop = asyncio.Event()
             asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
             await server.serve(socket_path(state, name), stop, lambda: None)
 
         asyncio.run(serve())
 
 
 def main(state: str, name: str, file: str) -> None:
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # time may be up before a life has come to serve
     for order in sys.stdin:
         point, skip, seconds = order.split()
         print(one_life(partial(live, Path(state), name, Path(file), point, int(skip)), float(seconds)), flush=True)

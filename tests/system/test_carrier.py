@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pushed requests by sub-CRQs: what they cost over a whole machine, and what each side sends."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from test_kill import prepared
 
+from combinations import Combination
 from virtio_crq.bench.case import RUNGS, Case
 from virtio_crq.bench.row import Counts
 from virtio_crq.bench.run import Setting
@@ -26,6 +28,7 @@ from virtio_crq.vios.mapping import MapEntry
 from virtio_crq.vios.server import Server, Settings
 
 MEBIBYTE = 1 << 20
+PAIRED = Combination("split", "push", "paired", "pool", "copy")
 RING, SUBS, LAID, PAGE = 0, 0x10000, 0x20000, 4096
 UNITS = {"c": 0x3000_0002, "s": 0x3000_0003}
 
@@ -65,8 +68,7 @@ def test_many_reads_share_their_records_calls(tmp_path: Path, profile: str) -> N
 def test_a_completion_wakes_a_client_that_sleeps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No announcement comes with it: were its interrupt off, each read would last until the client looks by itself."""
     monkeypatch.setattr(client, "TICK", 10.0)
-    server = 'fetch = "push"\ncarrier = "sub-crq"\npolling = 0'
-    machine = prepared(tmp_path, "", server)
+    machine = prepared(tmp_path, PAIRED, "polling = 0")
     with machine, client_partition(machine.state, "web1", Options(polling=0)) as partition:
         disk = partition.disk("root")
         for block in range(50):
@@ -99,7 +101,7 @@ def test_a_platform_without_sub_crqs_has_the_records_stand_in_the_window(tmp_pat
     ("profile", "carrier"), [("lopar-minimum", "window"), ("power8", "sub-crq"), ("power9", "sub-crq")]
 )
 def test_the_mapping_view_tells_which_carrier_a_queue_got(tmp_path: Path, profile: str, carrier: str) -> None:
-    machine = prepared(tmp_path, f'profile = "{profile}"', 'fetch = "push"\ncarrier = "sub-crq"')
+    machine = prepared(tmp_path, replace(PAIRED, profile=profile))
     with machine, client_partition(machine.state, "web1") as partition:
         partition.disk("root").write(0, b"carried" * 1024)
         assert partition.disk("root").read(0, 7168) == b"carried" * 1024

@@ -4,6 +4,7 @@
 All the while another client of the same server goes on with verified I/O.
 """
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -29,6 +30,7 @@ from virtio_crq.virtio import console, status
 MACHINE = """
 [machine]
 name = "system"
+{platform}
 [partition.vios1]
 memory = "64M"
 {server}
@@ -40,6 +42,7 @@ memory = "16M"
 client = "victim"
 slot = 2
 server = "vios1"
+{adapter}
 [[adapter]]
 client = "mallory"
 slot = 2
@@ -75,7 +78,7 @@ class Victim:
     def __init__(self, machine: RunningMachine, combination: Combination) -> None:
         program = Path(__file__).with_name("verifiedload.py")
         self._process = subprocess.Popen(
-            [sys.executable, str(program), str(machine.state), "victim", "root", combination.ring, combination.map],
+            [sys.executable, str(program), str(machine.state), "victim", "root", json.dumps(combination.choices)],
             env=machine.environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -138,8 +141,8 @@ def scene(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     for name in ("root.img", "mallory.img"):
         (directory / name).write_bytes(bytes(1 << 20))
     # The victim's rings are as the combination has them; the hostile client chooses its own, which may be packed.
-    offered = combination.server.replace(f'ring = "{combination.ring}"', 'ring = "packed"')
-    with RunningMachine(directory, MACHINE.format(server=f"{offered}\n{combination.storage()}")) as machine:
+    text = combination.described(MACHINE).replace(f'ring = "{combination.ring}"', 'ring = "packed"')
+    with RunningMachine(directory, text) as machine:
         scene = Scene(machine, phase, combination)
         if phase == AFTER_RESTART:
             machine.kill("vios1")
@@ -169,7 +172,7 @@ def prepare(intruder: Intruder, act: Act, phase: str) -> None:
 
 
 ALL_ACTS = (*ACTS, *PACKED_ACTS, *PUSHED_ACTS, *PAGE_ACTS, *PAIRED_ACTS, *QUEUE_ACTS)
-SCENES = [pytest.param(row.values, id=row.id) for row in selected(phase=PHASES)]
+SCENES = [pytest.param(row.values, id=row.id) for row in selected(together=1, phase=PHASES)]
 
 
 def rows(pushes: bool, pairs: bool = False) -> list[Any]:
@@ -179,23 +182,23 @@ def rows(pushes: bool, pairs: bool = False) -> list[Any]:
 
 @pytest.mark.clause("CRQ-D-92", "CRQ-D-36")
 @pytest.mark.timeout(60)
-@pytest.mark.parametrize("scene", SCENES, indirect=True)
 @pytest.mark.parametrize("act", rows(pushes=False))
+@pytest.mark.parametrize("scene", SCENES, indirect=True)
 def test_each_act_ends_as_its_clause_says(scene: Scene, act: Act) -> None:
     ends_well(scene, act)
 
 
 @pytest.mark.clause("CRQ-D-92", "CRQ-D-140")
 @pytest.mark.timeout(60)
-@pytest.mark.parametrize("scene", [each for each in SCENES if each.values[0][0].carrier], indirect=True)
 @pytest.mark.parametrize("act", rows(pushes=True))
+@pytest.mark.parametrize("scene", [each for each in SCENES if each.values[0][0].carrier], indirect=True)
 def test_each_act_of_a_client_that_pushes_ends_as_its_clause_says(scene: Scene, act: Act) -> None:
     ends_well(scene, act)
 
 
 @pytest.mark.clause("CRQ-D-92", "CRQ-D-140")
 @pytest.mark.timeout(60)
-@pytest.mark.parametrize("scene", [each for each in SCENES if each.values[0][0].carrier == "paired"], indirect=True)
+@pytest.mark.parametrize("scene", [each for each in SCENES if each.values[0][0].carried == "paired"], indirect=True)
 @pytest.mark.parametrize("act", rows(pushes=True, pairs=True))
 def test_each_act_of_a_client_that_pairs_ends_as_its_clause_says(scene: Scene, act: Act) -> None:
     ends_well(scene, act)

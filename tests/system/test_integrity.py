@@ -14,12 +14,14 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from runningmachine import COMMAND, PATIENCE, RunningMachine
 
-from combinations import Combination, selected
+from combinations import PLAIN, Combination, selected
+from virtio_crq.cli.axes import NOTE
 
 MIB = 1 << 20
 SIZE = 40 * MIB
@@ -39,6 +41,7 @@ memory = "32M"
 client = "web1"
 slot = 2
 server = "vios1"
+{adapter}
 [[map]]
 client = "web1"
 target = "root"
@@ -50,8 +53,6 @@ backing = "file:cd.img"
 readonly = true
 """
 STRETCHES = {"small": 4 * MIB, "mixed": 16 * MIB, "large": 16 * MIB}
-PLAIN = Combination("split", "batched", "", "per-request", "copy")
-COPIES = {"": "", "weak": "weak_copies = 7"}
 # Three loads side by side, each on its own stretch: small and alone, mixed and deep, large. Each writes, then reads
 # back what it wrote and checks the crc32c of every block.
 LOADS = """
@@ -107,14 +108,11 @@ def tools() -> None:
 
 
 @contextmanager
-def machine(
-    directory: Path, image: bytes, combination: Combination = PLAIN, copies: str = ""
-) -> Iterator[RunningMachine]:
-    server = f"{combination.server}\n{combination.storage()}"
+def machine(directory: Path, image: bytes, combination: Combination = PLAIN) -> Iterator[RunningMachine]:
     with (directory / "root.img").open("wb") as file:
         file.truncate(SIZE)
     (directory / "cd.img").write_bytes(image)
-    with RunningMachine(directory, MACHINE.format(platform=COPIES[copies], server=server)) as running:
+    with RunningMachine(directory, combination.described(MACHINE)) as running:
         yield running
 
 
@@ -122,8 +120,10 @@ def machine(
 def exported(running: RunningMachine, disk: str, combination: Combination = PLAIN) -> Iterator[str]:
     """The disk's NBD URI while `virtio-crq disk export` serves it."""
     path = running.state / "nbd.sock"
+    client = disk.partition("/")[0]
+    (running.state / NOTE).write_text(json.dumps({client: combination.choices}))
     process = subprocess.Popen(
-        [*COMMAND, "disk", "export", "--nbd", str(path), "--ring", combination.ring, "--map", combination.map, disk],
+        [*COMMAND, "disk", "export", "--nbd", str(path), disk],
         env=running.environment,
         stdout=subprocess.PIPE,
         text=True,
@@ -158,12 +158,11 @@ def verified_load(directory: Path, uri: str, seed: int, share: int = 1, seconds:
 
 
 @pytest.mark.timeout(90)
-@pytest.mark.parametrize(("combination", "copies"), selected(copies=tuple(COPIES)))
-def test_fio_reads_back_what_it_wrote_and_the_image_holds_the_same(
-    tmp_path: Path, combination: Combination, copies: str
-) -> None:
-    with machine(tmp_path, noise(MIB), combination, copies) as running:
+@pytest.mark.parametrize("combination", selected())
+def test_fio_reads_back_what_it_wrote_and_the_image_holds_the_same(tmp_path: Path, combination: Combination) -> None:
+    with machine(tmp_path, noise(MIB), combination) as running:
         with exported(running, "web1/root", combination) as uri:
+            combination.seen_in(running.adapter("web1")["targets"][0])
             verified_load(tmp_path, uri, seed=20261122, share=2)
             said = tool("qemu-img", "compare", "-f", "raw", "-F", "raw", uri, tmp_path / "root.img")
             assert "Images are identical" in said
@@ -171,11 +170,12 @@ def test_fio_reads_back_what_it_wrote_and_the_image_holds_the_same(
 
 
 @pytest.mark.timeout(90)
-@pytest.mark.parametrize("copies", COPIES)
+@pytest.mark.parametrize("copies", ["", "weak"])
 def test_nbdcopy_both_ways_and_qemu_img_say_identical(tmp_path: Path, copies: str) -> None:
+    plain = replace(PLAIN, copies=copies)
     source, back = tmp_path / "source.img", tmp_path / "back.img"
     source.write_bytes(noise(SIZE))
-    with machine(tmp_path, noise(MIB), copies=copies) as running, exported(running, "web1/root") as uri:
+    with machine(tmp_path, noise(MIB), plain) as running, exported(running, "web1/root") as uri:
         tool("nbdcopy", "--flush", source, uri)
         tool("nbdcopy", uri, back)
         assert back.read_bytes() == source.read_bytes()
@@ -219,16 +219,16 @@ def test_a_file_system_that_was_copied_in_is_clean_in_the_backing(tmp_path: Path
 
 @pytest.mark.soak
 @pytest.mark.timeout(0)
-@pytest.mark.parametrize(("combination", "copies"), selected(copies=tuple(COPIES)))
+@pytest.mark.parametrize("combination", selected())
 def test_soak_fio_stays_clean_while_the_server_is_killed_again_and_again(
-    tmp_path: Path, combination: Combination, copies: str
+    tmp_path: Path, combination: Combination
 ) -> None:
     """SOAK_SECONDS (300) a way: new loads with new seeds, and a kill -9 of the I/O server every few seconds."""
     seconds = float(os.environ.get("SOAK_SECONDS", "300"))
     over = threading.Event()
     timer = threading.Timer(seconds, over.set)
     with (
-        machine(tmp_path, noise(MIB), combination, copies) as running,
+        machine(tmp_path, noise(MIB), combination) as running,
         exported(running, "web1/root", combination) as uri,
     ):
 

@@ -8,10 +8,8 @@ import pytest
 from runningmachine import COMMAND, RunningMachine, reads_without_waiting
 from verifiedload import VerifiedLoad, load_on
 
-from combinations import Combination, selected
+from combinations import PLAIN, Combination, selected
 from virtio_crq.cli.clientpartition import client_partition
-from virtio_crq.client.device import Options
-from virtio_crq.papr.profiles import EXTREMES
 
 BLOCKS = 1024
 KILLS = 20
@@ -21,16 +19,17 @@ LONGEST = 5.0  # seconds for any request once the server is back
 MACHINE = """
 [machine]
 name = "system"
-{machine}
+{platform}
 [partition.vios1]
 memory = "32M"
-{vios}
+{server}
 [partition.web1]
 memory = "32M"
 [[adapter]]
 client = "web1"
 slot = 2
 server = "vios1"
+{adapter}
 [[map]]
 client = "web1"
 target = "root"
@@ -39,10 +38,11 @@ queues = {queues}
 """
 
 
-def prepared(directory: Path, machine: str = "", vios: str = "", queues: int = 1) -> RunningMachine:
+def prepared(directory: Path, combination: Combination = PLAIN, more: str = "", queues: int = 1) -> RunningMachine:
+    """A machine with one disk; `more` lines for its server's table."""
     with (directory / "root.img").open("wb") as image:
         image.truncate(BLOCKS * 4096)
-    return RunningMachine(directory, MACHINE.format(machine=machine, vios=vios, queues=queues))
+    return RunningMachine(directory, combination.described(MACHINE, more, queues=str(queues)))
 
 
 @pytest.fixture
@@ -70,74 +70,40 @@ def restart_under(load: VerifiedLoad, machine: RunningMachine) -> None:
 @pytest.mark.timeout(240)
 @pytest.mark.clause("CRQ-D-85", "CRQ-D-88", "CRQ-D-89", "CRQ-F-31", "CRQ-F-32", "CRQ-F-33")
 def test_twenty_kills_lose_nothing_and_delay_nobody(machine: RunningMachine) -> None:
-    survives(machine, KILLS, 300)
+    survives(machine, KILLS, 300, PLAIN)
 
 
 @pytest.mark.timeout(120)
 @pytest.mark.clause("CRQ-D-37", "CRQ-D-85", "CRQ-D-88", "CRQ-D-124", "CRQ-D-129", "CRQ-D-130", "CRQ-F-52")
 @pytest.mark.clause("CRQ-D-149", "CRQ-D-151", "CRQ-F-68", "CRQ-D-171", "CRQ-D-174", "CRQ-F-95", "CRQ-F-97")
-@pytest.mark.parametrize(
-    ("combination", "copies", "profile", "queues"),
-    selected(copies=("", "weak"), profile=[each.name for each in EXTREMES], queues=("1", "2", "4")),
-)
-def test_kills_lose_nothing(tmp_path: Path, combination: Combination, copies: str, profile: str, queues: str) -> None:
-    platform = f'profile = "{profile}"\n' + ("weak_copies = 7" if copies else "")
-    server = f"{combination.server}\n{combination.storage()}"
-    machine = prepared(tmp_path, platform, server, int(queues))
-    survives(machine, FEW_KILLS, 100 if copies else 300, combination.options, combination)
-
-
-@pytest.mark.timeout(120)
 @pytest.mark.clause("CRQ-D-162", "CRQ-D-163", "CRQ-F-83", "CRQ-F-84", "CRQ-F-85")
-@pytest.mark.parametrize(("mapping", "copies"), [("per-request", "weak_copies = 7"), ("pool", "")])
-def test_kills_lose_no_request_that_went_by_a_sub_crq(tmp_path: Path, mapping: str, copies: str) -> None:
-    server = 'fetch = "push"\ncarrier = "sub-crq"'
-    survives(prepared(tmp_path, copies, server), FEW_KILLS, 100, Options(map=mapping))
+@pytest.mark.parametrize(("combination", "queues"), selected(queues=("1", "2", "4")))
+def test_kills_lose_nothing(tmp_path: Path, combination: Combination, queues: str) -> None:
+    machine = prepared(tmp_path, combination, queues=int(queues))
+    survives(machine, FEW_KILLS, 100 if combination.copies else 300, combination)
 
 
-@pytest.mark.timeout(90)
-@pytest.mark.clause("CRQ-D-124", "CRQ-D-129", "CRQ-D-130", "CRQ-F-52")
-@pytest.mark.parametrize("way", [{"indirect": True, "event_idx": False}, {"in_order": True}], ids=" ".join)
-@pytest.mark.parametrize("weak", [False, True], ids=["", "weak copies"])
-def test_kills_lose_nothing_on_a_packed_ring(tmp_path: Path, way: dict[str, bool], weak: bool) -> None:
-    machine = prepared(tmp_path, "weak_copies = 7" if weak else "", 'ring = "packed"')
-    survives(machine, FEW_KILLS, 100 if weak else 300, Options(fetch="batched", ring="packed", **way))  # type: ignore[arg-type]
-
-
-@pytest.mark.timeout(120)
-@pytest.mark.clause("CRQ-D-151", "CRQ-F-68")
-def test_kills_lose_no_request_that_was_pushed_from_a_table(tmp_path: Path) -> None:
-    survives(prepared(tmp_path, "", 'fetch = "push"'), FEW_KILLS, 300, Options(indirect=True, event_idx=False))
-
-
-def survives(
-    machine: RunningMachine,
-    kills: int,
-    between: int,
-    options: Options | None = None,
-    combination: Combination | None = None,
-) -> None:
-    with machine, load_on(machine.state, "web1", "root", BLOCKS, options=options) as load:
-        assert load.disk.pushed or load.disk.ring_layout == (options or Options()).ring
+def survives(machine: RunningMachine, kills: int, between: int, combination: Combination) -> None:
+    with machine, load_on(machine.state, "web1", "root", BLOCKS, options=combination.options) as load:
+        combination.shown_by(load.disk)
         load.run(between)
         for _kill in range(kills):
             restart_under(load, machine)
             load.run(between)
             assert load.slowest < LONGEST, f"a request took {load.slowest:.1f} s"
         load.check_all()
-        if combination is not None:
-            shows(combination, machine, load)
+        combination.shown_by(load.disk)
+        carries(combination, machine, load)
         assert machine.refused("web1") == {}
     final = (machine.directory / "root.img").read_bytes()
     for number in range(BLOCKS):
         load.ledger.check(number, final[number * 4096 : (number + 1) * 4096])
 
 
-def shows(combination: Combination, machine: RunningMachine, load: VerifiedLoad) -> None:
-    """It was this combination that ran, and no other."""
-    assert (load.disk.ring_layout, load.disk.pushed) == (combination.ring, bool(combination.carrier))
-    assert load.disk.driver.mapping.name == combination.map
+def carries(combination: Combination, machine: RunningMachine, load: VerifiedLoad) -> None:
+    """Data went the way that the combination says, and by each of the disk's queues."""
     target = machine.adapter("web1")["targets"][0]
+    combination.seen_in(target)
     counters = target["counters"]
     assert len(load.disk.lanes) == len(target["queues"])
     assert all(queue["enabled"] and queue["requests"] for queue in target["queues"]), target["queues"]

@@ -4,6 +4,7 @@
 Its next life is served, and another client's verified I/O on the same worker goes on all the while.
 """
 
+import json
 import signal
 from pathlib import Path
 
@@ -19,6 +20,7 @@ BLOCKS = 256
 MACHINE = """
 [machine]
 name = "system"
+{platform}
 [partition.vios1]
 memory = "32M"
 {server}
@@ -30,10 +32,12 @@ memory = "16M"
 client = "web1"
 slot = 2
 server = "vios1"
+{adapter}
 [[adapter]]
 client = "web2"
 slot = 2
 server = "vios1"
+{adapter}
 [[map]]
 client = "web1"
 target = "root"
@@ -60,13 +64,13 @@ def test_a_client_killed_at_any_point_harms_nobody_and_comes_back(
 ) -> None:
     for name in ("web1", "web2"):
         (tmp_path / f"{name}.img").write_bytes(bytes(BLOCKS * 4096))
-    text = MACHINE.format(server=f"{combination.server}\n{combination.storage()}")
+    text = combination.described(MACHINE)
     points = binding_stops.stop_points()[share]
     with (
         RunningMachine(tmp_path, text) as machine,
         load_on(machine.state, "web2", "root", BLOCKS, 4, combination.options) as load,
     ):
-        lives = Lives(machine, "mortal.py", "web1", "root", combination.ring, combination.map)
+        lives = Lives(machine, "mortal.py", "web1", "root", json.dumps(combination.choices))
         try:
             died = set()
             for point in points:
@@ -80,6 +84,7 @@ def test_a_client_killed_at_any_point_harms_nobody_and_comes_back(
                     load.run(1, patience=10)  # the other client goes on, however busy this machine is
             assert lives.one("- 0", [load]) == 0, "an unarmed life is a good one"
             load.check_all()
+            combination.shown_by(load.disk)
             assert died >= PASSED & set(points), died
             assert machine.refused("web1") == machine.refused("web2") == {}
         finally:

@@ -9,10 +9,12 @@ import pytest
 from test_kill import FEW_KILLS, prepared, restart_under, survives
 from verifiedload import load_on
 
+from combinations import Combination
 from virtio_crq.cli.clientpartition import client_partition
 from virtio_crq.client.device import Options
 
-PAIRED = 'fetch = "push"\ncarrier = "sub-crq"'
+PAIRED = Combination("split", "push", "paired", "pool", "copy")
+POWER8 = replace(PAIRED, profile="power8")
 
 
 @pytest.mark.timeout(60)
@@ -21,7 +23,7 @@ PAIRED = 'fetch = "push"\ncarrier = "sub-crq"'
 def test_each_queue_has_a_pair_of_sub_crqs_where_the_platform_has_some(
     tmp_path: Path, profile: str, paired: int
 ) -> None:
-    machine = prepared(tmp_path, f'profile = "{profile}"', PAIRED, queues=4)
+    machine = prepared(tmp_path, replace(PAIRED, profile=profile), queues=4)
     with machine, load_on(machine.state, "web1", "root", 256) as load:
         load.run(200)
         load.check_all()
@@ -34,8 +36,8 @@ def test_each_queue_has_a_pair_of_sub_crqs_where_the_platform_has_some(
 @pytest.mark.clause("CRQ-F-80", "CRQ-F-85")
 def test_queues_beyond_what_the_platform_pairs_go_by_the_window_also_after_a_kill(tmp_path: Path) -> None:
     """power8 has 8 sub-CRQs for an adapter: two of ten queues find none."""
-    survives(prepared(tmp_path, 'profile = "power8"', PAIRED, queues=10), FEW_KILLS, 200)
-    machine = prepared(tmp_path, 'profile = "power8"', PAIRED, queues=10)
+    survives(prepared(tmp_path, POWER8, queues=10), FEW_KILLS, 200, POWER8)
+    machine = prepared(tmp_path, POWER8, queues=10)
     with machine, load_on(machine.state, "web1", "root", 256, depth=20) as load:
         load.run(100)
         restart_under(load, machine)

@@ -19,6 +19,7 @@ BLOCKS = 128
 MACHINE = """
 [machine]
 name = "system"
+{platform}
 [partition.vios1]
 memory = "32M"
 {server}
@@ -30,10 +31,12 @@ memory = "16M"
 client = "web1"
 slot = 2
 server = "vios1"
+{adapter}
 [[adapter]]
 client = "web2"
 slot = 2
 server = "vios1"
+{adapter}
 [[map]]
 client = "web1"
 target = "root"
@@ -69,7 +72,7 @@ def test_a_server_killed_at_any_point_loses_nothing_of_anybody(
     tmp_path: Path, share: slice, combination: Combination
 ) -> None:
     points = binding_stops.stop_points()[share]
-    text = MACHINE.format(server=f"{combination.server}\n{combination.storage()}")
+    text = combination.described(MACHINE)
     for name in ("web1", "web2"):
         (tmp_path / f"{name}.img").write_bytes(bytes(BLOCKS * 4096))
     with (
@@ -97,6 +100,7 @@ def test_a_server_killed_at_any_point_loses_nothing_of_anybody(
             load.forgive()
             load.run(200)
             load.check_all()
+            combination.shown_by(load.disk)
         assert died >= PASSED & set(points), died
         assert machine.refused("web1") == machine.refused("web2") == {}
     for load, name in zip(loads, ("web1", "web2"), strict=True):

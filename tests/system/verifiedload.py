@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Random verified reads and writes on a disk, many at a time, driven step by step by the test.
 
-Run as a program (`verifiedload.py STATE CLIENT DISK [RING MAP]`) it keeps going until its input ends, says how far it
+Run as a program (`verifiedload.py STATE CLIENT DISK [OPTIONS]`) it keeps going until its input ends, says how far it
 came for each line it reads, and fails with the first block that is not what it has to be.
 """
 
+import json
 import random
 import select
 import sys
@@ -113,8 +114,8 @@ def load_on(
         yield VerifiedLoad(partition, partition.disk(disk), blocks, depth)
 
 
-def main(state: str, client: str, disk: str, ring: str = "split", mapping: str = "per-request") -> None:
-    with load_on(Path(state), client, disk, 256, 8, Options(ring=ring, map=mapping)) as load:
+def main(state: str, client: str, disk: str, choices: str = "{}") -> None:
+    with load_on(Path(state), client, disk, 256, 8, Options(**json.loads(choices))) as load:
         print("ready", flush=True)
         while True:
             load.step(0.02)
