@@ -19,7 +19,7 @@ from virtio_crq.bench.report import report
 from virtio_crq.bench.rounds import Sample, in_rounds, middles
 from virtio_crq.bench.run import Plan
 from virtio_crq.cli.benchmachine import Bench
-from virtio_crq.cli.interruption import terminated_as_interrupted
+from virtio_crq.cli.interruption import held_back, terminated_as_interrupted
 from virtio_crq.cli.reportfile import check_report_file, write_report_file
 from virtio_crq.cli.scratch import SCRATCH
 from virtio_crq.cli.version import dataplane
@@ -128,8 +128,9 @@ def _measured(
 
 def made_image(stack: ExitStack, progress: Progress, cases: Sequence[Case] = ()) -> Path:
     """A file of our own for these loads, gone afterwards."""
-    directory = Path(tempfile.mkdtemp(prefix="virtio-crq-bench-", dir=SCRATCH))
-    stack.callback(shutil.rmtree, directory, ignore_errors=True)
+    with held_back():
+        directory = Path(tempfile.mkdtemp(prefix="virtio-crq-bench-", dir=SCRATCH))
+        stack.callback(shutil.rmtree, directory, ignore_errors=True)
     if shutil.disk_usage(directory).free < IMAGE_BYTES * 5 // 4:
         raise UsageError(f"{SCRATCH} has no room for a file of {IMAGE_BYTES >> 20} MiB; name one with --file")
     path = directory / "image"

@@ -2,10 +2,9 @@
 """The machine of a benchmark: hypervisor, server and client as processes of their own, up for one row."""
 
 import os
-import shutil
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,12 +13,12 @@ from virtio_crq.bench.grammar import slots, transfer
 from virtio_crq.bench.row import Counts, Load
 from virtio_crq.bench.run import Setting
 from virtio_crq.cli.clientprocess import ClientProcess
-from virtio_crq.cli.processes import ProcessTable
-from virtio_crq.cli.roles import HYPERVISOR, roles
+from virtio_crq.cli.interruption import held_back
+from virtio_crq.cli.ownstate import own_state
+from virtio_crq.cli.roles import roles
 from virtio_crq.client.device import POOL_LIMIT
 from virtio_crq.hypervisor.conversation import Conversation
 from virtio_crq.hypervisor.machinefile import parse_machine_file
-from virtio_crq.hypervisor.statedirectory import make_state_directory
 from virtio_crq.papr.profiles import DEFAULT
 
 SERVER, CLIENT = "vios1", "client1"
@@ -68,8 +67,6 @@ class Bench:
         """A machine for one row; gone when the row is measured, whatever happens."""
         name = f"bench-{os.getpid()}"
         backing = f"file:{self.image}" if setting.backing == "file" else f"null:{self.size}"
-        directory = make_state_directory(name)
-        path = directory / "machine.toml"
         text = MACHINE.format(
             name=name,
             profile=self.profile,
@@ -83,22 +80,18 @@ class Bench:
             backing=backing,
             queues=setting.queues,
         )
-        path.write_text(text)
-        processes = ProcessTable(directory)
-        load: ClientProcess | None = None
-        try:
+        with own_state(name) as (directory, processes), ExitStack() as stack:
+            path = directory / "machine.toml"
+            path.write_text(text)
             for role in roles(parse_machine_file(text, path), directory):
                 processes.start(role)
             limits = str(slots(self.cases)), str(transfer(self.cases))
             axes = setting.rung.map, setting.rung.ring, str(self.pool_limit)
-            load = ClientProcess("benchload", str(directory), CLIENT, *limits, *axes)
+            with held_back():
+                load = ClientProcess("benchload", str(directory), CLIENT, *limits, *axes)
+                stack.callback(load.close)
             load.answer()  # that its disk is up
             yield RunningStage(directory, load, processes.running()[SERVER].pid, setting.notify)
-        finally:
-            if load is not None:
-                load.close()
-            processes.stop_all(HYPERVISOR)
-            shutil.rmtree(directory, ignore_errors=True)
 
 
 class RunningStage:

@@ -30,13 +30,13 @@ from virtio_crq.bench.peers import (
 from virtio_crq.bench.rounds import Sample
 from virtio_crq.cli.bench import made_image, tell_pin, words
 from virtio_crq.cli.benchmachine import Bench
-from virtio_crq.cli.interruption import terminated_as_interrupted
+from virtio_crq.cli.interruption import held_back, terminated_as_interrupted
 from virtio_crq.cli.peerstage import PeerBench
 from virtio_crq.cli.reportfile import check_report_file, write_report_file
 from virtio_crq.cli.storagedaemon import AIO, arguments, find_daemon, version
 from virtio_crq.cli.version import dataplane
 from virtio_crq.errors import UsageError
-from virtio_crq.hypervisor.statedirectory import make_state_directory
+from virtio_crq.hypervisor.statedirectory import make_own_directory
 from virtio_crq.papr.profiles import DEFAULT
 from virtio_crq.vios.mapping import MOST_QUEUES
 
@@ -148,9 +148,10 @@ def _measured(comparison: Comparison, choice: PeerChoice, file: Path | None, con
             progress.update(task, description=what, completed=done)
             done += 1
 
-        directory = make_state_directory(f"peers-{os.getpid()}")
-        peer = PeerBench(path, directory, comparison.cases, choice.program, choice.aio, choice.socket)
-        stack.callback(peer.clear)
+        with held_back():
+            directory = make_own_directory(f"peers-{os.getpid()}")
+            peer = PeerBench(path, directory, comparison.cases, choice.program, choice.aio, choice.socket)
+            stack.callback(peer.clear)
         own = Bench(path, image.size, comparison.cases)
         before = image.resident()
         samples, tuned = compare(comparison, image, own.stage, peer.stages, tell)

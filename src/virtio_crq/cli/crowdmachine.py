@@ -2,10 +2,9 @@
 """The machine of a crowd: one hypervisor, one server, and every client with a disk of its own."""
 
 import os
-import shutil
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,11 +14,11 @@ from virtio_crq.bench.grammar import slots, transfer
 from virtio_crq.bench.row import Counts, Load
 from virtio_crq.cli.benchmachine import processor_time
 from virtio_crq.cli.clientprocess import ClientProcess
-from virtio_crq.cli.processes import ProcessTable
-from virtio_crq.cli.roles import HYPERVISOR, roles
+from virtio_crq.cli.interruption import held_back
+from virtio_crq.cli.ownstate import own_state
+from virtio_crq.cli.roles import roles
 from virtio_crq.hypervisor.conversation import Conversation
 from virtio_crq.hypervisor.machinefile import parse_machine_file
-from virtio_crq.hypervisor.statedirectory import make_state_directory
 
 SERVER = "vios1"
 STORAGE_SLOT = 200  # beyond those that its connections take
@@ -87,31 +86,30 @@ class CrowdMachines:
     def stage(self, crowd: Crowd) -> Iterator["RunningCrowd"]:
         """A machine with the whole crowd up; gone afterwards, whatever happens."""
         name = f"crowd-{os.getpid()}"
-        directory = make_state_directory(name)
-        path = directory / "machine.toml"
         text = self.text(name, crowd)
-        path.write_text(text)
-        processes = ProcessTable(directory)
-        loads: list[ClientProcess] = []
-        try:
+        with own_state(name) as (directory, processes), ExitStack() as stack:
+            path = directory / "machine.toml"
+            path.write_text(text)
             for role in roles(parse_machine_file(text, path), directory):
                 processes.start(role)
-            loads += self._begin(directory, crowd)
+            loads = [self._begun(stack, *words) for words in self._words(directory, crowd)]
             for load in loads:
                 load.answer()  # that its disks are up
             yield RunningCrowd(directory, loads, processes.running()[SERVER].pid, self.notify)
-        finally:
-            for load in loads:
-                load.close()
-            processes.stop_all(HYPERVISOR)
-            shutil.rmtree(directory, ignore_errors=True)
 
-    def _begin(self, directory: Path, crowd: Crowd) -> list[ClientProcess]:
+    def _begun(self, stack: ExitStack, *words: str) -> ClientProcess:
+        with held_back():
+            load = ClientProcess(*words)
+            stack.callback(load.close)
+        return load
+
+    def _words(self, directory: Path, crowd: Crowd) -> list[tuple[str, ...]]:
+        """What each process is started with."""
         cases = [crowd.case] if crowd.case else []
         options = str(slots(cases)), str(transfer(cases)), self.rung.map, self.rung.ring
         if self.apart and cases:
-            return [ClientProcess("benchload", str(directory), each, *options) for each in clients(crowd)]
-        return [ClientProcess("crowdload", str(directory), *options, *clients(crowd))]
+            return [("benchload", str(directory), each, *options) for each in clients(crowd)]
+        return [("crowdload", str(directory), *options, *clients(crowd))]
 
 
 def clients(crowd: Crowd) -> list[str]:

@@ -13,7 +13,7 @@ from virtio_crq.cli.demoguest import kernel_of_the_lab
 from virtio_crq.cli.demomachine import DemoMachine
 from virtio_crq.cli.demosteps import Demo
 from virtio_crq.cli.demotree import tool
-from virtio_crq.cli.interruption import terminated_as_interrupted
+from virtio_crq.cli.interruption import held_back, terminated_as_interrupted
 from virtio_crq.cli.scratch import SCRATCH
 from virtio_crq.errors import UsageError, VirtioCrqError
 
@@ -43,10 +43,12 @@ def demo() -> None:
     begun = time.monotonic()
     with terminated_as_interrupted(), ExitStack() as stack:
         try:
-            work = Path(tempfile.mkdtemp(prefix="virtio-crq-demo-", dir=SCRATCH))
-            stack.callback(shutil.rmtree, work, ignore_errors=True)
-            machine = DemoMachine(work)
-            stack.callback(machine.close)
+            with held_back():
+                work = Path(tempfile.mkdtemp(prefix="virtio-crq-demo-", dir=SCRATCH))
+                stack.callback(shutil.rmtree, work, ignore_errors=True)
+            with held_back():
+                machine = DemoMachine(work)
+                stack.callback(machine.close)
             steps = Demo(work, machine, console)
             _run(steps, console)
         except KeyboardInterrupt:

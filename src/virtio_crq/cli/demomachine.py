@@ -2,7 +2,6 @@
 """The demo's machine: hypervisor, server and client as processes of their own, and how one is killed and comes back."""
 
 import os
-import shutil
 import signal
 import subprocess
 import time
@@ -12,10 +11,11 @@ from pathlib import Path
 
 from virtio_crq.cli.clientprocess import PATIENCE, ClientProcess
 from virtio_crq.cli.demotree import DemoFailed
+from virtio_crq.cli.ownstate import clear
 from virtio_crq.cli.processes import ProcessTable
-from virtio_crq.cli.roles import HYPERVISOR, command, roles
+from virtio_crq.cli.roles import command, roles
 from virtio_crq.hypervisor.machinefile import parse_machine_file
-from virtio_crq.hypervisor.statedirectory import make_state_directory
+from virtio_crq.hypervisor.statedirectory import make_own_directory
 
 SERVER, CLIENT = "vios1", "web1"
 
@@ -51,7 +51,7 @@ class DemoMachine:
 
     def __init__(self, work: Path) -> None:
         self.name = f"demo-{os.getpid()}"
-        self.directory = make_state_directory(self.name)
+        self.directory = make_own_directory(self.name)
         file = work / "demo.toml"
         file.write_text(MACHINE.format(name=self.name))
         self.roles = {role.name: role for role in roles(parse_machine_file(file.read_text(), file), self.directory)}
@@ -99,5 +99,4 @@ class DemoMachine:
         if self._shown is not None and self._shown.poll() is None:
             self._shown.terminate()
             self._shown.wait()
-        self._processes.stop_all(HYPERVISOR)
-        shutil.rmtree(self.directory, ignore_errors=True)
+        clear(self.directory, self._processes)

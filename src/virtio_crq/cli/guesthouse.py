@@ -26,7 +26,7 @@ from virtio_crq.guests.suite.disks import NARROW, NARROW_WINDOW
 from virtio_crq.guests.suite.scene import GUEST, SERVER, SPARE, THIRD, Scene
 from virtio_crq.hypervisor.conversation import ask
 from virtio_crq.hypervisor.machinefile import read_machine_file
-from virtio_crq.hypervisor.statedirectory import make_state_directory
+from virtio_crq.hypervisor.statedirectory import make_own_directory
 from virtio_crq.papr.entry import TransportEvent
 
 MALLORY, BESIDE = "mallory", "beside"
@@ -170,7 +170,7 @@ class GuestHouse:
         file = work / "machine.toml"
         file.write_text(MACHINE.format(name=self.name, fetch="push" if rung.pushes else "batched"))
         machine = read_machine_file(file)
-        self.directory = make_state_directory(self.name)
+        self.directory = make_own_directory(self.name)
         self._roles = {role.name: role for role in roles(machine, self.directory)}
         (self.directory / FILE_NOTE).write_text(str(file))
         self._processes = ProcessTable(self.directory)

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from virtio_crq.cli.interruption import held_back
 from virtio_crq.cli.roles import Role
 from virtio_crq.errors import UsageError
 from virtio_crq.hypervisor.statedirectory import listener
@@ -82,15 +83,15 @@ class ProcessTable:
         known = running.pid if running is not None else _lasting(role.ready)  # perhaps started by hand
         if known is not None:
             raise UsageError(f"{role.name} runs already, as process {known}")
-        with self.log(role.name).open("ab") as log:
+        with self.log(role.name).open("ab") as log, held_back():  # or it would run on, and nobody know of it
             begin = log.tell()
             process = subprocess.Popen(
                 role.argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )
-        self._children[process.pid] = process
-        made = Running(role.name, process.pid, role.argv, _start_time(process.pid) or "")
-        record = {"pid": made.pid, "started": made.started, "argv": made.argv}
-        self._pid_file(role.name).write_text(json.dumps(record))
+            self._children[process.pid] = process
+            made = Running(role.name, process.pid, role.argv, _start_time(process.pid) or "")
+            record = {"pid": made.pid, "started": made.started, "argv": made.argv}
+            self._pid_file(role.name).write_text(json.dumps(record))
         deadline = time.monotonic() + READY_SECONDS
         while listener(role.ready) != process.pid:
             if process.poll() is not None:

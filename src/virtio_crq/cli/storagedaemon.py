@@ -8,9 +8,10 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from virtio_crq.cli.interruption import held_back
 from virtio_crq.errors import UsageError, VirtioCrqError
 
 PROGRAM = "qemu-storage-daemon"
@@ -62,19 +63,18 @@ def storage_daemon(
     socket, pid_file, log = directory / "peer.sock", directory / "peer.pid", directory / "peer.log"
     for each in (socket, pid_file):
         each.unlink(missing_ok=True)
-    with log.open("wb") as said:
-        process = subprocess.Popen(
-            arguments(program, image, socket, pid_file, aio, polling, queues),
-            stdin=subprocess.DEVNULL,
-            stdout=said,
-            stderr=said,
-            start_new_session=True,  # Ctrl-C is for the command, which ends it
-        )
-    try:
+    with ExitStack() as stack:
+        with log.open("wb") as said, held_back():
+            process = subprocess.Popen(
+                arguments(program, image, socket, pid_file, aio, polling, queues),
+                stdin=subprocess.DEVNULL,
+                stdout=said,
+                stderr=said,
+                start_new_session=True,  # Ctrl-C is for the command, which ends it
+            )
+            stack.callback(_end, process)
         _await(process, pid_file, log)
         yield socket
-    finally:
-        _end(process)
 
 
 def _await(process: subprocess.Popen[bytes], pid_file: Path, log: Path) -> None:

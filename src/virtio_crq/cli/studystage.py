@@ -17,11 +17,12 @@ from virtio_crq.bench.run import Setting, Stage, counted
 from virtio_crq.bench.study import CrowdPart, Part, Record, Turn
 from virtio_crq.cli.benchmachine import Bench
 from virtio_crq.cli.crowdmachine import CrowdMachines
+from virtio_crq.cli.interruption import held_back
 from virtio_crq.cli.peerstage import PeerBench
 from virtio_crq.cli.storagedaemon import AIO, version
 from virtio_crq.cli.version import dataplane
 from virtio_crq.errors import VirtioCrqError
-from virtio_crq.hypervisor.statedirectory import make_state_directory
+from virtio_crq.hypervisor.statedirectory import make_own_directory
 from virtio_crq.papr.profiles import DEFAULT
 
 RAW_SECONDS = 0.25  # each engine, at each load, in each round
@@ -61,9 +62,10 @@ class StudyMachines:
     def _stage(self, stack: ExitStack, part: Part, setting: Setting, turn: Turn) -> AbstractContextManager[Stage]:
         if setting.rung != STORAGE_DAEMON:
             return Bench(self.path, self.image.size, part.cases()).stage(setting)
-        directory = make_state_directory(f"peers-{os.getpid()}")
-        peer = PeerBench(self.path, directory, part.cases(), self.program, AIO[0])
-        stack.callback(peer.clear)
+        with held_back():
+            directory = make_own_directory(f"peers-{os.getpid()}")
+            peer = PeerBench(self.path, directory, part.cases(), self.program, AIO[0])
+            stack.callback(peer.clear)
         return peer.stages(DEFAULT_POLL if turn.poll is None else turn.poll)(setting)
 
     def _crowd(self, part: CrowdPart, turn: Turn) -> Record:

@@ -11,6 +11,7 @@ from virtio_crq.errors import UsageError
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}")
 ATTACH_SOCKET = "hypervisor.sock"
+OWN_NOTE = "of-a-command"  # in the directory of a machine that a command made for itself
 LONGEST_PATH = 107 - len("/vios-.sock") - 32  # of a Unix socket, and the longest name that stands in one
 
 
@@ -42,6 +43,18 @@ def make_state_directory(machine: str) -> Path:
         if directory.is_symlink() or status.st_uid != os.getuid() or status.st_mode & 0o077:
             raise UsageError(f"{directory} must be a directory of yours with mode 0700")
     return path
+
+
+def make_own_directory(machine: str) -> Path:
+    """As `make_state_directory`, for a machine that only who names it means."""
+    path = make_state_directory(machine)
+    (path / OWN_NOTE).touch()
+    return path
+
+
+def is_own(machine: str) -> bool:
+    """Whether a command made this machine for itself."""
+    return (state_directory(machine) / OWN_NOTE).exists()
 
 
 def listener(path: Path) -> int | None:

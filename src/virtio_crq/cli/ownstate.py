@@ -1,0 +1,29 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where a machine lives that a command makes for itself: gone with it, and meant by no other command by default."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from virtio_crq.cli.interruption import held_back, undisturbed
+from virtio_crq.cli.processes import ProcessTable
+from virtio_crq.cli.roles import HYPERVISOR
+from virtio_crq.hypervisor.statedirectory import make_own_directory
+
+
+@contextmanager
+def own_state(name: str) -> Iterator[tuple[Path, ProcessTable]]:
+    """A directory and the table of its processes; all of it is gone afterwards, whenever a stop comes."""
+    with ExitStack() as stack:
+        with held_back():
+            directory = make_own_directory(name)
+            processes = ProcessTable(directory)
+            stack.callback(clear, directory, processes)
+        yield directory, processes
+
+
+def clear(directory: Path, processes: ProcessTable) -> None:
+    with undisturbed():
+        processes.stop_all(HYPERVISOR)
+        shutil.rmtree(directory, ignore_errors=True)
