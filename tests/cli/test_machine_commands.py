@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from virtio_crq.hypervisor.statedirectory import make_own_directory
+
 FILE = """\
 [machine]
 name = "{name}"
@@ -106,6 +108,19 @@ def test_a_killed_server_is_started_again_by_hand(runtime: Path) -> None:
     assert good("start", "vios1").startswith("vios1 runs as process ")
     assert processes("one")["vios1"] not in (None, killed)
     assert run("start", "web1").stderr == "virtio-crq: no server 'web1' in machine one; there are vios1\n"
+
+
+def test_a_machine_that_a_command_made_for_itself_is_meant_by_who_names_it_alone(runtime: Path) -> None:
+    good("up", machine_file(runtime, "bench-1"), "-d")
+    make_own_directory("bench-1")
+    others = "(but for what commands run for themselves: bench-1)"
+    said = f"virtio-crq: no machine is up {others}; start one with: virtio-crq up FILE\n"
+    assert (run("show").returncode, run("down").stderr) == (2, said)
+    good("up", machine_file(runtime, "one"), "-d")
+    assert good("disk", "read", "web1/root", "--length", "3") == "\0\0\0"
+    assert good("show").startswith("machine one,")
+    assert good("show", "-m", "bench-1").startswith("machine bench-1,")
+    assert good("down") == "machine one is down: stopped vios1, hypervisor\n"
 
 
 def test_with_several_machines_up_commands_ask_which(runtime: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from virtio_crq.errors import UsageError
-from virtio_crq.hypervisor.statedirectory import machines_up, state_directory
+from virtio_crq.hypervisor.statedirectory import is_own, machines_up, state_directory
 
 MachineOption = Annotated[
     str | None, typer.Option("--machine", "-m", metavar="NAME", help="The machine; needed when several are up.")
@@ -21,8 +21,10 @@ def select(machine: str | None) -> Path:
         if machine not in running:
             raise UsageError(f"machine {machine!r} is not up" + (f"; up: {', '.join(running)}" if running else ""))
         return state_directory(machine)
-    if not running:
-        raise UsageError("no machine is up; start one with: virtio-crq up FILE")
-    if len(running) > 1:
-        raise UsageError(f"several machines are up ({', '.join(running)}); say which with --machine NAME")
-    return state_directory(running[0])
+    meant = [name for name in running if not is_own(name)]
+    if len(meant) > 1:
+        raise UsageError(f"several machines are up ({', '.join(meant)}); say which with --machine NAME")
+    if not meant:
+        others = f" (but for what commands run for themselves: {', '.join(running)})" if running else ""
+        raise UsageError(f"no machine is up{others}; start one with: virtio-crq up FILE")
+    return state_directory(meant[0])
