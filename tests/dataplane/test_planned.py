@@ -2,6 +2,7 @@
 """`data=planned`: whole pages go the way that costs less, by a clock that the test holds; and it changes its mind."""
 
 from collections.abc import Iterator
+from errno import EOPNOTSUPP
 
 import pytest
 from disk import IN, OUT
@@ -131,6 +132,15 @@ def test_what_cannot_be_redirected_is_copied_and_the_journal_says_why(fair: Fair
         fair.read(4)
     fair.platform.answers = [0]
     assert reason([(PAGES, 4 * PAGE)]) == ways.NOT_WHOLE
+
+
+def test_transfers_that_were_refused_are_not_taken_for_cheap_ones(fair: Fair) -> None:
+    """As ext4 answers a write that must not wait: at once, and for ever."""
+    for _ in range(TRIAL_EVERY):
+        fair.platform.answers = [-EOPNOTSUPP]
+        fair.read(8)
+    assert fair.planned.fetching.samples == 0
+    assert fair.planned.never() == {IN: ways.WAITS}
 
 
 def test_writes_have_costs_of_their_own(fair: Fair) -> None:

@@ -37,6 +37,7 @@ def test_a_large_read_is_explained_however_it_is_fetched(tmp_path: Path, ring: s
             client.disk("root").read(0, PAGE)
         queue = explained(machine)
     assert queue["fetch"] == fetch
+    assert (queue["ring"], queue["carrier"]) == (("", "window") if fetch == "push" else (ring, ""))
     row, small = queue["recent"][-2:]
     assert (row["kind"], row["bytes"], row["chosen"]) == ("read", 128 << 10, "copy")
     if fetch == "naive":
@@ -74,7 +75,7 @@ def test_the_way_of_the_data_is_explained_with_its_reason(tmp_path: Path, data: 
         assert queue["costs"]["redirect-read"]["samples"] > 0
         assert queue["costs"]["store-read"]["samples"] > 0
         assert "Redirecting" in text
-    assert "web1/root, queue 0: push records" in text
+    assert "web1/root, queue 0: fetch push, carrier window, " in text
     assert "a copy takes" in text
 
 

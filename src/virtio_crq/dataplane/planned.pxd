@@ -28,5 +28,7 @@ cdef class PlannedBlockService(RedirectedBlockService):
     cdef int64_t worth(self, uint64_t head, uint64_t transfers) except -1 nogil
     @cython.locals(begun=int64_t, elapsed=int64_t)
     cdef int64_t transfer(self) except -1 nogil
+    @cython.locals(left=uint64_t, index=uint64_t, moved=int64_t)
+    cdef uint64_t _all_moved(self) except? 1 nogil
     @cython.locals(begun=int64_t, answer=int64_t)
     cdef int64_t ask(self, uint64_t head) except -1 nogil

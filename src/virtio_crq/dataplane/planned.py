@@ -73,6 +73,8 @@ class PlannedBlockService(RedirectedBlockService):
         begun = self.clock.now()
         self.port.transfer()
         elapsed = self.clock.now() - begun
+        if not self._all_moved():  # what was refused says nothing of what moving costs
+            return 0
         # A vector of both kinds says nothing of either.
         if self.outward == 0:
             self.fetching.learn(self.inward, self.inward_bytes, elapsed)
@@ -81,6 +83,14 @@ class PlannedBlockService(RedirectedBlockService):
             self.sinking.learn(self.outward, self.outward_bytes, elapsed)
             self.transfers_until = TIMED_EVERY
         return 0
+
+    def _all_moved(self) -> int:
+        left = self.inward_bytes + self.outward_bytes
+        for index in range(self.staged):
+            moved = self.port.moved(index)
+            if moved > 0:
+                left -= moved
+        return 1 if left == 0 else 0
 
     def ask(self, head: int) -> int:
         if self.store_until:

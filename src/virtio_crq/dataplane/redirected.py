@@ -77,6 +77,14 @@ class RedirectedBlockService(BlockService):
                     self.journal.decide(head, COPIED, NOT_WHOLE)
         return 0
 
+    def never(self) -> dict[int, int]:
+        if self.file < 0:
+            return {IN: NO_ADAPTER, OUT: NO_ADAPTER}
+        found = {} if self.reads_now else {IN: WAITS}
+        if self.writethrough or not self.writes_now:
+            found[OUT] = STABLE if self.writethrough else WAITS
+        return found
+
     def transfer(self) -> int:
         """Have all staged transfers made."""
         return self.port.transfer()

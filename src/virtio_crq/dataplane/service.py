@@ -193,6 +193,10 @@ class Service:
         """What was measured, by what it is the cost of."""
         return {"copy": self.ring.planner.copying}
 
+    def never(self) -> dict[int, int]:
+        """The kinds of request whose data are redirected under no circumstances, as things stand, and the reason."""
+        return {}
+
     def run(self, count: int) -> int:
         """Serve the heads in `batch`; each ends in `ring.complete`, in the store, or parked."""
         return 0

@@ -23,6 +23,12 @@ COSTS = {
     "redirect-read": "a redirected read",
     "redirect-write": "a redirected write",
 }
+CARRIERS = {"split": "", "packed": "", "records": "window", "paired": "sub-crq"}  # of a layout's requests
+NEVER = {
+    ways.NO_ADAPTER: "no storage adapter takes this file",
+    ways.STABLE: "what is written has to be on the medium, and a transfer does not wait for one",
+    ways.WAITS: "the file system always waits",
+}
 REASONS = {
     ways.NO_DATA: "no data moved",
     ways.ONLY_COPIES: "copies are all that is asked for, or that this backing can have",
@@ -32,10 +38,10 @@ REASONS = {
         "redirect not chosen: {bytes:,} bytes were expected to take {redirecting}, store and copies {copying}{bound}"
     ),
     ways.TRIAL: "the dearer way, so that its cost stays known: redirect {redirecting}, store and copies {copying}",
-    ways.NO_ADAPTER: "redirect not possible: no storage adapter takes this file",
+    ways.NO_ADAPTER: f"redirect not possible: {NEVER[ways.NO_ADAPTER]}",
     ways.LARGE: "redirect not possible: {bytes:,} bytes are more than a queue moves in one turn",
-    ways.STABLE: "redirect not possible: the write has to be on the medium, and a transfer does not wait for one",
-    ways.WAITS: "redirect not possible: the file system always waits",
+    ways.STABLE: f"redirect not possible: {NEVER[ways.STABLE]}",
+    ways.WAITS: f"redirect not possible: {NEVER[ways.WAITS]}",
     ways.SHARED: "redirect not possible: header or status shares a buffer with the data",
     ways.PIECES: "redirect not possible: the data are not whole pages of 4,096 bytes",
     ways.CROWDED: "redirect not possible: the batch had no room for its segments",
@@ -44,13 +50,18 @@ REASONS = {
 
 
 def explanation(terms: RingTerms, service: Service, last: int, disk: bool) -> dict[str, Any]:
-    """One queue, as JSON-ready data. To be called where the queue is served."""
+    """One queue, as JSON-ready data. To be called where the queue is served.
+
+    `ring` is empty where requests are pushed, `carrier` where the ring is read. `never` says of what cannot be
+    redirected as things stand why not.
+    """
     planner = service.ring.planner
     costs = {name: _cost(cost) for name, cost in service.costs().items()}
     found: dict[str, Any] = {
         "queue": terms.queue,
-        "ring": terms.ring,
         "fetch": terms.fetch,
+        "ring": "" if CARRIERS[terms.ring] else terms.ring,
+        "carrier": CARRIERS[terms.ring],
         "requests": service.requests,
         "max_copy": planner.max_copy,
         "joining": bool(planner.joining),
@@ -59,7 +70,10 @@ def explanation(terms: RingTerms, service: Service, last: int, disk: bool) -> di
         "descriptors_ahead": planner.depth,
         "costs": costs,
         "redirect_from": {kind: pays_from(costs, kind) for kind in ("read", "write") if f"redirect-{kind}" in costs},
+        "never": {KINDS[kind]: NEVER[reason] for kind, reason in service.never().items()},
     }
+    for kind in found["never"]:
+        found["redirect_from"].pop(kind, None)
     recent = planner.journal.recent(last)
     return found | {"recent": [_request(row, planner, found["redirect_from"], disk) for row in recent]}
 
@@ -131,11 +145,14 @@ def _render_queue(name: str, queue: Row) -> str:
     requests = max(1, queue["requests"])
     joining = f"neighbours joined, up to {queue['max_copy']:,} bytes" if queue["joining"] else "each piece by itself"
     ahead = queue["descriptors_ahead"]
+    idle = {f"redirect-{kind}" for kind in queue["never"]}
+    axes = ", ".join(f"{key} {queue[key]}" for key in ("fetch", "ring", "carrier") if queue[key])
     lines = [
-        f"{name}, queue {queue['queue']}: {queue['fetch']} {queue['ring']}, {queue['requests']:,} requests",
+        f"{name}, queue {queue['queue']}: {axes}, {queue['requests']:,} requests",
         "",
-        *(_line("Measured", _measured(kind, cost)) for kind, cost in queue["costs"].items()),
+        *(_line("Measured", _measured(kind, cost)) for kind, cost in queue["costs"].items() if kind not in idle),
         *(_line("Redirecting", _pays(kind, bound)) for kind, bound in queue["redirect_from"].items()),
+        *(_line("Redirecting", f"no {kind}: {reason}") for kind, reason in queue["never"].items()),
         _line("Copies", joining),
     ]
     if (queue["ring"], queue["fetch"]) == ("split", "batched"):
@@ -163,11 +180,13 @@ def _pays(kind: str, bound: int | None) -> str:
 
 
 def _table(rows: Sequence[Row]) -> list[str]:
-    lines = [f"{'REQUEST':>9}{'HEAD':>6}  {'KIND':<9}{'BYTES':>9}{'SEGS':>5}{'BATCH':>6}  {'CHOSEN':<28}COPIES, WHY"]
-    for row in rows:
-        inline = f", {' and '.join(row['inline'])} inline" if row["inline"] else ""
+    ways_gone = [row["chosen"] + (f", {' and '.join(row['inline'])} inline" if row["inline"] else "") for row in rows]
+    wide = max(len(text) for text in ("CHOSEN", *ways_gone)) + 2
+    head = f"{'REQUEST':>9}{'HEAD':>6}  {'KIND':<9}{'BYTES':>9}{'SEGS':>5}{'BATCH':>6}  {'CHOSEN':<{wide}}COPIES, WHY"
+    lines = [head]
+    for row, way in zip(rows, ways_gone, strict=True):
         lines.append(
             f"{row['number']:>9}{row['head']:>6}  {row['kind']:<9}{row['bytes']:>9,}{row['segments']:>5}"
-            f"{row['batch']:>6}  {row['chosen'] + inline:<28}{row['copied']}; {row['why']}"
+            f"{row['batch']:>6}  {way:<{wide}}{row['copied']}; {row['why']}"
         )
     return lines

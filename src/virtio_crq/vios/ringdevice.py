@@ -8,7 +8,7 @@ from virtio_crq.dataplane.ringterms import RingResume, RingTerms
 from virtio_crq.dataplane.service import Service
 from virtio_crq.errors import DeviceFault, DriverFault
 from virtio_crq.message.device import QueueResume, QueueSetup
-from virtio_crq.vios.explain import explanation
+from virtio_crq.vios.explain import CARRIERS, explanation
 from virtio_crq.vios.lsmap import QueueView
 from virtio_crq.virtio import records
 from virtio_crq.virtio.deviceid import DeviceId
@@ -30,7 +30,6 @@ from virtio_crq.virtio.splitring import QueueIndex
 OnFault = Callable[[int, int, str, str], None]  # device, queue, rule, detail
 VENDOR = 0x1014  # IBM's PCI vendor id; virtio 1.4 §4.2.2 leaves it to the transport to say what a vendor id means
 TRANSPORT_FEATURES = feature_set(VERSION_1, ACCESS_PLATFORM, INDIRECT_DESC, EVENT_IDX, RING_RESET)
-CARRIERS = {"split": "", "packed": "", "records": "window", "paired": "sub-crq"}  # of a layout's requests
 PACKED_FEATURES = feature_set(RING_PACKED, IN_ORDER)
 
 
