@@ -70,6 +70,18 @@ class Fair(Scene):
             found.append((row["way"], row["reason"]))
         return found
 
+    def write(self, pages: int, data: bytes | None = None) -> None:
+        """One batch with one write, of what is at block 8 already when no data are given."""
+        self.made = 0
+        data = CONTENT[8 * 512 :][: pages * PAGE] if data is None else data
+        at = self.request(OUT, 8, [(PAGES, pages * PAGE)], data)
+        self.disk.announce(credit=1 if self.disk.rig.said() else 0)
+        self.rig.run()
+        while self.store.pending:
+            self.rig.run()
+        self.disk.ring.collect()
+        assert self.status(at) == 0
+
 
 @pytest.fixture
 def fair() -> Iterator[Fair]:
@@ -134,6 +146,30 @@ def test_what_cannot_be_redirected_is_copied_and_the_journal_says_why(fair: Fair
     assert reason([(PAGES, 4 * PAGE)]) == ways.NOT_WHOLE
 
 
+def test_nothing_is_decided_before_both_ways_were_timed_as_often_as_it_takes(fair: Fair) -> None:
+    """The first transfer is as dear as cold caches make it; nobody is to remember that."""
+    fair.market.move_price = (13000.0, 0.1)
+    fair.read(1, 2)
+    fair.market.move_price = (100.0, 0.01)
+    reasons = fair.read(1, 14)
+    assert reasons == [(ways.COPIED, ways.UNKNOWN), (ways.REDIRECTED, ways.UNKNOWN)] * 7
+    assert (fair.planned.fetching.samples, fair.planned.reading.samples) == (8, 8)
+    assert fair.planned.ring.planner.copying.samples >= 8
+    assert fair.planned.fetching.of(1, PAGE) == pytest.approx(141, rel=0.2)
+    assert set(fair.read(1, 10)) == {(ways.REDIRECTED, ways.CHEAPER)}
+
+
+def test_reads_are_tried_the_other_way_also_where_each_other_batch_is_a_write(fair: Fair) -> None:
+    fair.market.move_price = (50000.0, 1.0)
+    reasons = []
+    for _ in range(2 * TRIAL_EVERY):
+        reasons += fair.read(1)
+        fair.write(1)
+    assert [reason for _, reason in reasons].count(ways.TRIAL) == 1
+    assert fair.planned.tried() == {IN: 2 * TRIAL_EVERY, OUT: 2 * TRIAL_EVERY}
+    assert fair.planned.sinking.samples == 8 + 1
+
+
 def test_transfers_that_were_refused_are_not_taken_for_cheap_ones(fair: Fair) -> None:
     """As ext4 answers a write that must not wait: at once, and for ever."""
     for _ in range(TRIAL_EVERY):
@@ -146,14 +182,7 @@ def test_transfers_that_were_refused_are_not_taken_for_cheap_ones(fair: Fair) ->
 def test_writes_have_costs_of_their_own(fair: Fair) -> None:
     fair.market.move_price = (100.0, 0.01)
     for turn in range(3 * TRIAL_EVERY):
-        fair.made = 0
-        at = fair.request(OUT, 8, [(PAGES, 8 * PAGE)], bytes([turn % 251]) * 8 * PAGE)
-        fair.disk.announce(credit=1 if fair.disk.rig.said() else 0)
-        fair.rig.run()
-        while fair.store.pending:
-            fair.rig.run()
-        fair.disk.ring.collect()
-        assert fair.status(at) == 0
+        fair.write(8, bytes([turn % 251]) * 8 * PAGE)
     assert fair.planned.sinking.samples > 0
     assert fair.planned.fetching.samples == 0
     fair.file.seek(8 * 512)

@@ -25,9 +25,9 @@ def test_a_choice_names_its_numbers() -> None:
 def test_every_reason_has_words() -> None:
     numbers = {value for name, value in vars(ways).items() if name.isupper() and not name.endswith("_INLINE")}
     assert set(REASONS) <= numbers
-    for reason in (ways.NO_DATA, ways.ONLY_COPIES, ways.ALWAYS, ways.CHEAPER, ways.DEARER, ways.TRIAL, ways.NOT_WHOLE):
+    for reason in (ways.NO_DATA, ways.ONLY_COPIES, ways.ALWAYS, ways.CHEAPER, ways.DEARER, ways.TRIAL, ways.UNKNOWN):
         assert why({**ROW, "reason": reason}, None)
-    assert len(REASONS) == 14
+    assert len(REASONS) == 15
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,9 @@ def shown(rows: list[dict[str, Any]], **fields: Any) -> list[str]:
     queue = {"queue": 0, "fetch": "push", "ring": "", "carrier": "sub-crq", "requests": 2, "vectors": 2}
     queue |= {"max_copy": 4096, "joining": True, "descriptors_ahead": 1, "ring_copies": 0, "recent": rows}
     costs = {name: cost(1000, 0.1) for name in ("copy", "redirect-read", "redirect-write")}
-    return render("web1/root", [queue | {"costs": costs, "redirect_from": {}, "never": {}} | fields]).splitlines()
+    return render(
+        "web1/root", [queue | {"costs": costs, "redirect_from": {}, "never": {}, "tried": {}} | fields]
+    ).splitlines()
 
 
 def test_columns_stay_apart_however_much_is_said_of_what_was_chosen() -> None:
@@ -62,13 +64,19 @@ def test_columns_stay_apart_however_much_is_said_of_what_was_chosen() -> None:
 
 
 def test_what_can_never_be_redirected_is_said_so_ahead_and_has_no_price() -> None:
-    lines = shown([], redirect_from={"read": 4096}, never={"write": "the file system always waits"})
+    lines = shown([], redirect_from={"read": 4096}, tried={"read": 16}, never={"write": "the file system always waits"})
     assert lines[0] == "web1/root, queue 0: fetch push, carrier sub-crq, 2 requests"
     assert "Redirecting   a read from 4,096 bytes on" in lines
     assert "Redirecting   no write: the file system always waits" in lines
     measured = [line for line in lines if line.startswith("Measured")]
     assert len(measured) == 2
     assert not any("write" in line for line in measured)
+
+
+def test_that_nothing_is_decided_yet_is_said() -> None:
+    lines = shown([], redirect_from={"read": None, "write": None}, tried={"read": 3, "write": 16})
+    assert "Redirecting   a read every other time until both ways are known (3 of 16 batches)" in lines
+    assert "Redirecting   no write: it would cost more at any size" in lines
 
 
 def test_a_target_whose_queues_were_never_open_says_so() -> None:

@@ -17,7 +17,7 @@ cdef class Cost:
     cdef double calls_time
     cdef double bytes_time
     cpdef int64_t of(self, uint64_t calls, uint64_t length) except -1 nogil
-    @cython.locals(most=double, guess=double, time=double, by_call=double, by_byte=double)
+    @cython.locals(most=double, guess=double, fade=double, time=double, by_call=double, by_byte=double)
     cpdef int64_t learn(self, uint64_t calls, uint64_t length, int64_t elapsed) except -1 nogil
     @cython.locals(calls2=double, bytes2=double, calls_time=double, bytes_time=double, determinant=double, call=double, byte=double)
     cdef int64_t _fit(self) except -1 nogil

@@ -5,7 +5,7 @@ A sample is (calls, bytes, nanoseconds). Both prices are fitted to all samples, 
 of the error in proportion to their size, so that small vectors count as much as large ones. Where samples are all alike
 they say only a sum; it is then shared out as the first guess has it. What took longer than eight times what was
 expected counts as that much: a thread that was preempted says nothing of a copy, while prices that really grew are
-believed within a few samples.
+believed within a few samples. The first sample of all was made with cold caches: the second takes its place.
 """
 
 FADE = 15 / 16  # of what earlier samples weigh, with each new one
@@ -41,11 +41,12 @@ class Cost:
         time = time / guess
         by_call = calls / guess
         by_byte = length / guess
-        self.calls2 = FADE * self.calls2 + by_call * by_call
-        self.both = FADE * self.both + by_call * by_byte
-        self.bytes2 = FADE * self.bytes2 + by_byte * by_byte
-        self.calls_time = FADE * self.calls_time + by_call * time
-        self.bytes_time = FADE * self.bytes_time + by_byte * time
+        fade = 0.0 if self.samples == 1 else FADE
+        self.calls2 = fade * self.calls2 + by_call * by_call
+        self.both = fade * self.both + by_call * by_byte
+        self.bytes2 = fade * self.bytes2 + by_byte * by_byte
+        self.calls_time = fade * self.calls_time + by_call * time
+        self.bytes_time = fade * self.bytes_time + by_byte * time
         self.samples += 1
         return self._fit()
 

@@ -2,25 +2,31 @@
 """`data=planned`: whole pages are redirected where that is expected to cost less than copying them, request by request.
 
 Copying is a read or write of the store and a copy for each segment; redirecting is a transfer for each. What either
-costs is measured, the platform's price included, and measured again: one batch in TRIAL_EVERY goes the other way, since
-the cost of a way that is not gone is soon a rumour. Nothing else about a request is different: see `redirected`.
+costs is measured, the platform's price included. The first UNSURE batches with reads go one way and the other in turn,
+all timed, before anything is decided; then one in TRIAL_EVERY goes the dearer way, since the cost of a way that is not
+gone is soon a rumour. The same for writes. Nothing else about a request is different: see `redirected`.
 """
 
 from virtio_crq.dataplane.clock import Clock
 from virtio_crq.dataplane.cost import Cost
 from virtio_crq.dataplane.disktraits import DiskTraits
+from virtio_crq.dataplane.limits import UNSURE
 from virtio_crq.dataplane.redirected import RedirectedBlockService
 from virtio_crq.dataplane.store import DONE, Store
-from virtio_crq.dataplane.ways import CHEAPER, COPIED, DEARER, REDIRECTED, TRIAL
+from virtio_crq.dataplane.ways import CHEAPER, COPIED, DEARER, REDIRECTED, TRIAL, UNKNOWN
 from virtio_crq.virtio import block
 
 IN = block.T_IN
-TRIAL_EVERY = 64  # batches
+OUT = block.T_OUT
+TRIAL_EVERY = 64  # batches of a kind
 TIMED_EVERY = 16  # vectors of transfers, and operations of the store
 
 
 class PlannedBlockService(RedirectedBlockService):
-    """Costs of a kind of request each: `reading` and `writing` of the store, `fetching` and `sinking` by transfers."""
+    """Costs of a kind of request each: `reading` and `writing` of the store, `fetching` and `sinking` by transfers.
+
+    `reads` and `writes` are the batches so far in which there was something to decide for such a request.
+    """
 
     def __init__(self, store: Store, traits: DiskTraits) -> None:
         super().__init__(store, traits)
@@ -29,18 +35,23 @@ class PlannedBlockService(RedirectedBlockService):
         self.writing = Cost(1000.0, 0.2)
         self.fetching = Cost(1500.0, 0.1)
         self.sinking = Cost(2000.0, 0.2)
-        self.trial = 0
-        self.rounds = self.transfers_until = self.store_until = 0
+        self.reads = self.writes = 0
+        self.read_now = self.written_now = 0
+        self.transfers_until = self.store_until = 0
         self.inward = self.outward = self.inward_bytes = self.outward_bytes = 0
 
     def bypass(self, count: int) -> int:
-        self.rounds += 1
-        self.trial = 1 if self.rounds % TRIAL_EVERY == 0 else 0
-        if self.trial:
-            self.transfers_until = self.store_until = 0
-            self.ring.planner.time_next()
+        self.read_now = self.written_now = 0
         self.inward = self.outward = self.inward_bytes = self.outward_bytes = 0
-        return RedirectedBlockService.bypass(self, count)
+        RedirectedBlockService.bypass(self, count)
+        self.reads += self.read_now
+        self.writes += self.written_now
+        return 0
+
+    def _time_all(self) -> int:
+        """What this batch does is timed, whichever way it goes."""
+        self.transfers_until = self.store_until = 0
+        return self.ring.planner.time_next()
 
     def worth(self, head: int, transfers: int) -> int:
         length = self.totals[head]
@@ -50,13 +61,25 @@ class PlannedBlockService(RedirectedBlockService):
         if inward:
             copying += self.reading.of(1, length)
             redirecting = self.fetching.of(transfers, length)
+            batch = self.reads
+            self.read_now = 1
         else:
             copying += self.writing.of(1, length)
             redirecting = self.sinking.of(transfers, length)
+            batch = self.writes
+            self.written_now = 1
         self.journal.weigh(head, copying, redirecting)
         better = 1 if redirecting <= copying else 0
-        chosen = 1 - better if self.trial else better
-        reason = TRIAL if self.trial else CHEAPER if better else DEARER
+        chosen = better
+        reason = CHEAPER if better else DEARER
+        if batch < UNSURE:
+            chosen = batch & 1
+            reason = UNKNOWN
+            self._time_all()
+        elif batch % TRIAL_EVERY == 0:
+            chosen = 1 - better
+            reason = TRIAL
+            self._time_all()
         self.journal.decide(head, REDIRECTED if chosen else COPIED, reason)
         if chosen and inward:
             self.inward += transfers
@@ -105,6 +128,9 @@ class PlannedBlockService(RedirectedBlockService):
             else:
                 self.writing.learn(1, self.sizes[head], self.clock.now() - begun)
         return answer
+
+    def tried(self) -> dict[int, int]:
+        return {IN: self.reads, OUT: self.writes}
 
     def costs(self) -> dict[str, Cost]:
         return {

@@ -197,6 +197,10 @@ class Service:
         """The kinds of request whose data are redirected under no circumstances, as things stand, and the reason."""
         return {}
 
+    def tried(self) -> dict[int, int]:
+        """Of each kind of request for whose data two ways are compared, the batches in which that was done."""
+        return {}
+
     def run(self, count: int) -> int:
         """Serve the heads in `batch`; each ends in `ring.complete`, in the store, or parked."""
         return 0

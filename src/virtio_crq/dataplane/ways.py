@@ -20,6 +20,7 @@ SHARED = 10  # header or status share a buffer with the data
 PIECES = 11  # not whole pages
 CROWDED = 12  # no room in this vector of transfers
 NOT_WHOLE = 13  # tried, and not moved as a whole
+UNKNOWN = 14  # one way or the other in turn, until it is known what each costs
 # What was carried without a copy of its own.
 HEADER_INLINE = 1
 STATUS_INLINE = 2

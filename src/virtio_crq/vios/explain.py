@@ -6,6 +6,7 @@ from typing import Any
 
 from virtio_crq.dataplane import ways
 from virtio_crq.dataplane.cost import Cost
+from virtio_crq.dataplane.limits import UNSURE
 from virtio_crq.dataplane.planner import Planner
 from virtio_crq.dataplane.ringterms import RingTerms
 from virtio_crq.dataplane.service import Service
@@ -38,6 +39,7 @@ REASONS = {
         "redirect not chosen: {bytes:,} bytes were expected to take {redirecting}, store and copies {copying}{bound}"
     ),
     ways.TRIAL: "the dearer way, so that its cost stays known: redirect {redirecting}, store and copies {copying}",
+    ways.UNKNOWN: "both ways in turn, until their cost is known: redirect {redirecting}, store and copies {copying}",
     ways.NO_ADAPTER: f"redirect not possible: {NEVER[ways.NO_ADAPTER]}",
     ways.LARGE: "redirect not possible: {bytes:,} bytes are more than a queue moves in one turn",
     ways.STABLE: f"redirect not possible: {NEVER[ways.STABLE]}",
@@ -70,6 +72,7 @@ def explanation(terms: RingTerms, service: Service, last: int, disk: bool) -> di
         "descriptors_ahead": planner.depth,
         "costs": costs,
         "redirect_from": {kind: pays_from(costs, kind) for kind in ("read", "write") if f"redirect-{kind}" in costs},
+        "tried": {KINDS[kind]: batches for kind, batches in service.tried().items()},
         "never": {KINDS[kind]: NEVER[reason] for kind, reason in service.never().items()},
     }
     for kind in found["never"]:
@@ -151,7 +154,7 @@ def _render_queue(name: str, queue: Row) -> str:
         f"{name}, queue {queue['queue']}: {axes}, {queue['requests']:,} requests",
         "",
         *(_line("Measured", _measured(kind, cost)) for kind, cost in queue["costs"].items() if kind not in idle),
-        *(_line("Redirecting", _pays(kind, bound)) for kind, bound in queue["redirect_from"].items()),
+        *(_line("Redirecting", _pays(kind, bound, queue)) for kind, bound in queue["redirect_from"].items()),
         *(_line("Redirecting", f"no {kind}: {reason}") for kind, reason in queue["never"].items()),
         _line("Copies", joining),
     ]
@@ -175,7 +178,9 @@ def _measured(kind: str, cost: Row) -> str:
     return f"{COSTS[kind]} takes {_time(cost['call_ns'])} and {cost['byte_ns'] * 1024:.1f} ns a KiB ({timed})"
 
 
-def _pays(kind: str, bound: int | None) -> str:
+def _pays(kind: str, bound: int | None, queue: Row) -> str:
+    if queue["tried"][kind] < UNSURE:
+        return f"a {kind} every other time until both ways are known ({queue['tried'][kind]} of {UNSURE} batches)"
     return f"a {kind} from {bound:,} bytes on" if bound is not None else f"no {kind}: it would cost more at any size"
 
 
