@@ -130,7 +130,7 @@ def test_a_mapping_that_the_server_would_refuse_starts_nothing(runtime: Path) ->
         '[machine]\nname = "x"\n[partition.v]\nmemory = "4MiB"\n[partition.c]\nmemory = "4MiB"\n'
         '[[adapter]]\nclient = "c"\nserver = "v"\nslot = 2\n[[map]]\nclient = "c"\ntarget = "t"\nbacking = "tape:1"\n'
     )
-    assert refusal("up", str(file)).startswith(f"{file}:11: map c/t: ")
+    assert refusal("up", str(file)).startswith(f"{file}:14: map c/t: ")
     assert not (runtime / "virtio-crq").exists()
 
 

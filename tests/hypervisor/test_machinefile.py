@@ -107,6 +107,10 @@ MISTAKES = [
     ("server's map", 'memory = "256MiB"', 'memory = "256MiB"\nmap = "pool"', "m.toml:9: map is for clients, but vios1"),
     ("server's own", "number = 9", "workers = 2", "m.toml:12: workers is for servers, but web1 is no adapter's server"),
     ("gathering", 'memory = "256MiB"', 'memory = "256MiB"\ngathering = -1', "m.toml:9: gathering -1 is not in 0 to"),
+    ("polling", 'memory = "256MiB"', 'memory = "256MiB"\npolling = -5', "m.toml:9: polling -5 is not in -1 to 1000000"),
+    ("no workers", 'memory = "256MiB"', 'memory = "256MiB"\nworkers = 0', "m.toml:9: workers 0 is not in 1 to 4094"),
+    ("workers", 'memory = "256MiB"', 'memory = "256MiB"\nworkers = 100000', "m.toml:9: workers 100000 is not in 1 to"),
+    ("pin", 'memory = "256MiB"', 'memory = "256MiB"\npin = -2', "m.toml:9: pin -2 is not in -1 to 4095; -1: any"),
     ("fetch", 'memory = "256MiB"', 'memory = "256MiB"\nfetch = "x"', "m.toml:9: fetch 'x' is not one of"),
     ("not a table", "[partition.web1]\n", "[partition]\nweb1 = 3\n[[map]]\n", "m.toml:11: partition.web1 must"),
 ]  # fmt: skip
@@ -243,7 +247,7 @@ def test_a_server_that_redirects_has_a_storage_adapter() -> None:
 
 
 STORAGE_MISTAKES = [
-    ("none", '[[storage]]\nserver = "vios1"\nslot = 9\n', "", 'data = "redirect" needs a storage adapter; add'),
+    ("none", '[[storage]]\nserver = "vios1"\nslot = 9\n', "", 'add [[storage]] with server = "vios1" and slot ='),
     ("way", 'data = "redirect"', 'data = "teleport"', "m.toml:5: data 'teleport' is not one of redirect, planned"),
     ("guest", 'server = "vios1"\nslot = 9', 'server = "web1"\nslot = 9', "m.toml:19: 'web1' is no server of ours"),
     ("slot", "slot = 9", "slot = 1", "m.toml:20: slot 1 is not in 2 to 4095"),

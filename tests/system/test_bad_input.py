@@ -82,6 +82,20 @@ def test_a_window_too_small_for_a_ring(tmp_path: Path) -> None:
     refuses(machine(tmp_path, more='window = "4K"\n'), "machine.toml:", "window")
 
 
+def test_a_processor_that_is_not_there(tmp_path: Path) -> None:
+    count = len(os.sched_getaffinity(0))
+    text = machine(tmp_path).file.read_text().replace("[partition.web1]", f"pin = {count}\n[partition.web1]")
+    refuses(RunningMachine(tmp_path, text), f"vios1: pin {count} is not in 0 to {count - 1}, the processors", "-1: any")
+
+
+@pytest.mark.parametrize(
+    ("more", "says"), [("queues = 0", "machine.toml:18: map web1/root: queues"), ('device = "net"', "machine.toml:18:")]
+)
+def test_what_a_mapping_says_wrong_is_told_with_its_own_line(tmp_path: Path, more: str, says: str) -> None:
+    text = machine(tmp_path).file.read_text()
+    refuses(RunningMachine(tmp_path, f"{text}{more}\n"), says)
+
+
 def disks(count: int) -> str:
     return "".join(f'[[map]]\nclient = "web1"\ntarget = "d{n}"\nbacking = "null:1M"\n' for n in range(count))
 

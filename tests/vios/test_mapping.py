@@ -33,6 +33,11 @@ def test_entries_keep_the_order_of_the_file_per_client() -> None:
         ([MapEntry("a", f"t{n}", "null:1M") for n in range(65)], "at most 64"),
         ([MapEntry("a", "x", "null:1M", request_queues=0)], "queues = 0 is not in 1 to 16"),
         ([MapEntry("a", "x", "null:1M", request_queues=17, where="m.toml:9")], "m.toml:9: .* not in 1 to 16"),
+        (
+            [MapEntry("a", "x", "", request_queues=0, where="m.toml:9", places={"queues": "m.toml:12"})],
+            "m.toml:12: map",
+        ),
+        ([MapEntry("a", "x", "", device="net", where="m.toml:9", places={"device": "m.toml:11"})], "m.toml:11: map"),
         ([MapEntry("a", "x", "pty:", device="console", request_queues=2)], "only a disk is given queues"),
         ([MapEntry("a", "x", "", device="entropy", request_queues=2)], "only a disk is given queues"),
         ([MapEntry("a", f"t{n}", "null:1M", request_queues=16) for n in range(8)], "128 queues are more than"),

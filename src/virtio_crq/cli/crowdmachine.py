@@ -33,7 +33,7 @@ fetch = "{fetch}"
 data = "{data}"
 ring = "{ring}"
 polling = {polling}
-workers = {workers}
+{workers}
 [[storage]]
 server = "vios1"
 slot = {storage}
@@ -73,7 +73,7 @@ class CrowdMachines:
             data=self.rung.data,
             ring=self.rung.ring,
             polling=POLLING[self.notify],
-            workers=self.workers,
+            workers=f"workers = {self.workers}" if self.workers else "",  # as many as there are processors
             storage=STORAGE_SLOT,
         )
         rows = (

@@ -191,7 +191,7 @@ def check_maps(machine: MachineFile) -> None:
                 elif entry.device == CONSOLE:
                     parse_ports(entry.backing, entry.ports, machine.path.parent)
             except UsageError as error:
-                raise entry.refuse(str(error)) from None
+                raise entry.refuse(str(error), "backing") from None
 
 
 def _wires(view: dict[str, Any]) -> list[tuple[object, ...]]:

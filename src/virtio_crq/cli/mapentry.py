@@ -6,5 +6,5 @@ from virtio_crq.vios.mapping import DEFAULT_QUEUES, MapEntry
 
 
 def map_entry(row: MapRow) -> MapEntry:
-    asked = (row.ports, DEFAULT_QUEUES if row.queues is None else row.queues)
+    asked = (row.ports, DEFAULT_QUEUES if row.queues is None else row.queues, row.places)
     return MapEntry(row.client, row.target, row.backing, row.readonly, row.device, row.where, *asked)

@@ -115,7 +115,9 @@ def _stretches(nodes: Mapping[UnitAddress, AdapterNode], count: int, data: str) 
         if (found.device_type, found.compatible) == STORAGE_TYPE:
             share = min(found.windows[0].size // max(1, count) // PAGE * PAGE, MOST_REDIRECTED)
             return [Stretch(unit, number * share, share) for number in range(count)]
-    raise UsageError(f'this partition has no storage adapter, which data = "{data}" needs; add a table [[storage]]')
+    raise UsageError(
+        f'this partition has no storage adapter, which data = "{data}" needs; add [[storage]] with its server and slot'
+    )
 
 
 def _place(machine: MachineFile, row: AdapterRow, node: AdapterNode, partition: Partition, number: int) -> AdapterPlace:

@@ -34,7 +34,12 @@ from virtio_crq.papr.profiles import DEFAULT, PROFILES
 SMALLEST_MEMORY, LARGEST_MEMORY = 4 * MIB, 64 * GIB
 SMALLEST_WINDOW, LARGEST_WINDOW = 1 * MIB, 4 * GIB  # a ring and the message area fit; I/O addresses have 32 bits
 FIRST_SLOT, LAST_SLOT = 2, 4095  # slots 0 and 1 belong to the virtual terminals
-LONGEST_GATHERING = 10_000  # microseconds; a driver would rather be interrupted
+SERVER_RANGES = {
+    "workers": (1, LAST_SLOT - FIRST_SLOT + 1, ", one for each connection at most; without it one per processor"),
+    "pin": (-1, 4095, "; -1: any processor"),  # which of them there are, the server knows that runs on them
+    "polling": (-1, 1_000_000, " microseconds; -1: it never sleeps"),
+    "gathering": (0, 10_000, " microseconds"),  # a driver would rather be interrupted
+}
 SERVER_KEYS = ("workers", "pin", "polling", "fetch", "ring", "carrier", "gathering", "data")
 _GUEST_KEYS = ("vcpus", "kernel", "initrd", "command_line")
 SMALLEST_GUEST = GUEST_BLOCK = 256 * MIB  # pseries firmware hands memory out in blocks of this
@@ -128,11 +133,14 @@ class _Reader(MachineTables):
         self._one_of({"fetch": FETCHES, "ring": RINGS, "data": DATAS, "carrier": CARRIERS}, options, name)
         data = options.get("data", DATAS[-1])
         if data != DATAS[-1] and not any(row.get("server") == name for row in self.content.get("storage", [])):
-            wrong = f'data = "{data}" needs a storage adapter; add [[storage]] server={name!r}'
+            wrong = (
+                f'data = "{data}" needs a storage adapter; add [[storage]] with server = "{name}" and slot = a free one'
+            )
             raise self.refuse(wrong, "partition", name, "data")
-        if not 0 <= options.get("gathering", 0) <= LONGEST_GATHERING:
-            wrong = f"gathering {options['gathering']} is not in 0 to {LONGEST_GATHERING} microseconds"
-            raise self.refuse(wrong, "partition", name, "gathering")
+        for key, (least, most, what) in SERVER_RANGES.items():
+            if not least <= options.get(key, most) <= most:
+                wrong = f"{key} {options[key]} is not in {least} to {most}{what}"
+                raise self.refuse(wrong, "partition", name, key)
         return PartitionRow(name, number, memory, server, **options, **self._guest(name, table, memory))
 
     def _client(self, name: str, table: dict[str, Any], memory: int) -> dict[str, Any]:
@@ -259,6 +267,7 @@ class _Reader(MachineTables):
                 MapRow(
                     *(client, target, table["backing"], table.get("readonly", False), table.get("device", "block")),
                     *(server, where, self._ports(table.get("ports", []), index), table.get("queues")),
+                    places={key: f"{self.path}:{self.lines.of('map', index, key)}" for key in table},
                 )
             )
         return tuple(rows)

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a machine file says, once it is checked: a row for each of its tables."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from virtio_crq.errors import UsageError
@@ -79,6 +80,7 @@ class MapRow:
     where: str
     ports: tuple[str, ...] = ()  # of a console, beyond its first
     queues: int | None = None  # of a disk; None is the server's own default
+    places: Mapping[str, str] = field(default_factory=dict)  # where each key stands
 
 
 @dataclass(frozen=True)

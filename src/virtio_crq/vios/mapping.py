@@ -2,7 +2,7 @@
 """A map entry: this target of this client is backed by that. VIOS calls the target a virtual target device (VTD)."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NewType
 
 from virtio_crq.errors import UsageError
@@ -26,7 +26,10 @@ DeviceNumber = NewType("DeviceNumber", int)
 
 @dataclass(frozen=True)
 class MapEntry:
-    """One `[[map]]` of the machine file. `where` is the place to name in an error, e.g. `machine.toml:12`."""
+    """One `[[map]]` of the machine file.
+
+    `where` is the place to name in an error, e.g. `machine.toml:12`; `places` are those of its keys.
+    """
 
     client: str
     target: str
@@ -36,15 +39,17 @@ class MapEntry:
     where: str = ""
     ports: tuple[str, ...] = ()  # of a console, beyond its first: NAME=BACKING
     request_queues: int = DEFAULT_QUEUES  # of a disk
+    places: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     @property
     def queues(self) -> int:
         """How many queues the device has."""
         return queue_count(1 + len(self.ports)) if self.device == CONSOLE else self.request_queues
 
-    def refuse(self, why: str) -> UsageError:
-        """The one-line error for this entry."""
-        place = f"{self.where}: " if self.where else ""
+    def refuse(self, why: str, key: str = "") -> UsageError:
+        """The one-line error for this entry, or for what one of its keys says."""
+        where = self.places.get(key, self.where)
+        place = f"{where}: " if where else ""
         return UsageError(f"{place}map {self.client}/{self.target}: {why}")
 
 
@@ -73,7 +78,7 @@ def by_client(entries: Iterable[MapEntry]) -> Mapping[str, ClientMap]:
         _check(entry)
         mine = grouped.setdefault(entry.client, [])
         if any(other.target == entry.target for other in mine):
-            raise entry.refuse("the target name is mapped twice")
+            raise entry.refuse("the target name is mapped twice", "target")
         mine.append(entry)
         if len(mine) > MOST_TARGETS:
             raise entry.refuse(f"a client has at most {MOST_TARGETS} targets")
@@ -89,16 +94,16 @@ def _check(entry: MapEntry) -> None:
         raise entry.refuse("client and target must be named")
     # What is printable can be encoded, moves no cursor, and stays on its line in what lsmap prints.
     if not entry.target.isprintable() or "/" in entry.target or len(entry.target.encode()) > LONGEST_TARGET:
-        raise entry.refuse(f"a target name has at most {LONGEST_TARGET} bytes, all printable, and no '/'")
+        raise entry.refuse(f"a target name has at most {LONGEST_TARGET} bytes, all printable, and no '/'", "target")
     if entry.device not in DEVICE_TYPES:
-        raise entry.refuse(f"device {entry.device!r} is not one of {', '.join(DEVICE_TYPES)}")
+        raise entry.refuse(f"device {entry.device!r} is not one of {', '.join(DEVICE_TYPES)}", "device")
     if entry.device == ENTROPY and entry.readonly:
-        raise entry.refuse("an entropy device cannot be read-only")
+        raise entry.refuse("an entropy device cannot be read-only", "readonly")
     if entry.device == CONSOLE and entry.readonly:
-        raise entry.refuse("a console cannot be read-only")
+        raise entry.refuse("a console cannot be read-only", "readonly")
     if entry.device != CONSOLE and entry.ports:
-        raise entry.refuse("only a console has ports")
+        raise entry.refuse("only a console has ports", "ports")
     if not 1 <= entry.request_queues <= MOST_QUEUES:
-        raise entry.refuse(f"queues = {entry.request_queues} is not in 1 to {MOST_QUEUES}")
+        raise entry.refuse(f"queues = {entry.request_queues} is not in 1 to {MOST_QUEUES}", "queues")
     if entry.device != BLOCK and entry.request_queues != DEFAULT_QUEUES:
-        raise entry.refuse("only a disk is given queues")
+        raise entry.refuse("only a disk is given queues", "queues")

@@ -68,6 +68,7 @@ class Server:
         clock: Clock | None = None,
     ) -> None:
         adapters = list(places)
+        _refuse_missing(settings.pin)
         self._maps = MapRecord(settings.maps)
         rows = self._maps.read() or numbered(entries)
         _refuse_strangers([entry for _, entry in rows], {place.client for place, _ in adapters})
@@ -304,8 +305,15 @@ class Server:
         return [name for adapter in self.adapters for name in adapter.rescan()]
 
 
+def _refuse_missing(pin: int | None) -> None:
+    """A machine file may come from a machine with more processors."""
+    count = len(os.sched_getaffinity(0))
+    if pin is not None and pin >= count:
+        raise UsageError(f"pin {pin} is not in 0 to {count - 1}, the processors that it may use; -1: any")
+
+
 def _processor(pin: int | None, number: int) -> int | None:
-    """Where a worker runs: counted among the processors that this process may use."""
+    """Where a worker runs: counted among the processors that this process may use. Those after the last wrap."""
     if pin is None:
         return None
     allowed = sorted(os.sched_getaffinity(0))
@@ -316,7 +324,7 @@ def _parse(entry: MapEntry, base: Path) -> BackingSpec:
     try:
         return parse_backing(entry.backing, base)
     except UsageError as error:
-        raise entry.refuse(str(error)) from error
+        raise entry.refuse(str(error), "backing") from error
 
 
 def _requested(request: Mapping[str, Any]) -> MapEntry:
@@ -338,4 +346,4 @@ def _requested(request: Mapping[str, Any]) -> MapEntry:
 def _refuse_strangers(entries: Iterable[MapEntry], clients: set[str]) -> None:
     for entry in entries:
         if entry.client not in clients:
-            raise entry.refuse(f"no adapter of this server leads to {entry.client!r}")
+            raise entry.refuse(f"no adapter of this server leads to {entry.client!r}", "client")
