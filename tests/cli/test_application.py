@@ -1,15 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """The command line as people meet it: help, errors of one line, status 2, nothing imported before its time."""
 
+import errno
 import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from virtio_crq.cli.commands import COMMANDS
+from virtio_crq.cli.fullplace import free_bytes, told_full
 from virtio_crq.cli.reference import render
 from virtio_crq.cli.tables import table
 
@@ -50,7 +53,19 @@ def test_a_full_disk_is_one_line() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert done.stderr == "virtio-crq: no space left; make some, or let TMPDIR name a place that has some\n"
+    assert done.stderr == "virtio-crq: no space left; make some where the command writes\n"
+
+
+def test_a_full_place_is_named_with_what_names_it(runtime: Path) -> None:
+    full = OSError(errno.ENOSPC, "No space left on device")
+    state, temporary = str(runtime / "virtio-crq"), tempfile.gettempdir()
+    rooms = {state: 0, temporary: 1 << 30}
+    said = str(told_full(full, lambda place: rooms[str(place)]))
+    assert said == f"{state}: no space left; make some, or let XDG_RUNTIME_DIR name a place that has some"
+    rooms = {state: 1 << 30, temporary: 0}
+    said = str(told_full(full, lambda place: rooms[str(place)]))
+    assert said == f"{temporary}: no space left; make some, or let TMPDIR name a place that has some"
+    assert free_bytes(runtime / "not" / "there") == free_bytes(runtime) > 0
 
 
 def test_help_names_every_command_that_is_there_and_no_role() -> None:
@@ -159,6 +174,34 @@ def test_shell_completion_knows_the_commands() -> None:
     code = "from virtio_crq.cli import main; main()"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, **asked})
     assert done.stdout.split() == ["vios", "version"]
+
+
+@pytest.mark.parametrize(
+    ("words", "names"),
+    [
+        ("bench --rung packed", ["packed-naive", "packed"]),
+        ("bench --case seq", ["seqread-128k-qd8"]),
+        ("bench clients --crowd 64", ["64-idle"]),
+        ("bench clients --rung packed", ["packed-naive", "packed"]),
+        ("bench peers --case randread-4k-qd3", ["randread-4k-qd32"]),
+        ("guests test --rung per", ["per-request"]),
+        ("guests bench --rung per", ["per-request"]),
+    ],
+)
+def test_names_that_tables_know_are_completed_and_in_the_help(words: str, names: list[str]) -> None:
+    line = f"virtio-crq {words}"
+    asked = {"_VIRTIO_CRQ_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(len(words.split()))}
+    code = "from virtio_crq.cli import main; main()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, **asked})
+    assert done.stdout.split() == names
+    command, _, option = words.partition(" --")
+    said = run(*command.split(), "--help").stdout.partition(f"--{option.split()[0]} ")[2]
+    assert names[0] in " ".join(said.split()).replace("- ", "-")
+
+
+@pytest.mark.parametrize("group", ["vios", "disk", "console", "guests", "bench"])
+def test_help_of_a_group_has_examples(group: str) -> None:
+    assert f"  virtio-crq {group}" in run(group, "--help").stdout.partition("Examples:")[2]
 
 
 def test_columns_are_aligned_and_numbers_stand_right() -> None:

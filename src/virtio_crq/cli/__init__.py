@@ -28,8 +28,9 @@ def main() -> None:
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise  # a mistake of ours
-        place = f"{error.filename}: " if error.filename else ""
-        _complain(OSError(f"{place}no space left; make some, or let TMPDIR name a place that has some"))
+        from virtio_crq.cli.fullplace import told_full
+
+        _complain(told_full(error))
         sys.exit(1)
 
 

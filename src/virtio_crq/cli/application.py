@@ -2,7 +2,7 @@
 """The typer application over the table of commands, loading each command when it is called for."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Annotated, Any
 
 import typer
@@ -40,6 +40,8 @@ def loaded(command: Command) -> Any:
         group = typer.main.get_group(target)
         group.name = command.name
         group.help = keep_lines(group.help)
+        if "Example" not in (group.help or ""):
+            group.epilog = _examples(group.commands.values())
         for verb in group.commands.values():
             verb.help = keep_lines(verb.help)
         return group
@@ -48,6 +50,13 @@ def loaded(command: Command) -> Any:
     lone = typer.main.get_command(single)
     lone.help = keep_lines(lone.help)
     return lone
+
+
+def _examples(verbs: Iterable[Any]) -> str:
+    """The first example of each verb that people see, for the help of their group."""
+    shown = (verb.help.partition("Example")[2].splitlines()[1:2] for verb in verbs if not verb.hidden)
+    lines = (f"  {line.strip()}" for first in shown for line in first)
+    return "\n".join(("\b", "Examples:", *lines))
 
 
 def keep_lines(text: str | None) -> str | None:

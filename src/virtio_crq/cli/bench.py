@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from virtio_crq.bench.case import BACKINGS, NOTIFIES, POLLING, RUNGS, Case, chosen
+from virtio_crq.bench.case import BACKINGS, CASES, NOTIFIES, POLLING, RUNGS, Case, chosen
 from virtio_crq.bench.grammar import cases
 from virtio_crq.bench.image import IMAGE_BYTES, Image, fill, pinned, written_by
 from virtio_crq.bench.report import report
@@ -22,6 +22,7 @@ from virtio_crq.cli.benchmachine import Bench
 from virtio_crq.cli.interruption import held_back, terminated_as_interrupted
 from virtio_crq.cli.reportfile import check_report_file, write_report_file
 from virtio_crq.cli.scratch import SCRATCH
+from virtio_crq.cli.tablenames import completed, told
 from virtio_crq.cli.version import dataplane
 from virtio_crq.client.device import POOL_LIMIT
 from virtio_crq.errors import UsageError
@@ -34,9 +35,19 @@ WIDE = 132
 def bench(
     context: typer.Context,
     case: Annotated[
-        list[str] | None, typer.Option(help="Only this load, such as randwrite-16k-qd8 (repeatable).", metavar="NAME")
+        list[str] | None,
+        typer.Option(
+            help=f"Only this load (repeatable): {told(CASES)}, or another such as randwrite-16k-qd8.",
+            metavar="NAME",
+            autocompletion=completed(CASES),
+        ),
     ] = None,
-    rung: Annotated[list[str] | None, typer.Option(help="Only this preset (repeatable).", metavar="NAME")] = None,
+    rung: Annotated[
+        list[str] | None,
+        typer.Option(
+            help=f"Only this preset (repeatable): {told(RUNGS)}.", metavar="NAME", autocompletion=completed(RUNGS)
+        ),
+    ] = None,
     backing: Annotated[list[str] | None, typer.Option(help="file or null (repeatable).", metavar="KIND")] = None,
     notify: Annotated[
         list[str] | None, typer.Option(help="polling, sleeping or at-once (repeatable).", metavar="MODE")

@@ -12,19 +12,28 @@ from rich.table import Table
 
 from virtio_crq.bench.case import BACKINGS, CROWDED, POLLING, RUNGS
 from virtio_crq.bench.case import chosen as rungs
-from virtio_crq.bench.crowd import CrowdPlan, CrowdRow, chosen, measure, medians
+from virtio_crq.bench.crowd import CROWDS, CrowdPlan, CrowdRow, chosen, measure, medians
 from virtio_crq.bench.image import IMAGE_BYTES, pinned
 from virtio_crq.cli.bench import made_image, tell_pin, words
 from virtio_crq.cli.crowdmachine import CrowdMachines
 from virtio_crq.cli.interruption import terminated_as_interrupted
 from virtio_crq.cli.reportfile import check_report_file, write_report_file
+from virtio_crq.cli.tablenames import completed, told
 
 WIDE = 132
 
 
 def clients(
-    crowd: Annotated[list[str] | None, typer.Option(help="Only this crowd (repeatable).", metavar="NAME")] = None,
-    rung: Annotated[str, typer.Option(help="The preset to measure on.", metavar="NAME")] = CROWDED,
+    crowd: Annotated[
+        list[str] | None,
+        typer.Option(
+            help=f"Only this crowd (repeatable): {told(CROWDS)}.", metavar="NAME", autocompletion=completed(CROWDS)
+        ),
+    ] = None,
+    rung: Annotated[
+        str,
+        typer.Option(help=f"The preset to measure on: {told(RUNGS)}.", metavar="NAME", autocompletion=completed(RUNGS)),
+    ] = CROWDED,
     backing: Annotated[str, typer.Option(help="file or null.", metavar="KIND")] = "file",
     notify: Annotated[str, typer.Option(help="polling, sleeping or at-once.", metavar="MODE")] = "sleeping",
     workers: Annotated[int, typer.Option(metavar="N", help="Threads of the server; 0: one for each core.", min=0)] = 1,

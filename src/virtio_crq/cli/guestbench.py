@@ -20,12 +20,13 @@ from virtio_crq.cli.guestwitness import own_pair
 from virtio_crq.cli.interruption import terminated_as_interrupted
 from virtio_crq.cli.reportfile import check_report_file, write_report_file
 from virtio_crq.cli.scratch import scratch
+from virtio_crq.cli.tablenames import completed, told
 from virtio_crq.errors import UsageError
 from virtio_crq.guests.cache import KERNELS, Lab
 from virtio_crq.guests.comparison import Plan, compare, judged, ratios, summarize
 from virtio_crq.guests.fio import LOADS, chosen_loads
 from virtio_crq.guests.qemu import check_firmware
-from virtio_crq.guests.rungs import chosen_rungs
+from virtio_crq.guests.rungs import RUNGS, chosen_rungs
 from virtio_crq.guests.stockdisks import AIO, DISKS
 from virtio_crq.guests.witnesscounts import LOADS as WITNESSED
 from virtio_crq.guests.witnesscounts import counted
@@ -56,7 +57,12 @@ def bench(
     rungs: Annotated[
         bool, typer.Option("--rungs", help="Instead of three disks, ours carried in each of the ways.")
     ] = False,
-    rung: Annotated[list[str] | None, typer.Option(help="Only this way (repeatable).", metavar="NAME")] = None,
+    rung: Annotated[
+        list[str] | None,
+        typer.Option(
+            help=f"Only this way (repeatable): {told(RUNGS)}.", metavar="NAME", autocompletion=completed(RUNGS)
+        ),
+    ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="End with status 1 when a bar is missed.")] = False,
 ) -> None:
     """Compare three disks of one guest: ibmvscsi, virtio-blk-pci, virtio-crq.

@@ -21,13 +21,14 @@ from virtio_crq.cli.guestslot import slot
 from virtio_crq.cli.guestwitness import witness
 from virtio_crq.cli.interruption import terminated_as_interrupted, undisturbed
 from virtio_crq.cli.reportfile import check_report_file, write_report_file
+from virtio_crq.cli.tablenames import completed, told
 from virtio_crq.errors import UsageError
 from virtio_crq.guests.cache import BUSYBOX, KERNELS, Lab
 from virtio_crq.guests.initramfs import STANDARD, make_initramfs
 from virtio_crq.guests.modules import ModuleTree
 from virtio_crq.guests.qemu import Qemu, check_firmware
 from virtio_crq.guests.rootimage import make_root_image
-from virtio_crq.guests.rungs import DEFAULT, Rung, chosen_rung
+from virtio_crq.guests.rungs import DEFAULT, RUNGS, Rung, chosen_rung
 from virtio_crq.guests.suite.check import Check, Result, chosen
 from virtio_crq.guests.suite.run import play
 from virtio_crq.guests.suite.scene import Scene
@@ -56,7 +57,12 @@ def run_suite(
     qemu: Annotated[str | None, typer.Option(metavar="PATH", help="The qemu-system-ppc64 to use.")] = None,
     firmware: Annotated[str, typer.Option(metavar="NAME", help="vof, or slof: slower, and it shows itself.")] = "vof",
     rung: Annotated[
-        str, typer.Option(metavar="NAME", help="The way in which the module carries requests, as of guests bench.")
+        str,
+        typer.Option(
+            metavar="NAME",
+            help=f"The way in which the module carries requests: {told(RUNGS)}.",
+            autocompletion=completed(RUNGS),
+        ),
     ] = DEFAULT.name,
     listing: Annotated[bool, typer.Option("--list", help="Only list the checks.")] = False,
 ) -> None:
