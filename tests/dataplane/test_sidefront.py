@@ -169,6 +169,22 @@ def test_a_record_is_sent_as_soon_as_it_is_published_and_needs_no_announcement(s
     assert not pair.front.arrived()
 
 
+def test_the_interrupt_is_turned_on_only_where_something_may_complete(speed: Any) -> None:
+    pair = SidePair(speed)
+    pair.front.listen(1)
+    assert pair.carrier.signals == []
+    head = pair.block(5)
+    pair.publish()
+    pair.front.listen(1)
+    pair.front.listen(1)
+    assert pair.carrier.signals == [1]
+    pair.device.take()
+    pair.device.answer(head, 4097, tail=0)
+    pair.front.deliver()
+    pair.front.listen(0)
+    assert pair.carrier.signals == [1, 0]
+
+
 @pytest.mark.clause("CRQ-F-82")
 @pytest.mark.parametrize("limit", [16, 128])
 def test_a_batch_that_is_too_long_for_the_platform_goes_by_sixteen(speed: Any, limit: int) -> None:

@@ -264,6 +264,42 @@ def test_a_ring_has_room_for_all_that_may_be_in_flight() -> None:
     assert PairedRig().opened == [4096]
 
 
+def test_only_the_interrupt_of_the_queue_that_is_busy_is_turned_off() -> None:
+    """A pair of calls a sleep for each idle queue would be for nothing."""
+    rig = PairedRig()
+    told: list[tuple[int, int]] = []
+    rig.platform.queue_open = lambda bus, length: (0, HANDLE + 1, INTERRUPT + 1)  # type: ignore[attr-defined]
+    rig.platform.queue_signal = lambda interrupt, on: (told.append((interrupt, on)), 0)[1]  # type: ignore[attr-defined]
+    assert rig.link.pair(3, 0, SLOTS, PARTNER) == HANDLE + 1
+    service = BlockService(RamStore(64 * 512), DiskTraits(64, b"serial-8"))
+    terms = RingTerms(SLOTS, 0, 0, 0, ring="paired", fetch="push", device=3, queue=0, mark=MARK)
+    rig.link.open_queue(3, 0, service, terms)
+    rig.run()
+
+    def sleep() -> list[tuple[int, int]]:
+        rig.link.listen()
+        rig.link.armed = 1
+        return [told.pop(0) for _ in list(told)]
+
+    assert sorted(sleep()) == [(INTERRUPT, 1), (INTERRUPT + 1, 1)]
+    for head in range(3):
+        rig.put(head)
+        rig.run()
+        assert told == [(INTERRUPT, 0)]
+        rig.put(head)
+        rig.run()
+        told.clear()
+        assert sleep() == [(INTERRUPT, 1)]
+    # One that was left on and gets busy while nobody sleeps costs its sender one interrupt, and no second.
+    rig.put(3)
+    rig.run()
+    words = struct.pack("<BBHHBB", 0x80, 0x20 | 16, 0, 3, 0, MARK) + bytes(8)
+    rig._store(rig.link.sides[3, 0].slot(), words + struct.pack("<IIQ", block.T_GET_ID, 0, 0))
+    rig.run()
+    assert told == [(INTERRUPT, 0), (INTERRUPT + 1, 0)]
+    assert not rig.faults
+
+
 def crowded(rig: PairedRig) -> list[int]:
     """Have a read come when there is no room for its data; what takes the room."""
     taken = [rig.link.staging.take(4096) for _ in range(rig.link.staging.free)]

@@ -59,6 +59,16 @@ def test_a_client_uses_no_more_queues_than_it_wants_or_has_requests(tmp_path: Pa
 
 
 @pytest.mark.timeout(60)
+def test_idle_queues_cost_a_read_alone_no_call(tmp_path: Path) -> None:
+    """Each has an interrupt; to have them all on for a sleep and off after it would be most of what is called."""
+    with prepared(tmp_path, PAIRED, queues=4) as machine:
+        text = machine.must("trace", "web1/root", "--one", "--json", "--machine", machine.name)
+    calls = [json.loads(line)["call"] for line in text.splitlines()]
+    assert calls.count("H_SEND_SUB_CRQ") == 2
+    assert calls.count("H_VIOCTL") <= 3, "of the adapter, and of the queue in use at both ends"
+
+
+@pytest.mark.timeout(60)
 def test_views_name_the_queue(tmp_path: Path) -> None:
     machine = prepared(tmp_path, queues=2)
     options = replace(Options(), depth=8)

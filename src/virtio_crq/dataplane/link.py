@@ -187,11 +187,12 @@ class Link(Queues):
 
         What a sleeper was woken for leaves the interrupt on: as long as entries are few, it is never touched.
         """
-        if self.armed and not self.woken:
-            self.port.signal(0)
+        if not self.woken:
+            if self.armed:
+                self.port.signal(0)
+                self.armed = 0
             if self.aside is not None:
-                self.aside.listen_all(0)
-            self.armed = 0
+                self.aside.hush_busy()
         self.woken = 0
         return 0
 
@@ -265,8 +266,6 @@ class Link(Queues):
         self.on_control(kind, entry)
         if self.armed:  # it may have registered anew, which masks the interrupt: the next sleep arms it again
             self.port.signal(0)
-            if self.aside is not None:
-                self.aside.listen_all(0)
             self.armed = 0
 
     def _hear(self, kind: int) -> int:

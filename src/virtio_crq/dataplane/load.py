@@ -228,8 +228,8 @@ class LoadGenerator:
         if not self.armed:
             if self.signals:
                 self.port.signal(1)
-            listen(self.front, 1)
             self.armed = 1
+        listen(self.front, 1)  # also in a sleep in which the adapter's interrupt stayed on: it may be in use only now
         if self.beside is not None:
             self.beside._arm_all()
         return 0
@@ -316,10 +316,11 @@ class LoadGenerator:
 
     def arm(self) -> int:
         """The next entry interrupts. What came before has to be looked for once more."""
-        if not self.armed and not self.over:
-            self.port.signal(1)
+        if not self.over:
+            if not self.armed:
+                self.port.signal(1)
+                self.armed = 1
             listen(self.front, 1)
-            self.armed = 1
         self.woken = 0
         return 0
 

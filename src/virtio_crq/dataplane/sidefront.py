@@ -95,7 +95,8 @@ class SideFront(PushFront):
         return self.side.waits()
 
     def listen(self, enabled: int) -> int:
-        return self.side.listen(enabled)
+        # Nothing completes where nothing is in flight: a call to hear of it would be for nothing.
+        return self.side.listen(enabled) if self.in_flight or not enabled else 0
 
     def deliver(self) -> int:
         moved = 0

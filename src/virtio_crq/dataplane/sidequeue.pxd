@@ -21,9 +21,11 @@ cdef class SideQueue:
     cdef readonly uint64_t sent
     cdef readonly uint64_t refused
     cdef readonly uint64_t listens
+    cdef uint64_t heard
     cdef public SideQueue next
     cpdef int64_t listen(self, uint64_t enabled) except -1 nogil
     cpdef int64_t listen_all(self, uint64_t enabled) except -1 nogil
+    cpdef int64_t hush_busy(self) except -1 nogil
     cpdef int64_t any_waits(self) except -1 nogil
     cpdef int64_t waits(self) except -1 nogil
     cpdef uint64_t slot(self) noexcept nogil

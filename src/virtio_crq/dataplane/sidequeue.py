@@ -32,6 +32,7 @@ class SideQueue:
         self.sent = 0
         self.refused = 0
         self.listens = 0
+        self.heard = 0
         self.next: SideQueue | None = None
 
     @staticmethod
@@ -65,12 +66,22 @@ class SideQueue:
         if self.handle and self.listens != enabled:
             self.listens = enabled
             self.port.queue_signal(self.interrupt, enabled)
+        self.heard = self.cursor
         return 0
 
     def listen_all(self, enabled: int) -> int:
         """The same of this one and of those behind it."""
         self.listen(enabled)
         return 0 if self.next is None else self.next.listen_all(enabled)
+
+    def hush_busy(self) -> int:
+        """Have the interrupt tell no more of records that come, here and behind, but where none did since it was to.
+
+        Turning an idle one off and on again, for each sleep, would be two calls for nothing.
+        """
+        if self.listens and (self.cursor != self.heard or self.waits()):
+            self.listen(0)
+        return 0 if self.next is None else self.next.hush_busy()
 
     def any_waits(self) -> int:
         """Whether a record is there, or behind this one in the list of those that are looked at."""
