@@ -102,6 +102,8 @@ class Device:
         self.broken: VirtioCrqError | None = None
         self.front: Front | None = None  # of the first queue
         self.queues: dict[int, tuple[Front, QueueSetup]] = {}
+        self.sides: dict[int, SideFront] = {}  # those of the queues that have a side queue
+        self.leaving: list[SideQueue] = []  # given back, and perhaps still sent into: their memory stays as it is
         self.pushed = bool(site.mark)
         self._letting_go = False
         self.gone = False  # the server has it no more: another may come in its place
@@ -128,10 +130,14 @@ class Device:
 
     def start(self) -> Conversation[None]:
         """Enable the queues and say DRIVER_OK."""
-        for index, (front, setup) in list(self.queues.items()):
-            if isinstance(front, SideFront) and not (yield from self._pair(index, front)):
-                self._by_window(index, front, setup)
+        yield from self._pair_queues()
         yield from conversations.start_queues(self.number, {index: setup for index, (_, setup) in self.queues.items()})
+
+    def _pair_queues(self) -> Conversation[None]:
+        """A queue that cannot be paired, or not any more, goes by the window from now on."""
+        for index, front in list(self.sides.items()):
+            if not (yield from self._pair(index, front)):
+                self._by_window(index, self.sides.pop(index))
 
     def _pair(self, index: int, front: SideFront) -> Conversation[bool]:
         """Have both ends of a queue know each other's side queue; False where there is none, or none to be trusted."""
@@ -144,13 +150,14 @@ class Device:
                     side.close()
         return bool(side.partner)
 
-    def _by_window(self, index: int, front: SideFront, setup: QueueSetup) -> None:
+    def _by_window(self, index: int, front: SideFront) -> None:
         """The platform has no side queue for this queue, here or there: records stand in the window instead."""
         ring = front.ring
         assert isinstance(ring, SplitDriverRing)
         window = WindowFront(ring, front.requests, front.requests_bus, self.site.mark)
         window.inherit(front)
-        self.queues[index] = window, setup
+        self.queues[index] = window, self.queues[index][1]
+        self.leaving.append(front.side)
         if self.front is front:
             self.front = window
 
@@ -202,12 +209,13 @@ class Device:
         ring = SplitDriverRing(self.site.port, offset, size, indirect, event_idx, self.number, index)
         completions, _lists, length = pushfront.footprint(size)
         area = self.mapped(length, f"the records of a queue of device {self.number}")
-        front: Front = WindowFront(ring, area.offset, area.bus, self.site.mark)
-        if self.site.pairs:
-            slots = self.mapped(SideQueue.footprint(size), f"the completions of a queue of device {self.number}")
-            side = SideQueue(self.site.port, slots.offset, slots.bus, SideQueue.footprint(size) // records.REQUEST)
-            front = SideFront(ring, area.offset, area.bus, self.site.mark, side)
-        return front, QueueSetup(QueueSize(size), area.bus, 0, area.bus + completions, self.site.mark)
+        setup = QueueSetup(QueueSize(size), area.bus, 0, area.bus + completions, self.site.mark)
+        if not self.site.pairs:
+            return WindowFront(ring, area.offset, area.bus, self.site.mark), setup
+        slots = self.mapped(SideQueue.footprint(size), f"the completions of a queue of device {self.number}")
+        side = SideQueue(self.site.port, slots.offset, slots.bus, SideQueue.footprint(size) // records.REQUEST)
+        self.sides[index] = SideFront(ring, area.offset, area.bus, self.site.mark, side)
+        return self.sides[index], setup
 
     def mapped(self, length: int, purpose: str) -> Area:
         """Memory that the device may read and write from now on."""
@@ -239,7 +247,8 @@ class Device:
     def serve(self) -> None:
         """Complete what has ended, start what waits, announce what is due."""
         if self.broken is not None and self._letting_go:
-            self._letting_go = not self.take_back()
+            self.leaving = [side for side in self.leaving if side.close(tries=1) != 0]
+            self._letting_go = bool(self.leaving) or not self.take_back()
         if not self.queues or self.broken is not None:
             return
         fronts = [front for front, _ in self.queues.values()]
@@ -280,9 +289,7 @@ class Device:
         if not self.queues or self.broken is not None:
             return
         yield from conversations.resume_device(self.number, self.description.device_id, self.identity, self.features)
-        for index, (front, setup) in list(self.queues.items()):
-            if isinstance(front, SideFront) and not (yield from self._pair(index, front)):
-                self._by_window(index, front, setup)
+        yield from self._pair_queues()
         yield from conversations.resume_queues(self.number, self._standing())
         for front, _ in self.queues.values():
             front.resume()
@@ -323,8 +330,7 @@ class Device:
         if self.queues:
             for front, _ in self.queues.values():
                 front.reset()
-                if isinstance(front, SideFront):
-                    front.side.close()
+            self.leaving += [front.side for front in self.sides.values()]
             self.forget()
             self._letting_go = True
             self.serve()
@@ -354,15 +360,12 @@ class Device:
     @property
     def denied(self) -> bool:
         """Records of a queue are refused, which is no rule broken by a device that stopped or is going."""
-        return self.broken is None and any(front.denied for front in self._paired())
+        return self.broken is None and any(front.denied for front in self.sides.values())
 
     def distrust(self) -> str:
         """The device works, as it says: queues whose records are refused are not paired again. The first's rule."""
-        rules = [front.distrust() for front in self._paired() if front.denied]
+        rules = [front.distrust() for front in self.sides.values() if front.denied]
         return rules[0]
-
-    def _paired(self) -> list[SideFront]:
-        return [front for front, _ in self.queues.values() if isinstance(front, SideFront)]
 
     @property
     def busy(self) -> bool:

@@ -6,6 +6,7 @@ from virtio_crq.platform.port cimport Port
 
 cdef uint64_t RECORD, PAGE, SURE
 cdef int64_t TOO_MANY
+cdef int64_t GONE
 
 @cython.final
 cdef class SideQueue:

@@ -12,7 +12,7 @@ RECORD = records.REQUEST
 PAGE = 4096
 MOST = 128  # records in one call, where the platform takes so many
 SURE = 16  # and what every one takes that has side queues
-TOO_MANY = -4  # what a platform answers that does not; and to a queue that is gone
+TOO_MANY = GONE = -4  # what a platform answers that does not; and to a queue that is gone
 BUSY = 1
 BUSY_TRIES = 64  # each lets others run
 
@@ -53,12 +53,12 @@ class SideQueue:
         the same is to be asked again.
         """
         self.partner = 0
-        while self.handle and self.port.queue_close(self.handle) == BUSY:
+        while self.handle and self.port.queue_close(self.handle) not in (0, GONE):
             tries -= 1
             if tries <= 0:
                 return BUSY
             give_way()
-        self.handle = 0  # whatever else was answered: it is gone, with its connection perhaps
+        self.handle = 0
         return 0
 
     def listen(self, enabled: int) -> int:
