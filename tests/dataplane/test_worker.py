@@ -241,3 +241,25 @@ def test_the_time_that_serving_took_is_no_part_of_the_wait_before_it(monkeypatch
     assert looking._look_on(Served(), slow.FOR_EVER) == slow.BY_TURN
     looking.stop()
     assert looking.patience.granted > 0, "one microsecond of looking was worth it, however long the request took"
+
+
+def test_who_has_something_under_way_keeps_nobody_from_being_looked_at(worker: Worker) -> None:
+    """What a disk has not finished needs whole turns again and again; a neighbour's requests are served meanwhile."""
+    busy, neighbour = Rig(), Rig()
+    disk = Disk(neighbour)
+    said = asked(neighbour)
+    slow = Disk(busy)
+    slow.service.store.pending = 1
+    for rig in (busy, neighbour):
+        worker.add(rig.link)
+    for number in range(3):
+        while worker.sleeps <= number:
+            os.sched_yield()
+        disk.submit(IN, 0, length=512, tag=number)
+        disk.announce()
+        os.eventfd_write(neighbour.platform.event, 1)
+        wait(worker, said)
+        said.clear()
+        assert [tag for tag, status, _ in disk.collect() if status == 0] == [number]
+        neighbour.channel.coming.append((CREDIT, 0, 0, 0, 1))
+    slow.service.store.pending = 0

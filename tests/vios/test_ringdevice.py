@@ -127,6 +127,23 @@ def test_a_queue_that_fails_at_driver_ok_is_told_as_a_fault(device: RingDevice, 
     assert FAULTS == [(3, 0, "resume-positions", "no")]
 
 
+def test_a_device_that_fails_at_its_first_queue_serves_none(device: RingDevice, host: RecordingHost) -> None:
+    """Whoever is told of the fault stops the device, and with it the queues that were to come."""
+    told = []
+
+    def stop(*fault: Any) -> None:
+        told.append(fault)
+        device.disable_queue(FIRST)
+        device.disable_queue(SECOND)
+
+    device.bind(3, host, WINDOW, stop)
+    for index in (FIRST, SECOND):
+        device.enable_queue(index, SETUP, None)
+    host.refuse = DriverFault("resume-positions", "no")
+    device.driver_ok()
+    assert told == [(3, 0, "resume-positions", "no")]
+
+
 def test_a_queue_for_which_there_is_no_room_is_told_as_a_fault_too(device: RingDevice, host: RecordingHost) -> None:
     FAULTS.clear()
     device.enable_queue(FIRST, SETUP, None)

@@ -90,6 +90,15 @@ class Link(Queues):
                 found = rest
         return found
 
+    def sweep_others(self) -> int:
+        """The same of those links that need no whole turn by themselves: nothing is under way there."""
+        found = IDLE if self.restless or self.due else self.quick()
+        if self.next is not None:
+            rest = self.next.sweep_others()
+            if rest > found:
+                found = rest
+        return found
+
     def quick(self) -> int:
         """Serve the queues whose records came, then hear and serve the queue that spoke last: each its share.
 

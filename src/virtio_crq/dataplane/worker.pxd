@@ -21,6 +21,7 @@ cdef class Worker:
     cdef Link first
     cdef uint64_t called
     cdef int64_t since
+    cdef int64_t tended
     cdef readonly uint64_t sleeps
     cdef readonly uint64_t failures
     cdef object on_end
@@ -35,9 +36,9 @@ cdef class Worker:
     cdef dict _calm
     @cython.locals(moved=int64_t, link=Link)
     cpdef int64_t serve(self) except -1
-    @cython.locals(_=uint64_t)
-    cdef int64_t _watch(self) except -1
-    @cython.locals(limit=int64_t, found=int64_t, link=Link)
-    cdef int64_t _look(self) except -1
+    @cython.locals(limit=int64_t, found=int64_t, watched=int64_t, link=Link)
+    cdef int64_t _look(self, int64_t moved) except -1
+    @cython.locals(_=uint64_t, found=int64_t, clock=int64_t)
+    cdef int64_t _watch_on(self, Link first, int64_t limit, int64_t moved) except -1 nogil
     @cython.locals(looks=uint64_t, found=int64_t, begun=int64_t, clock=int64_t)
     cdef int64_t _look_on(self, Link first, int64_t limit) except -1 nogil

@@ -75,6 +75,7 @@ class Worker:
         self.first: Link | None = None  # of them
         self.called = 0
         self.since = 0  # when there was work last
+        self.tended = 0  # when a round was over last
         self._calm: dict[Link, tuple[int, int]] = {}  # what a link had heard, and how many rounds ago
         self.sleeps = 0
         self.failures = 0
@@ -155,9 +156,7 @@ class Worker:
                 os.sched_setaffinity(0, {self.processor})
             while not self._stopping:
                 self._answer()
-                if self.serve():
-                    continue
-                found = self._watch() if any(link.restless for link in self.awake) else self._look()
+                found = self._look(self.serve())
                 if found == ROUND_OVER:
                     self._tend()
                 elif found == IDLE:
@@ -223,24 +222,18 @@ class Worker:
             self.since = now()
         return moved
 
-    def _watch(self) -> int:
-        """Something is under way of which no entry tells: a look that ends in whole turns."""
-        if self.polling is not None and now() - self.since > self.patience.granted:
-            return IDLE
-        with cython.nogil:
-            for _ in range(PAUSES):
-                pause()
-            give_way()
-        return BY_TURN
+    def _look(self, moved: int) -> int:
+        """Look at all that is awake, and serve what is found, until that takes the interpreter or finds no more.
 
-    def _look(self) -> int:
-        """Look at all that is awake, and serve what is found, until that takes the interpreter or finds no more."""
+        Where whole turns moved something, or something is under way of which no entry tells, they are soon taken again.
+        """
         if self.first is None:
             return IDLE
         limit = FOR_EVER if self.polling is None else 0
+        watched = moved or any(link.restless for link in self.awake)
         try:
             with cython.nogil:
-                found = self._look_on(self.first, limit)
+                found = self._watch_on(self.first, limit, moved) if watched else self._look_on(self.first, limit)
         except DriverFault as fault:
             for link in self.awake:
                 if link.fault(fault):
@@ -253,6 +246,23 @@ class Worker:
                     return BY_TURN
             raise
         return found
+
+    def _watch_on(self, first: Link, limit: int, moved: int) -> int:
+        """One look at everybody who needs no whole turn: they do not wait for those who do."""
+        found = first.sweep_others()
+        clock = now()
+        if found != IDLE:
+            self.since = clock
+        if clock - self.tended > ROUND:
+            return ROUND_OVER
+        if found != IDLE or moved:
+            return BY_TURN
+        if clock - self.since > limit and clock - self.since > self.patience.granted:
+            return IDLE
+        for _ in range(PAUSES):
+            pause()
+        give_way()
+        return BY_TURN
 
     def _look_on(self, first: Link, limit: int) -> int:
         looks = 0
@@ -284,6 +294,7 @@ class Worker:
 
     def _tend(self) -> None:
         """A round is over: links that hear nothing go to sleep alone, and those that were woken come back."""
+        self.tended = now()
         if self.polling is None:
             self._stir()
             return
@@ -335,7 +346,8 @@ class Worker:
             limit = 0
         self._chain(busy)
         self._rouse(epoll.poll(limit))
-        self.patience.waited(now() - self.since)
+        self.tended = now()
+        self.patience.waited(self.tended - self.since)
 
     def _last_look(self, links: list[Link]) -> int:
         """What came while the interrupts were being turned on."""

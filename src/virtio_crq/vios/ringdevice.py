@@ -99,8 +99,10 @@ class RingDevice:
             try:
                 self._serve(index)
             except (DriverFault, DeviceFault) as fault:
-                # The driver cannot be refused DRIVER_OK any more; it learns that the device needs a reset.
+                # The driver cannot be refused DRIVER_OK any more; it learns that the device needs a reset, and no
+                # queue of it is left to be served.
                 self._on_fault(self._number, index, fault.rule, fault.detail)
+                break
 
     def pair_queue(self, index: QueueIndex, slots: int, handle: int) -> int:
         own = self._served_by().pair(self._number, index, slots, handle)
