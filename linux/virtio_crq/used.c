@@ -6,6 +6,7 @@
 #include <asm/hvcall.h>
 #include <asm/plpar_wrappers.h>
 #include <uapi/linux/virtio_blk.h>
+#include <uapi/linux/virtio_console.h>
 #include <uapi/linux/virtio_ids.h>
 
 #include "ring.h"
@@ -209,6 +210,24 @@ void vcrq_breached(struct vcrq_queue *queue, const struct vcrq_breach *breach)
 }
 
 /*
+ * queue->lock is held, a polled queue.  Whether the next server learns in any
+ * case what the message at `id` said: it adds all ports again, and the driver
+ * answers that they are ready (CRQ-D-105).
+ */
+static bool vcrq_is_repeated(struct vcrq_queue *queue, u16 id)
+{
+	const struct vring_desc *desc = &queue->ring.desc[id];
+	u64 address = le64_to_cpu((__force __le64)desc->addr);
+	const struct virtio_console_control *message;
+
+	if (ring32(desc->len) < sizeof(*message) ||
+	    address % VCRQ_IOMMU_PAGE > VCRQ_IOMMU_PAGE - sizeof(*message))
+		return false;
+	message = vcrq_translate(queue, address, 1);
+	return message && ring16(message->event) == VIRTIO_CONSOLE_PORT_READY;
+}
+
+/*
  * queue->lock is held, a polled queue.  Without a device that serves it, what
  * its driver waits for comes back at once, and whoever kicks need not wait:
  * true.  What a new device side was told of is in flight there, and stays so.
@@ -218,14 +237,18 @@ void vcrq_breached(struct vcrq_queue *queue, const struct vcrq_breach *breach)
 bool vcrq_drop(struct vcrq_queue *queue)
 {
 	u32 session = READ_ONCE(queue->device->adapter->session);
-	u16 mask = queue->size - 1, index, id, from = queue->last_used;
+	bool control = queue->index == VCRQ_CONTROL_TRANSMIT, untold = false;
+	u16 mask = queue->size - 1, index, id;
 
 	if (vcrq_is_served(queue))
 		return false;
 	if (!session || (session != queue->session && session != queue->resuming)) {
-		for (id = 0; id < queue->size; id++)
-			if (queue->heads[id].in_flight)
-				vcrq_give(queue, id, 0);
+		for (id = 0; id < queue->size; id++) {
+			if (!queue->heads[id].in_flight)
+				continue;
+			untold |= control && !vcrq_is_repeated(queue, id);
+			vcrq_give(queue, id, 0);
+		}
 		/* Nobody writes it now, and the next server begins there. */
 		if (queue->push)
 			queue->told = queue->reaped;
@@ -237,13 +260,14 @@ bool vcrq_drop(struct vcrq_queue *queue)
 	/* Heads are read after the index that covers them. */
 	index = ring16(smp_load_acquire(&queue->ring.avail->idx));
 	while (queue->taken != index) {
-		id = ring16(queue->ring.avail->ring[queue->taken++ & mask]);
-		vcrq_return(queue, id & mask, 0);
+		id = ring16(queue->ring.avail->ring[queue->taken++ & mask]) & mask;
+		untold |= control && !vcrq_is_repeated(queue, id);
+		vcrq_return(queue, id, 0);
 	}
 	if (queue->event_idx)
 		vring_avail_event(&queue->ring) = to_ring16(index);
 	vcrq_publish(queue);
-	if (from != queue->last_used && queue->index == VCRQ_CONTROL_TRANSMIT)
+	if (untold)
 		set_bit(VCRQ_DEV_UNTOLD, &queue->device->flags);
 	return !queue->in_flight;
 }
