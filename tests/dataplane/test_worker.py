@@ -224,6 +224,20 @@ def test_a_quiet_link_sleeps_alone_while_another_works_and_its_interrupt_brings_
     worker.stop()
 
 
+def test_a_link_that_fell_asleep_with_new_descriptors_is_woken_by_them() -> None:
+    busy, quiet = Rig(), Rig()
+    worker = Worker("test")
+    for rig in (busy, quiet):
+        worker.add(rig.link)
+        rig.link.turn()
+    worker._rewired()
+    quiet.link.rewired = 1
+    worker._chain([busy.link])
+    worker._tend()
+    assert quiet.link.rewired == 0
+    worker.stop()
+
+
 def test_the_time_that_serving_took_is_no_part_of_the_wait_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
     slow = interpreted(workers)
     clock = 0

@@ -380,7 +380,7 @@ class Worker:
 
         Only what is new wakes (EPOLLET): nothing has to be read, and what a look found before is reported once at most.
         """
-        if self._epoll is not None and not any(link.rewired for link in self.awake):
+        if self._epoll is not None and not any(link.rewired for link in self.links):
             return self._epoll
         self._unwire()
         self._awaited = {self._event: (None, False)}
