@@ -59,12 +59,7 @@ class Fair(Scene):
             self.made = 0
             at = self.request(IN, 8, [(PAGES, pages * PAGE)])
             self.platform.guest[PAGES : PAGES + pages * PAGE] = bytes(pages * PAGE)
-            self.disk.announce(credit=1 if self.disk.rig.said() else 0)
-            self.rig.run()
-            while self.store.pending:
-                self.rig.run()
-            self.disk.ring.collect()
-            assert self.status(at) == 0
+            self.served(at)
             assert self.guest(PAGES, pages * PAGE) == CONTENT[8 * 512 :][: pages * PAGE]
             (row,) = self.planned.ring.planner.journal.recent(1)
             found.append((row["way"], row["reason"]))
@@ -75,6 +70,10 @@ class Fair(Scene):
         self.made = 0
         data = CONTENT[8 * 512 :][: pages * PAGE] if data is None else data
         at = self.request(OUT, 8, [(PAGES, pages * PAGE)], data)
+        self.served(at)
+
+    def served(self, at: int) -> None:
+        """The request there is announced, and done without an error."""
         self.disk.announce(credit=1 if self.disk.rig.said() else 0)
         self.rig.run()
         while self.store.pending:

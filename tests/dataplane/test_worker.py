@@ -245,7 +245,7 @@ def test_the_time_that_serving_took_is_no_part_of_the_wait_before_it(monkeypatch
     looks = iter([(1_000, slow.IDLE), (50_000, slow.WORKED), (0, slow.BY_TURN)])
 
     class Served:
-        def sweep(self) -> int:
+        def sweep(self, others: int) -> int:
             nonlocal clock
             took, found = next(looks)
             clock += took

@@ -30,24 +30,26 @@ from virtio_crq.papr.profiles import DEFAULT, PROFILES
 from virtio_crq.vios.mapping import MOST_QUEUES
 
 WIDE = 132
+CaseNames = Annotated[
+    list[str] | None,
+    typer.Option(
+        help=f"Only this load (repeatable): {told(CASES)}, or another such as randwrite-16k-qd8.",
+        metavar="NAME",
+        autocompletion=completed(CASES),
+    ),
+]
+RungNames = Annotated[
+    list[str] | None,
+    typer.Option(
+        help=f"Only this preset (repeatable): {told(RUNGS)}.", metavar="NAME", autocompletion=completed(RUNGS)
+    ),
+]
 
 
 def bench(
     context: typer.Context,
-    case: Annotated[
-        list[str] | None,
-        typer.Option(
-            help=f"Only this load (repeatable): {told(CASES)}, or another such as randwrite-16k-qd8.",
-            metavar="NAME",
-            autocompletion=completed(CASES),
-        ),
-    ] = None,
-    rung: Annotated[
-        list[str] | None,
-        typer.Option(
-            help=f"Only this preset (repeatable): {told(RUNGS)}.", metavar="NAME", autocompletion=completed(RUNGS)
-        ),
-    ] = None,
+    case: CaseNames = None,
+    rung: RungNames = None,
     backing: Annotated[list[str] | None, typer.Option(help="file or null (repeatable).", metavar="KIND")] = None,
     notify: Annotated[
         list[str] | None, typer.Option(help="polling, sleeping or at-once (repeatable).", metavar="MODE")

@@ -4,7 +4,7 @@
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -20,13 +20,14 @@ from virtio_crq.dataplane.front import Front
 from virtio_crq.dataplane.load import LoadGenerator
 from virtio_crq.dataplane.loadround import FINISHED, NOTHING_CAME
 from virtio_crq.errors import PartnerLost, VirtioCrqError
-from virtio_crq.platform.channel import LOST
+from virtio_crq.platform.channel import LOST, Channel
 
 POLLING_SPINS = 1 << 16  # looks before the interpreter gets a turn, for Ctrl-C
 WAIT = 1  # seconds of sleep before the interpreter gets a turn
 PATIENCE = 10  # and of silence after which a server is gone
 
 Order = dict[str, Any]
+Lane = tuple[BlockDriver, Front, Channel]  # a queue
 
 
 def main(
@@ -120,22 +121,28 @@ def _lanes(disk: Disk) -> list[tuple[BlockDriver, Front]]:
 
 
 def made(connection: Connection, disk: Disk, buffers: int, order: Order) -> LoadGenerator:
-    """The load of an order, not begun: its depth spread over the disk's queues, over as many as it is deep."""
-    lanes = _lanes(disk)[: order["depth"]]
+    """The load of an order, not begun."""
+    lanes = [(driver, front, connection.endpoint.channel) for driver, front in _lanes(disk)]
+    return spread(lanes, order, disk.capacity, buffers)
+
+
+def spread(lanes: Sequence[Lane], order: Order, span: int, buffers: int = 0) -> LoadGenerator:
+    """A load whose depth is spread over the queues of a disk of `span` bytes, over as many as it is deep."""
+    lanes = lanes[: order["depth"]]
     generators = []
     slots = 0
-    for index, (driver, front) in enumerate(lanes):
+    for index, (driver, front, channel) in enumerate(lanes):
         generators.append(
             LoadGenerator(
-                *(driver, front, connection.endpoint.channel),
+                *(driver, front, channel),
                 kind=1 if order["write"] else 0,
                 block=order["size"],
                 depth=(order["depth"] + index) // len(lanes),
-                span=disk.capacity,
+                span=span,
                 sequential=order["sequential"],
                 seed=1 + index,
                 buffers=buffers + slots * driver.mapping.kept,
-                first=disk.capacity // len(lanes) * index,
+                first=span // len(lanes) * index,
             )
         )
         slots += driver.slots

@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from virtio_crq.bench.case import CASES, NOTIFIES, RUNGS, chosen
+from virtio_crq.bench.case import NOTIFIES, RUNGS, chosen
 from virtio_crq.bench.grammar import cases
 from virtio_crq.bench.image import pinned
 from virtio_crq.bench.peerreport import goals_reached, report
@@ -28,37 +28,22 @@ from virtio_crq.bench.peers import (
     summarize,
 )
 from virtio_crq.bench.rounds import Sample
-from virtio_crq.cli.bench import made_image, tell_pin, words
+from virtio_crq.cli.bench import WIDE, CaseNames, RungNames, made_image, tell_pin, words
 from virtio_crq.cli.benchmachine import Bench
 from virtio_crq.cli.interruption import held_back, terminated_as_interrupted
 from virtio_crq.cli.peerstage import PeerBench
 from virtio_crq.cli.reportfile import check_report_file, write_report_file
 from virtio_crq.cli.storagedaemon import AIO, arguments, find_daemon, version
-from virtio_crq.cli.tablenames import completed, told
 from virtio_crq.cli.version import dataplane
 from virtio_crq.errors import UsageError
 from virtio_crq.hypervisor.statedirectory import make_own_directory
 from virtio_crq.papr.profiles import DEFAULT
 from virtio_crq.vios.mapping import MOST_QUEUES
 
-WIDE = 132
-
 
 def peers(
-    case: Annotated[
-        list[str] | None,
-        typer.Option(
-            help=f"Only this load (repeatable): {told(CASES)}, or another such as randwrite-16k-qd8.",
-            metavar="NAME",
-            autocompletion=completed(CASES),
-        ),
-    ] = None,
-    rung: Annotated[
-        list[str] | None,
-        typer.Option(
-            help=f"Only this preset (repeatable): {told(RUNGS)}.", metavar="NAME", autocompletion=completed(RUNGS)
-        ),
-    ] = None,
+    case: CaseNames = None,
+    rung: RungNames = None,
     notify: Annotated[list[str] | None, typer.Option(help="polling or sleeping (repeatable).", metavar="MODE")] = None,
     rounds: Annotated[int, typer.Option(metavar="N", min=1, help="How often each load is run on each.")] = 3,
     seconds: Annotated[float, typer.Option(metavar="SECONDS", help="How long each row is measured.", min=0.05)] = 0.5,

@@ -7,18 +7,15 @@ import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from virtio_crq.bench.row import Load
+from virtio_crq.cli.benchload import POLLING_SPINS, Order, spread
 from virtio_crq.cli.peerdisk import PeerDisk, peer_disk
 from virtio_crq.dataplane.load import LoadGenerator
+from virtio_crq.dataplane.loadround import FINISHED
 from virtio_crq.errors import PartnerLost, UsageError, VirtioCrqError
 
-FINISHED = 0
-POLLING_SPINS = 1 << 16  # looks before the interpreter gets a turn, for Ctrl-C
 WAIT_SECONDS = 10.0  # a back-end that completes nothing for so long hangs
-
-Order = dict[str, Any]
 
 
 def main(path: str, depth: str, transfer: str, notify: str, queues: str = "1") -> None:
@@ -68,22 +65,8 @@ def _generator(disk: PeerDisk, order: Order) -> LoadGenerator:
             f"a request of {order['size']} bytes; the back-end takes {disk.driver.transfer} at once, and its disk has "
             f"{disk.backend.capacity}"
         )
-    queues = disk.queues[: order["depth"]]
-    generators = [
-        LoadGenerator(
-            *(queue.driver, queue.front, queue.channel),
-            kind=1 if order["write"] else 0,
-            block=order["size"],
-            depth=(order["depth"] + index) // len(queues),
-            span=disk.backend.capacity,
-            sequential=order["sequential"],
-            seed=1 + index,
-            first=disk.backend.capacity // len(queues) * index,
-        )
-        for index, queue in enumerate(queues)
-    ]
-    generators[0].join(generators[1:])
-    return generators[0]
+    lanes = [(queue.driver, queue.front, queue.channel) for queue in disk.queues]
+    return spread(lanes, order, disk.backend.capacity)
 
 
 class Silence:

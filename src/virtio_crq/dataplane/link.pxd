@@ -30,9 +30,7 @@ cdef class Link(Queues):
     cdef uint64_t served_queue
     cdef int64_t taken
     @cython.locals(found=int64_t, rest=int64_t)
-    cdef int64_t sweep(self) except -1 nogil
-    @cython.locals(found=int64_t, rest=int64_t)
-    cdef int64_t sweep_others(self) except -1 nogil
+    cdef int64_t sweep(self, uint64_t others) except -1 nogil
     @cython.locals(found=int64_t)
     cdef int64_t quick(self) except -1 nogil
     cdef int64_t _enter(self, Service service) except -1 nogil

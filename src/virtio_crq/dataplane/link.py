@@ -78,23 +78,15 @@ class Link(Queues):
 
     # --- one turn ---
 
-    def sweep(self) -> int:
+    def sweep(self, others: int) -> int:
         """A short turn of this link and of those behind it, without the interpreter's lock.
 
         IDLE: nothing waits anywhere. WORKED: something was done. BY_TURN: those that are `due_turn` need a whole turn.
+        `others`: only of links that need none by themselves, since nothing is under way there.
         """
-        found = self.quick()
+        found = IDLE if others and (self.restless or self.due) else self.quick()
         if self.next is not None:
-            rest = self.next.sweep()
-            if rest > found:
-                found = rest
-        return found
-
-    def sweep_others(self) -> int:
-        """The same of those links that need no whole turn by themselves: nothing is under way there."""
-        found = IDLE if self.restless or self.due else self.quick()
-        if self.next is not None:
-            rest = self.next.sweep_others()
+            rest = self.next.sweep(others)
             if rest > found:
                 found = rest
         return found

@@ -22,7 +22,8 @@ cdef class RedirectedBlockService(BlockService):
     cdef int64_t transfer(self) except -1 nogil
     cdef int64_t worth(self, uint64_t head, uint64_t transfers) except -1 nogil
     cdef int64_t _not(self, uint64_t head, uint64_t reason) except -1 nogil
-    @cython.locals(first=uint64_t, last=uint64_t, outward=uint64_t, position=uint64_t, index=uint64_t, length=uint64_t)
+    cdef uint64_t _unwritten(self) noexcept nogil
+    @cython.locals(reason=uint64_t, first=uint64_t, last=uint64_t, outward=uint64_t, position=uint64_t, index=uint64_t, length=uint64_t)
     cdef int64_t _stage_request(self, uint64_t head) except -1 nogil
     @cython.locals(index=uint64_t, length=uint64_t, together=uint64_t)
     cdef uint64_t _pages(self, uint64_t first, uint64_t last) except? 1 nogil

@@ -81,9 +81,19 @@ class RedirectedBlockService(BlockService):
         if self.file < 0:
             return {IN: NO_ADAPTER, OUT: NO_ADAPTER}
         found = {} if self.reads_now else {IN: WAITS}
-        if self.writethrough or not self.writes_now:
-            found[OUT] = STABLE if self.writethrough else WAITS
+        reason = self._unwritten()
+        if reason:
+            found[OUT] = reason
         return found
+
+    def _unwritten(self) -> int:
+        """Why no write is redirected, as things stand; 0 where writes can be.
+
+        What is stable before it completes waits for the medium, and a transfer does not wait.
+        """
+        if self.writethrough:
+            return STABLE
+        return 0 if self.writes_now else WAITS
 
     def transfer(self) -> int:
         """Have all staged transfers made."""
@@ -108,9 +118,9 @@ class RedirectedBlockService(BlockService):
         if self.totals[head] > self.share:
             return self._not(head, LARGE)
         if outward:
-            # What is stable before it completes waits for the medium, and a transfer does not wait.
-            if self.writethrough or not self.writes_now:
-                return self._not(head, STABLE if self.writethrough else WAITS)
+            reason = self._unwritten()
+            if reason:
+                return self._not(head, reason)
             if self.ring.chains.lengths[first] != HEADER:
                 return self._not(head, SHARED)
             last = first + self.ring.chains.readables[head]

@@ -27,7 +27,6 @@ cdef class SideQueue:
     cpdef int64_t listen(self, uint64_t enabled) except -1 nogil
     cpdef int64_t listen_all(self, uint64_t enabled) except -1 nogil
     cpdef int64_t hush_busy(self) except -1 nogil
-    cpdef int64_t any_waits(self) except -1 nogil
     cpdef int64_t waits(self) except -1 nogil
     cpdef uint64_t slot(self) noexcept nogil
     cpdef int64_t free(self) except -1 nogil

@@ -83,12 +83,6 @@ class SideQueue:
             self.listen(0)
         return 0 if self.next is None else self.next.hush_busy()
 
-    def any_waits(self) -> int:
-        """Whether a record is there, or behind this one in the list of those that are looked at."""
-        if self.waits():
-            return 1
-        return 0 if self.next is None else self.next.any_waits()
-
     def waits(self) -> int:
         """Whether a record is there; all of it can be read then."""
         return 1 if self.handle and self.port.acquire8(self.offset + RECORD * self.cursor) else 0

@@ -249,7 +249,7 @@ class Worker:
 
     def _watch_on(self, first: Link, limit: int, moved: int) -> int:
         """One look at everybody who needs no whole turn: they do not wait for those who do."""
-        found = first.sweep_others()
+        found = first.sweep(1)
         clock = now()
         if found != IDLE:
             self.since = clock
@@ -270,7 +270,7 @@ class Worker:
         while True:
             if self.called:
                 return BY_TURN
-            found = first.sweep()
+            found = first.sweep(0)
             if found != IDLE:
                 if looks:
                     self.patience.waited(clock - self.since)  # what was served meanwhile is no wait
