@@ -8,14 +8,18 @@ import sys
 
 def main() -> None:
     """Entry point. Errors that people cause are one line on stderr and status 2, never a traceback."""
-    from virtio_crq.cli.application import app
+    from virtio_crq.cli.application import run
+    from virtio_crq.cli.standardoutput import finish, open_streams
     from virtio_crq.errors import UsageError, VirtioCrqError
 
+    open_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # names that this terminal cannot show are no reason to end
     try:
-        app(prog_name="virtio-crq")
+        status = run()
+        finish()
+        sys.exit(status)
     except UsageError as error:
         _complain(error)
         sys.exit(2)

@@ -3,13 +3,16 @@
 
 import re
 from collections.abc import Callable, Iterable
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 from typer.core import TyperGroup
 
 from virtio_crq.cli.commands import COMMANDS, Command
+from virtio_crq.errors import UsageError
 
+Misuse = cast("type[Any]", typer.BadParameter.__base__)  # an error of the CLI library, whose module is its own affair
+INTERRUPTED = 130  # 128 and SIGINT
 EPILOG = """\b
 Examples:
   virtio-crq up machine.toml --detach
@@ -101,3 +104,18 @@ def _options(
 
 for _command in COMMANDS:
     app.command(_command.name, help=_command.summary, hidden=_command.hidden)(_placeholder())
+
+
+def run() -> int:
+    """The command that was typed; its status. What the CLI library says of a wrong one is one line, as all errors."""
+    try:
+        return app(prog_name="virtio-crq", standalone_mode=False) or 0
+    except typer.Abort:
+        return INTERRUPTED
+    except Misuse as error:
+        if error.ctx is not None and error.format_message() == error.ctx.get_help():
+            error.show()  # a group without a verb
+            return int(error.exit_code)
+        said = error.format_message().rstrip(".")
+        help_ = f"; see: {error.ctx.command_path} --help" if error.ctx is not None else ""
+        raise UsageError(f"{said[:1].lower()}{said[1:]}{help_}") from None
