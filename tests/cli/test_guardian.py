@@ -12,6 +12,7 @@ from test_machine_commands import good, machine_file, processes, runtime
 
 from virtio_crq.cli.guardian import guard
 from virtio_crq.cli.processes import ProcessTable
+from virtio_crq.cli.processes import _start_time as started
 
 __all__ = ["runtime"]  # the fixture
 # Holds a machine as `boot` does, until it is told to go on.
@@ -58,6 +59,29 @@ def test_a_machine_ends_with_the_command_that_holds_it(runtime: Path) -> None:
         held.kill()
     assert held.returncode == -signal.SIGKILL
     assert gone(directory)
+
+
+OPTIONS = ("--backing", "null", "--seconds", "60")
+COMMANDS = {
+    "bench": ("bench", "--case", "randread-4k-qd1", "--rung", "naive", "--notify", "sleeping", *OPTIONS),
+    "crowd": ("bench", "clients", "--crowd", "64-idle", *OPTIONS),
+    "demo": ("demo",),
+}
+
+
+@pytest.mark.timeout(90)
+@pytest.mark.parametrize("kind", COMMANDS)
+def test_what_makes_a_machine_for_itself_and_is_killed_leaves_none(runtime: Path, kind: str) -> None:
+    command = [sys.executable, "-m", "virtio_crq.cli", *COMMANDS[kind]]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        directory = runtime / "virtio-crq" / f"{kind}-{process.pid}"
+        end = time.monotonic() + 30
+        while len(running := ProcessTable(directory).running()) < 2 and time.monotonic() < end:
+            time.sleep(0.05)
+        process.kill()
+    assert sorted(running) == ["hypervisor", "vios1"]
+    assert gone(directory)
+    assert [started(each.pid) for each in running.values()] == [None, None]
 
 
 @pytest.mark.timeout(60)

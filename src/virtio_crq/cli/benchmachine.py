@@ -14,11 +14,9 @@ from virtio_crq.bench.row import Counts, Load
 from virtio_crq.bench.run import Setting
 from virtio_crq.cli.clientprocess import ClientProcess
 from virtio_crq.cli.interruption import held_back
-from virtio_crq.cli.ownstate import own_state
-from virtio_crq.cli.roles import roles
+from virtio_crq.cli.ownstate import own_machine
 from virtio_crq.client.device import POOL_LIMIT
 from virtio_crq.hypervisor.conversation import Conversation
-from virtio_crq.hypervisor.machinefile import parse_machine_file
 from virtio_crq.papr.profiles import DEFAULT
 
 SERVER, CLIENT = "vios1", "client1"
@@ -80,11 +78,7 @@ class Bench:
             backing=backing,
             queues=setting.queues,
         )
-        with own_state(name) as (directory, processes), ExitStack() as stack:
-            path = directory / "machine.toml"
-            path.write_text(text)
-            for role in roles(parse_machine_file(text, path), directory):
-                processes.start(role)
+        with own_machine(name, text) as (directory, processes), ExitStack() as stack:
             limits = str(slots(self.cases)), str(transfer(self.cases))
             axes = setting.rung.map, setting.rung.ring, str(self.pool_limit)
             with held_back():

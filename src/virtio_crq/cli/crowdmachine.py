@@ -15,10 +15,8 @@ from virtio_crq.bench.row import Counts, Load
 from virtio_crq.cli.benchmachine import processor_time
 from virtio_crq.cli.clientprocess import ClientProcess
 from virtio_crq.cli.interruption import held_back
-from virtio_crq.cli.ownstate import own_state
-from virtio_crq.cli.roles import roles
+from virtio_crq.cli.ownstate import own_machine
 from virtio_crq.hypervisor.conversation import Conversation
-from virtio_crq.hypervisor.machinefile import parse_machine_file
 
 SERVER = "vios1"
 STORAGE_SLOT = 200  # beyond those that its connections take
@@ -87,11 +85,7 @@ class CrowdMachines:
         """A machine with the whole crowd up; gone afterwards, whatever happens."""
         name = f"crowd-{os.getpid()}"
         text = self.text(name, crowd)
-        with own_state(name) as (directory, processes), ExitStack() as stack:
-            path = directory / "machine.toml"
-            path.write_text(text)
-            for role in roles(parse_machine_file(text, path), directory):
-                processes.start(role)
+        with own_machine(name, text) as (directory, processes), ExitStack() as stack:
             loads = [self._begun(stack, *words) for words in self._words(directory, crowd)]
             for load in loads:
                 load.answer()  # that its disks are up

@@ -11,9 +11,10 @@ from pathlib import Path
 
 from virtio_crq.cli.clientprocess import PATIENCE, ClientProcess
 from virtio_crq.cli.demotree import DemoFailed
+from virtio_crq.cli.guardian import Guardian
 from virtio_crq.cli.ownstate import clear
 from virtio_crq.cli.processes import ProcessTable
-from virtio_crq.cli.roles import command, roles
+from virtio_crq.cli.roles import HYPERVISOR, command, roles
 from virtio_crq.hypervisor.machinefile import parse_machine_file
 from virtio_crq.hypervisor.statedirectory import make_own_directory
 
@@ -56,11 +57,17 @@ class DemoMachine:
         file.write_text(MACHINE.format(name=self.name))
         self.roles = {role.name: role for role in roles(parse_machine_file(file.read_text(), file), self.directory)}
         self._processes = ProcessTable(self.directory)
+        self._guardian = Guardian(self.directory)
         self._shown: subprocess.Popen[bytes] | None = None
 
     def start(self) -> dict[str, int]:
         """The processes by name."""
-        return {role.name: self._processes.start(role).pid for role in self.roles.values()}
+        pids = {}
+        for role in self.roles.values():
+            pids[role.name] = self._processes.start(role).pid
+            if role.name == HYPERVISOR:
+                self._guardian.watch(pids[role.name])
+        return pids
 
     @contextmanager
     def client(self) -> Iterator[ClientProcess]:
@@ -100,3 +107,4 @@ class DemoMachine:
             self._shown.terminate()
             self._shown.wait()
         clear(self.directory, self._processes)
+        self._guardian.dismiss()

@@ -6,10 +6,25 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from virtio_crq.cli.guardian import guarded
 from virtio_crq.cli.interruption import held_back, undisturbed
 from virtio_crq.cli.processes import ProcessTable
-from virtio_crq.cli.roles import HYPERVISOR
-from virtio_crq.hypervisor.statedirectory import make_own_directory
+from virtio_crq.cli.roles import HYPERVISOR, roles
+from virtio_crq.hypervisor.machinefile import parse_machine_file
+from virtio_crq.hypervisor.statedirectory import make_own_directory, state_directory
+
+
+@contextmanager
+def own_machine(name: str, text: str) -> Iterator[tuple[Path, ProcessTable]]:
+    """As `own_state`, with all roles of the machine file `text` up; gone as well when this process is killed."""
+    with guarded(state_directory(name)) as guardian, own_state(name) as (directory, processes):
+        path = directory / "machine.toml"
+        path.write_text(text)
+        for role in roles(parse_machine_file(text, path), directory):
+            running = processes.start(role)
+            if role.name == HYPERVISOR:
+                guardian.watch(running.pid)
+        yield directory, processes
 
 
 @contextmanager
