@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from test_machine_commands import good, machine_file, processes, runtime
 
-from virtio_crq.cli.guardian import guard
+from virtio_crq.cli.guardian import Guardian, guard
 from virtio_crq.cli.processes import ProcessTable
 from virtio_crq.cli.processes import _start_time as started
 
@@ -82,6 +82,13 @@ def test_what_makes_a_machine_for_itself_and_is_killed_leaves_none(runtime: Path
     assert sorted(running) == ["hypervisor", "vios1"]
     assert gone(directory)
     assert [started(each.pid) for each in running.values()] == [None, None]
+
+
+@pytest.mark.timeout(60)
+def test_a_guardian_may_be_dismissed_again(runtime: Path) -> None:
+    guardian = Guardian(runtime)
+    guardian.dismiss()
+    guardian.dismiss()
 
 
 @pytest.mark.timeout(60)

@@ -37,7 +37,10 @@ class Guardian:
         self._say(str(hypervisor))
 
     def dismiss(self) -> None:
-        """The command has cleaned up itself."""
+        """The command has cleaned up itself; that may be said again."""
+        assert self._process.stdin is not None
+        if self._process.stdin.closed:
+            return
         self._say(DONE)
         with contextlib.suppress(OSError):
             self._process.communicate(timeout=STOP_SECONDS)
