@@ -3,8 +3,8 @@
 
 import struct
 
-from packedguest import PackedGuest
-from rig import WRITE, Guest, Rig
+from layouts import guest_of
+from rig import WRITE, Rig
 
 from virtio_crq.dataplane.blockservice import BlockService
 from virtio_crq.dataplane.disktraits import DiskTraits
@@ -20,24 +20,19 @@ FIRST = 0x20000
 class Disk:
     """One queue of one block device; `results` collects (tag, status, data) as requests complete.
 
-    `fetch` is a strategy's name, that of a packed ring with `packed-` before it.
+    `fetch` is a strategy's name, `LAYOUT-FETCH`.
     """
 
     def __init__(
-        self, rig: Rig, *, fetch: str = "batched", size: int = 16, store: Store | None = None, sectors: int = 2048,
-        event_idx: bool = False, indirect: bool = True, device: int = 0, base: int = 0, in_order: bool = False,
-        service: type[BlockService] = BlockService, **options: object,
+        self, rig: Rig, *, fetch: str = "split-batched", size: int = 16, store: Store | None = None,
+        sectors: int = 2048, event_idx: bool = False, indirect: bool = True, device: int = 0, base: int = 0,
+        in_order: bool = False, service: type[BlockService] = BlockService, **options: object,
     ) -> None:  # fmt: skip
         self.rig = rig
         self.device = device
-        self.fetch = fetch.removeprefix("packed-")
         self.store = store if store is not None else RamStore(sectors * 512)
         self.service = service(self.store, DiskTraits(sectors, b"serial-7", **options))  # type: ignore[arg-type]
-        packed = fetch != self.fetch
-        self.ring = (
-            PackedGuest(rig.platform, size, base, event_idx, in_order) if packed
-            else Guest(rig.platform, size, base, event_idx)
-        )  # fmt: skip
+        self.ring = guest_of(fetch, rig.platform, size, base, event_idx, in_order)
         self.base = base
         self.indirect = indirect
         self.in_order = in_order
@@ -47,9 +42,8 @@ class Disk:
         self.results: list[tuple[object, int, bytes]] = []
 
     def open(self, resume: tuple[int, int, list[int]] | None = None) -> None:
-        terms = self.ring.terms(indirect=self.indirect, fetch=self.fetch, in_order=self.in_order)
         stopped = None if resume is None else RingResume(resume[0], resume[1], tuple(resume[2]))
-        self.rig.link.open_queue(self.device, 0, self.service, terms, stopped)
+        self.ring.serve(self.rig, self.device, self.service, stopped, indirect=self.indirect, in_order=self.in_order)
 
     def submit(
         self, kind: int, sector: int = 0, data: bytes = b"", length: int = 0, tag: object = None, pieces: int = 1,
@@ -75,7 +69,7 @@ class Disk:
         return head
 
     def announce(self, credit: int = 0) -> None:
-        self.rig.announce(self.ring.next, credit, self.device)
+        self.ring.announce(self.rig, credit, self.device)
 
     def collect(self) -> list[tuple[object, int, bytes]]:
         new = []

@@ -16,8 +16,15 @@ from pushguest import MARK, PushGuest
 from rig import WINDOW, Rig
 
 from virtio_crq.dataplane.faults import RULES
+from virtio_crq.dataplane.strategies import STRATEGIES
 
 SIZE = 16
+
+
+def strategy(layout: str, number: int) -> str:
+    """One of those by which rings of this layout are fetched."""
+    fetches = [fetch for each, fetch in sorted(STRATEGIES) if each == layout]
+    return f"{layout}-{fetches[number % len(fetches)]}"
 
 
 def one_input(data: bytes) -> None:
@@ -26,7 +33,7 @@ def one_input(data: bytes) -> None:
         return
     rig = Rig()
     free = rig.link.staging.free
-    disk = Disk(rig, fetch="naive" if data[0] & 1 else "batched", size=SIZE, event_idx=bool(data[0] & 2))
+    disk = Disk(rig, fetch=strategy("split", data[0]), size=SIZE, event_idx=bool(data[0] & 2))
     memory, body = rig.platform.guest, data[2:].ljust(SIZE * 12 + 32, b"\0")
     memory[0x1000 : 0x1000 + len(body)] = body
     for index in range(SIZE):
@@ -49,8 +56,9 @@ def one_packed_input(data: bytes) -> None:
         return
     rig = Rig()
     free = rig.link.staging.free
-    fetch = "packed-naive" if data[0] & 1 else "packed-batched"
-    disk = Disk(rig, fetch=fetch, size=SIZE, event_idx=bool(data[0] & 2), in_order=bool(data[0] & 4))
+    disk = Disk(
+        rig, fetch=strategy("packed", data[0]), size=SIZE, event_idx=bool(data[0] & 2), in_order=bool(data[0] & 4)
+    )
     ring, memory, body = disk.ring, rig.platform.guest, data[2:].ljust(SIZE * 12 + 32, b"\0")
     assert isinstance(ring, PackedGuest)
     rig.link.close_queue(0, 0)
@@ -76,7 +84,7 @@ def one_pushed_input(data: bytes) -> None:
         return
     rig = Rig()
     free = rig.link.staging.free
-    guest = PushGuest(rig)
+    guest = PushGuest(rig, layout="paired" if len(data) & 1 else "records")
     memory, body = rig.platform.guest, data[2:].ljust(20 * (data[0] % 9) + 64, b"\0")
     memory[0x1000 : 0x1000 + len(body)] = body
     for index in range(data[0] % 9):
@@ -85,11 +93,12 @@ def one_pushed_input(data: bytes) -> None:
         name = (2, 1, MARK) if marker & 0xF0 != 0xF0 else (marker & 3, 1, MARK)
         inlined = body[20 * index + 12 : 20 * index + 12 + (flags & 0xF)]
         size = length & 0xFFFFFF if place & 1 << 30 else length % 2048 & ~15 if flags & 0x80 else length % 2048
-        guest.record(head % 10, inlined, flags, address, size, 0 if marker == 0xFF else 0x80, name)
+        guest.record(head % 10, inlined, flags, address, size, guest.unmarked if marker == 0xFF else 0x80, name)
     guest.serve()
     assert all(rule in RULES for _, _, rule in rig.faults)
     assert rig.faults or len(guest.completions()) == guest.position
     rig.link.close()
+    rig.link.part(2, 1)
     assert rig.link.staging.free == free
 
 

@@ -26,6 +26,10 @@ class PackedGuest(Guest):
     def terms(self, **other: object) -> RingTerms:
         return super().terms(ring="packed", **other)
 
+    def hide_used(self) -> str:
+        self.platform.revoked = [range(self.descriptors + 8, self.descriptors + 12)]
+        return "copy-refused"
+
     def wrap(self, position: int) -> int:
         return 0 if position // self.size % 2 else 1
 

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A front-end by hand: records written byte by byte into the guest's memory, completions read from there."""
+"""A front-end by hand: records written byte by byte into the guest's memory, completions read from there.
+
+Over side queues as well: the platform puts there what was announced, and what comes from there behind the others.
+"""
 
 import struct
 from typing import NamedTuple
@@ -15,6 +18,7 @@ from virtio_crq.dataplane.service import Service
 IN, OUT, FLUSH, GET_ID = 0, 1, 4, 8
 TAIL, WRITE, LIST = 0x20, 0x40, 0x80
 MARK = 7  # low byte of the session
+PARTNER = 77  # the handle of the front-end's side queue
 SIZE = 8
 REQUESTS, COMPLETIONS, LISTS, DATA = 0, 0x400, 0x800, 0x4000
 
@@ -40,7 +44,7 @@ class PushGuest:
         resume: RingResume | None = None,
         service: Service | None = None,
         size: int = SIZE,
-        in_order: bool = False,
+        layout: str = "records",
     ) -> None:
         self.size = size
         self.rig = rig
@@ -48,11 +52,16 @@ class PushGuest:
         self.store = RamStore(sectors * 512)
         self.service = service or BlockService(self.store, DiskTraits(sectors, b"serial-7"))
         self.position = 0
-        self.seen = 0
+        self.pending: list[bytes] = []  # not announced
+        self.seen = self.came = 0
+        self.paired = layout == "paired"
+        self.unmarked = 1 if self.paired else 0  # the first byte of a record that is none, and yet is looked at
+        if self.paired:
+            rig.platform.sides[PARTNER] = self._sent
+            assert rig.link.pair(2, 1, size, PARTNER)
         terms = RingTerms(
-            size, WINDOW + REQUESTS, 0, WINDOW + COMPLETIONS, in_order=in_order,
-            ring="records", fetch="push", device=2, queue=1, mark=MARK,
-        )  # fmt: skip
+            size, WINDOW + REQUESTS, 0, WINDOW + COMPLETIONS, ring=layout, fetch="push", device=2, queue=1, mark=MARK
+        )
         rig.link.open_queue(2, 1, self.service, terms, resume)
 
     def record(
@@ -73,6 +82,7 @@ class PushGuest:
         body += length.to_bytes(3, "little") + inlined.ljust(16, b"\0")
         at = REQUESTS + 32 * (self.position % self.size)
         self.memory[at : at + 32] = body
+        self.pending.append(body)
         self.position += 1
 
     def read(self, head: int, sector: int = 0, length: int = 512) -> None:
@@ -88,7 +98,20 @@ class PushGuest:
         self.record(head, inlined, flags | LIST, at, 16 * len(parts))
 
     def announce(self, credit: int = 0) -> None:
-        self.rig.announce(self.position, credit, 2, 1)
+        pending, self.pending = self.pending, []
+        if not self.paired:
+            self.rig.announce(self.position, credit, 2, 1)
+            return
+        side = self.rig.link.sides[2, 1]
+        for ahead, text in enumerate(pending):
+            at = side.offset + 32 * ((side.cursor + ahead) % side.slots)
+            self.rig.port.write(at + 1, text[1:])
+            self.rig.port.write(at, text[:1])  # what makes it valid comes last
+
+    def _sent(self, record: bytes) -> None:
+        at = COMPLETIONS + 16 * (self.came % self.size)
+        self.memory[at : at + 16] = record[:16]
+        self.came += 1
 
     def serve(self, credit: int = 0) -> None:
         self.announce(credit)
@@ -96,7 +119,7 @@ class PushGuest:
 
     def completions(self) -> list[Completion]:
         """What was announced since the last call."""
-        said = [position for position, _ in self.rig.said()]
+        said = [self.came] if self.paired else [position for position, _ in self.rig.said()]
         found = []
         while said and self.seen != said[-1]:
             at = COMPLETIONS + 16 * (self.seen % self.size)

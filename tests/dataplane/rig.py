@@ -7,7 +7,8 @@ from collections import deque
 from collections.abc import Callable
 
 from virtio_crq.dataplane.link import Link
-from virtio_crq.dataplane.ringterms import RingTerms
+from virtio_crq.dataplane.ringterms import RingResume, RingTerms
+from virtio_crq.dataplane.service import Service
 from virtio_crq.platform.channel import AVAIL, CREDIT, NOTHING, USED, Channel
 from virtio_crq.platform.hosted import host
 from virtio_crq.platform.partition import Arena, BusAddress
@@ -30,6 +31,7 @@ class Platform:
         self.revoked: list[range] = []
         self.event = os.eventfd(0, os.EFD_NONBLOCK)
         self.signals: list[int] = []
+        self.sides: dict[int, Callable[[bytes], None]] = {}  # by handle, who takes what is sent into it
 
     def __del__(self) -> None:
         os.close(self.event)  # there are thousands of rigs in one run of a fuzzer
@@ -66,6 +68,26 @@ class Platform:
         self.signals.append(enabled)
         return 0
 
+    def queue_open(self, bus: int, length: int) -> tuple[int, int, int]:
+        return 0, 5, 9
+
+    def queue_close(self, handle: int) -> int:
+        return 0
+
+    def queue_signal(self, interrupt: int, enabled: int) -> int:
+        return 0
+
+    def queue_send(self, handle: int, record: bytes) -> int:
+        if handle not in self.sides:
+            return -4
+        self.sides[handle](record)
+        return 0
+
+    def queue_batch(self, handle: int, bus: int, count: int) -> int:
+        at = bus - ARENA.bus + ARENA.offset
+        records = [bytes(self.own[place : place + 32]) for place in range(at, at + 32 * count, 32)]
+        return max((self.queue_send(handle, record) for record in records), key=abs)
+
     def fileno(self) -> int:
         return self.event
 
@@ -99,7 +121,13 @@ class HandChannel(Channel):
 class Guest:
     """The driver's half of one split ring, written for clearness: a request is a list of (address, length, flags)."""
 
-    def __init__(self, platform: Platform, size: int = 16, base: int = 0, event_idx: bool = False) -> None:
+    fetch = "batched"  # the strategy by which the device brings it in
+    announces = True  # and how far it has come is told by positions, for credits
+
+    def __init__(
+        self, platform: Platform, size: int = 16, base: int = 0, event_idx: bool = False, in_order: bool = False
+    ) -> None:
+        self.platform = platform
         self.memory = platform.guest
         self.size = size
         self.event_idx = event_idx
@@ -114,7 +142,21 @@ class Guest:
     def terms(self, **other: object) -> RingTerms:
         """What the device is told of this ring."""
         areas = (WINDOW + place for place in (self.descriptors, self.available, self.used))
-        return RingTerms(self.size, *areas, event_idx=self.event_idx, **other)  # type: ignore[arg-type]
+        return RingTerms(self.size, *areas, event_idx=self.event_idx, fetch=self.fetch, **other)  # type: ignore[arg-type]
+
+    def serve(
+        self, rig: "Rig", device: int, service: Service, stopped: RingResume | None = None, **terms: object
+    ) -> None:
+        """Have the queue served, by this strategy and with these features."""
+        rig.link.open_queue(device, 0, service, self.terms(**terms), stopped)
+
+    def announce(self, rig: "Rig", credit: int = 0, device: int = 0) -> None:
+        rig.announce(self.next, credit, device)
+
+    def hide_used(self) -> str:
+        """What the device says of requests that it has done is not taken any more; the rule that it fails by."""
+        self.platform.revoked = [range(self.used, self.used + 4)]
+        return "copy-refused"
 
     def descriptor(self, index: int, address: int, length: int, flags: int, follower: int, table: int = -1) -> None:
         place = (self.descriptors if table < 0 else table) + 16 * index

@@ -5,10 +5,11 @@ import pytest
 from disk import FLUSH, GET_ID, IN, OUT, Disk
 from rig import Rig
 
+from combinations import strategies
 from virtio_crq.dataplane.ramstore import RamStore
 
 OK, IOERR, UNSUPP = 0, 1, 2
-pytestmark = pytest.mark.parametrize("fetch", ["naive", "batched", "packed-naive", "packed-batched"])
+pytestmark = pytest.mark.parametrize("fetch", strategies())
 
 
 def one(disk: Disk, kind: int, **request: object) -> tuple[int, bytes]:

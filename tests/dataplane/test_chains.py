@@ -10,6 +10,7 @@ import pytest
 from disk import IN, Disk
 from rig import INDIRECT, NEXT, WINDOW, WRITE, Guest, Rig
 
+from combinations import strategies
 from virtio_crq.dataplane.faults import RULES
 from virtio_crq.dataplane.ringterms import RingResume, RingTerms
 from virtio_crq.errors import DriverFault
@@ -82,7 +83,7 @@ ACTS: list[tuple[str, str, Callable[[Guest], None]]] = [
 @pytest.mark.clause(
     "CRQ-D-67", "CRQ-D-69", "CRQ-D-70", "CRQ-D-71", "CRQ-D-72", "CRQ-D-73", "CRQ-D-75", "CRQ-D-95", "CRQ-D-43"
 )
-@pytest.mark.parametrize("fetch", ["naive", "batched"])
+@pytest.mark.parametrize("fetch", strategies("split"))
 @pytest.mark.parametrize(("act", "rule", "do"), ACTS, ids=[f"{rule}: {act}" for act, rule, _ in ACTS])
 def test_a_broken_chain_stops_its_queue_by_name_and_no_other(
     fetch: str, act: str, rule: str, do: Callable[[Guest], None]
@@ -136,7 +137,7 @@ def test_a_table_that_was_not_negotiated_is_refused() -> None:
 
 
 @pytest.mark.clause("CRQ-D-43", "CRQ-D-71")
-@pytest.mark.parametrize("fetch", ["naive", "batched"])
+@pytest.mark.parametrize("fetch", strategies("split"))
 def test_a_window_revoked_between_two_copies_is_a_refused_copy(fetch: str) -> None:
     disk = Disk(Rig(), fetch=fetch)
     disk.submit(IN, 0, length=512)
@@ -158,7 +159,7 @@ def test_an_announced_position_is_within_the_queue(position: int, rule: str) -> 
 
 @pytest.mark.clause("CRQ-D-29")
 def test_avail_index_racing_ahead_is_noticed_where_it_is_read() -> None:
-    disk = Disk(Rig(), fetch="naive")
+    disk = Disk(Rig(), fetch="split-naive")
     disk.submit(IN, 0, length=512)
     struct.pack_into("<H", disk.ring.memory, disk.ring.available + 2, 900)
     disk.announce()
@@ -168,7 +169,7 @@ def test_avail_index_racing_ahead_is_noticed_where_it_is_read() -> None:
 
 @pytest.mark.clause("CRQ-D-29")
 def test_a_position_ahead_of_the_avail_index_is_noticed_where_it_is_read() -> None:
-    disk = Disk(Rig(), fetch="naive")
+    disk = Disk(Rig(), fetch="split-naive")
     disk.submit(IN, 0, length=512)
     disk.rig.announce(2)
     disk.rig.run()

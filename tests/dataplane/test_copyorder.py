@@ -9,14 +9,16 @@ from collections.abc import Callable
 
 import pytest
 from disk import IN, OUT, Disk
+from layouts import guest_of
 from rig import ARENA, CREDIT, USED, WINDOW, WRITE, Guest, Platform, Rig
 
+from combinations import strategies
 from virtio_crq.dataplane.entropyservice import EntropyService
 from virtio_crq.dataplane.nullstore import NullStore
 from virtio_crq.dataplane.ramstore import RamStore
 from virtio_crq.platform.port import Port
 
-both = pytest.mark.parametrize("fetch", ["naive", "batched"])
+both = pytest.mark.parametrize("fetch", strategies("split"))
 events = pytest.mark.parametrize("event_idx", [False, True])
 
 
@@ -292,13 +294,8 @@ def test_after_a_reset_nothing_is_announced_or_copied(fetch: str) -> None:
 @both
 def test_an_entropy_device_takes_only_writable_buffers(fetch: str) -> None:
     rig = Rig()
-    ring = Guest(rig.platform, 16)
-    service = EntropyService(NullStore(0))
-
-    def open_queue() -> None:
-        rig.link.open_queue(0, 0, service, ring.terms(indirect=True, fetch=fetch))
-
-    open_queue()
+    ring = guest_of(fetch, rig.platform)
+    ring.serve(rig, 0, EntropyService(NullStore(0)), indirect=True)
     ring.make_available(ring.chain([(0x20000, 40, WRITE), (0x21000, 24, WRITE)]))
     rig.announce(1)
     rig.run()

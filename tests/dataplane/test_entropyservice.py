@@ -2,14 +2,15 @@
 """Entropy requests: filled whole, bounded, and never with anything to read."""
 
 import pytest
-from packedguest import PackedGuest
-from rig import WRITE, Guest, Rig
+from layouts import guest_of
+from rig import WRITE, Rig
 
+from combinations import strategies
 from virtio_crq.dataplane.entropyservice import EntropyService
 
 DATA = 0x40000
 LIMIT = 65536  # bytes of one request
-both = pytest.mark.parametrize("fetch", ["naive", "batched", "packed-naive", "packed-batched"])
+both = pytest.mark.parametrize("fetch", strategies())
 
 
 class Source:
@@ -18,16 +19,15 @@ class Source:
     def __init__(self, fetch: str, size: int = 16) -> None:
         self.rig = Rig()
         self.service = EntropyService()
-        way = fetch.removeprefix("packed-")
-        self.ring = (Guest if fetch == way else PackedGuest)(self.rig.platform, size)
-        self.rig.link.open_queue(0, 0, self.service, self.ring.terms(fetch=way))
+        self.ring = guest_of(fetch, self.rig.platform, size)
+        self.ring.serve(self.rig, 0, self.service)
 
     def ask(self, *parts: tuple[int, int, int]) -> None:
         self.ring.make_available(self.ring.chain(list(parts)))
 
     def run(self) -> list[int]:
         """Bytes written of each request that ended."""
-        self.rig.announce(self.ring.next)
+        self.ring.announce(self.rig)
         self.rig.run()
         return [written for _, written in self.ring.collect()]
 

@@ -7,6 +7,7 @@ import pytest
 from disk import FIRST, IN, OUT, SLOT, Disk
 from rig import WRITE, Rig
 
+from combinations import strategies
 from virtio_crq.dataplane.blockservice import CHUNK
 
 PIECE, PIECES = 14336, 60  # one request of 840 KiB, all of it into (or from) the same piece of memory
@@ -23,7 +24,7 @@ def large(disk: Disk, kind: int) -> None:
 
 
 @pytest.mark.parametrize("kind", [IN, OUT])
-@pytest.mark.parametrize("fetch", ["batched", "naive"])
+@pytest.mark.parametrize("fetch", strategies())
 def test_a_turn_moves_no_more_than_a_share_and_a_chunk(kind: int, fetch: str) -> None:
     disk = Disk(Rig(), fetch=fetch)
     service, link = disk.service, disk.rig.link
@@ -42,7 +43,7 @@ def test_a_turn_moves_no_more_than_a_share_and_a_chunk(kind: int, fetch: str) ->
 
 
 @pytest.mark.parametrize(("length", "batches"), [(512, 1), (8192, 4), (14336, 8)])
-@pytest.mark.parametrize("fetch", ["batched", "packed-batched"])
+@pytest.mark.parametrize("fetch", [each for each in strategies() if not each.endswith("naive")])
 def test_the_longer_requests_are_the_fewer_share_a_mini_batch(fetch: str, length: int, batches: int) -> None:
     """Eight are announced at once: the driver is to work on the first while the last are served."""
     disk = Disk(Rig(), fetch=fetch, size=64)

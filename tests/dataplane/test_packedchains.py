@@ -9,10 +9,12 @@ from disk import IN, Disk
 from packedguest import PackedGuest
 from rig import INDIRECT, NEXT, WINDOW, WRITE, Rig
 
+from combinations import strategies
+
 HEADER, DATA, STATUS = WINDOW + 0x20000, WINDOW + 0x21000, WINDOW + 0x22000
 TABLE = 0x23000
 GOOD = ((HEADER, 16, 0, NEXT), (DATA, 512, 0, NEXT | WRITE), (STATUS, 1, 5, WRITE))
-both = pytest.mark.parametrize("fetch", ["packed-naive", "packed-batched"])
+both = pytest.mark.parametrize("fetch", strategies("packed"))
 
 
 def remark(ring: PackedGuest, slot: int, flags: int) -> None:

@@ -12,11 +12,12 @@ from packedguest import PackedGuest
 from rig import ARENA, CREDIT, USED, WINDOW, Rig
 from test_stores import Gate, settle
 
+from combinations import strategies
 from virtio_crq.dataplane.filestore import FileStore
 from virtio_crq.dataplane.ramstore import RamStore
 from virtio_crq.dataplane.threads import Threads
 
-both = pytest.mark.parametrize("fetch", ["packed-naive", "packed-batched"])
+both = pytest.mark.parametrize("fetch", strategies("packed"))
 events = pytest.mark.parametrize("event_idx", [False, True])
 Copy = tuple[int, int, int, bytes]  # vector, offset in the guest, length, bytes that go out
 
@@ -276,7 +277,7 @@ def test_in_order_one_used_descriptor_stands_for_a_batch_unless_one_was_written_
 
 
 @pytest.mark.clause("CRQ-D-128")
-@pytest.mark.parametrize("fetch", ["batched", "packed-batched"])
+@pytest.mark.parametrize("fetch", [each for each in strategies() if not each.endswith("naive")])  # that is one by one
 @pytest.mark.parametrize("in_order", [False, True])
 def test_what_a_store_finishes_early_is_used_early_unless_in_order(image: int, fetch: str, in_order: bool) -> None:
     gate = Gate()

@@ -12,6 +12,8 @@ from packedtwin import PackedTwin
 from rig import NEXT, WRITE, Rig
 from test_twin import AREA, SECTORS, SIZE, address, header, length
 
+from combinations import strategies
+
 marks = st.sampled_from([0] * 12 + [1 << 7, 1 << 15, 3 << 7])
 flags = st.one_of(st.sampled_from([0, WRITE, NEXT, NEXT | WRITE, 4, 5]), st.integers(0, 7))
 descriptor = st.tuples(address, length, flags, st.one_of(st.integers(0, SIZE - 1), st.just(SIZE)), marks)
@@ -20,7 +22,7 @@ good = st.tuples(st.integers(0, 3), st.sampled_from([512, 1024, 1]), st.integers
 
 
 @pytest.mark.clause("CRQ-D-122", "CRQ-D-123")
-@pytest.mark.parametrize("fetch", ["packed-naive", "packed-batched"])
+@pytest.mark.parametrize("fetch", strategies("packed"))
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     chains=st.lists(st.one_of(good, chain), min_size=1, max_size=6),

@@ -124,7 +124,7 @@ def test_a_copy_is_filled_up_to_the_longest_and_no_small_field_is_torn() -> None
 
 
 def test_a_naive_queue_has_every_piece_copied_by_itself() -> None:
-    for fetch, expected in (("naive", [512, 512, 1]), ("batched", [1024, 1])):
+    for fetch, expected in (("split-naive", [512, 512, 1]), ("split-batched", [1024, 1])):
         disk = Disk(Rig(), fetch=fetch)
         disk.submit(IN, 0, length=1024, pieces=2)
         disk.announce()

@@ -12,6 +12,7 @@ import pytest
 from disk import FIRST, FLUSH, IN, OUT, SLOT, Disk
 from rig import Rig
 
+from combinations import strategies
 from virtio_crq.dataplane.filestore import FileStore
 from virtio_crq.dataplane.kernel import in_memory
 from virtio_crq.dataplane.nullstore import NullStore
@@ -59,7 +60,7 @@ class Gate:
 
 
 @pytest.mark.parametrize("engine", ["uring", "threads"])
-@pytest.mark.parametrize("fetch", ["naive", "batched", "packed-naive", "packed-batched"])
+@pytest.mark.parametrize("fetch", strategies())
 def test_a_file_keeps_what_was_written_flushed_and_read(image: int, engine: str, fetch: str) -> None:
     store = FileStore(image, SIZE, engine)
     disk = Disk(Rig(), store=store, fetch=fetch)

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from rig import WINDOW, Rig
 from twin import Twin
 
+from combinations import strategies
+
 SECTORS = 64
 SIZE = 8
 AREA = 0x1000  # where buffers and tables lie: small, so that they meet
@@ -26,7 +28,7 @@ header = st.tuples(
 )
 
 
-@pytest.mark.parametrize("fetch", ["naive", "batched"])
+@pytest.mark.parametrize("fetch", strategies("split"))
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     table=st.lists(descriptor, min_size=SIZE, max_size=SIZE),

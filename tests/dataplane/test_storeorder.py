@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A store that finishes in any order, under a packed ring: each request ends once, with its own data."""
+"""A store that finishes in any order, under any strategy: each request ends once, with its own data."""
 
 import random
 from typing import Any
@@ -12,6 +12,7 @@ from rig import Rig
 from test_packeddevice import image as image
 from test_stores import Gate
 
+from combinations import strategies
 from virtio_crq.dataplane.filestore import FileStore
 from virtio_crq.dataplane.threads import Threads
 
@@ -19,7 +20,7 @@ SECTORS = 64
 
 
 @pytest.mark.clause("CRQ-D-120", "CRQ-D-128")
-@pytest.mark.parametrize("fetch", ["packed-naive", "packed-batched"])
+@pytest.mark.parametrize("fetch", strategies())
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 2**32), in_order=st.booleans(), event_idx=st.booleans())
 def test_requests_that_end_in_any_order_end_once_and_whole(
@@ -88,7 +89,7 @@ def _collected(disk: Disk, busy: dict[int, int], content: dict[int, bytes]) -> l
 def _fill(disk: Disk, content: dict[int, bytes], gate: Gate) -> None:
     for sector, data in content.items():
         disk.submit(OUT, sector, data)
-        disk.announce(credit=1 if sector else 0)
+        _announce(disk)
         disk.rig.run()
         while gate.jobs:
             gate.open()
