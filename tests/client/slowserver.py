@@ -19,7 +19,7 @@ from virtio_crq.message.device import QueueResume, QueueSetup
 from virtio_crq.message.session import PUSH
 from virtio_crq.platform.channel import AVAIL, CREDIT, USED
 from virtio_crq.platform.partition import Arena, BusAddress
-from virtio_crq.virtio import block, splitring
+from virtio_crq.virtio import block, packedring, splitring
 from virtio_crq.virtio import features as bits
 from virtio_crq.virtio.block import BlockConfig
 from virtio_crq.virtio.features import Features
@@ -50,6 +50,7 @@ class Model:
     served: int = 0
     channel: Any = None
     setup: QueueSetup | None = None
+    packed: bool = False
     running: bool = False
     fetched: int = 0
     used: int = 0
@@ -58,7 +59,8 @@ class Model:
     may_tell: bool = True
     told: int = 0
     todo: list[int] = field(default_factory=list)
-    records: dict[int, list[tuple[Place, int, bool]]] = field(default_factory=dict)
+    records: dict[int, list[tuple[Place, int, bool]]] = field(default_factory=dict)  # and chains of a packed ring
+    counts: dict[int, int] = field(default_factory=dict)  # of a packed ring: descriptors, by buffer id
     replays: list[int] = field(default_factory=list)
 
     @property
@@ -70,20 +72,24 @@ class Model:
 
     def write_config(self, offset: int, data: bytes) -> None: ...
 
-    def driver_features(self, features: Features) -> None: ...
+    def driver_features(self, features: Features) -> None:
+        self.packed = bits.has(features, bits.RING_PACKED)
 
     def enable_queue(self, index: QueueIndex, setup: QueueSetup, resume: QueueResume | None) -> None:
         self.setup = setup
         self.fetched = self.seen = resume.avail_position if resume else 0
         self.used = self.told = resume.used_position if resume else 0
         self.todo = [int(head) for head in resume.heads] if resume else []
-        self.records = {}
+        self.records, self.counts = {}, {}
         self.replays = []
         if setup.mark:
             self.replays, self.todo = self.todo, []
             self.fetched = 0
             assert self.seen == len(self.replays)
             assert self.used == 0
+        elif self.packed:  # the ring shows what is in flight
+            assert not self.todo
+            self.fetched = self.used
         self.owed, self.may_tell = 0, True
 
     def driver_ok(self) -> None:
@@ -125,15 +131,12 @@ class Model:
         if not self.running or self.setup is None:
             return
         while self.fetched != self.seen:
-            self.todo.append(self.take_record() if self.setup.mark else self.take_entry())
-            self.fetched = splitring.advance(self.fetched, 1)
-        if not self.setup.mark:
-            wish = self.setup.device_area + splitring.avail_event_offset(self.setup.size)
-            self.put(wish, self.fetched.to_bytes(2, "little"))
+            self.todo.append(self.take())
+        self.wish()
         while self.todo and not self.hold:
             head = self.todo.pop(0)
-            pushed = self.records.pop(head, None)
-            self.finish(head, self.perform(pushed or self.chain(self.setup.descriptors, head)), pushed)
+            chain = self.records.pop(head, None) or self.chain(self.setup.descriptors, head)
+            self.finish(head, self.perform(chain), chain)
         if self.used != self.told and self.may_tell:
             credit, self.owed = self.owed, 0
             self.told, self.may_tell = self.used, False
@@ -141,6 +144,47 @@ class Model:
         elif self.owed:
             self.owed = 0
             self.channel.announce(CREDIT, self.number, 0, 0, 1)
+
+    def take(self) -> int:
+        """The next request; its head."""
+        assert self.setup is not None
+        if self.packed:
+            return self.take_descriptors()
+        head = self.take_record() if self.setup.mark else self.take_entry()
+        self.fetched = splitring.advance(self.fetched, 1)
+        return head
+
+    def wish(self) -> None:
+        """Tell me of everything."""
+        assert self.setup is not None
+        if self.packed:
+            self.put(self.setup.device_area, bytes(packedring.EVENT_SIZE))
+        elif not self.setup.mark:
+            wish = self.setup.device_area + splitring.avail_event_offset(self.setup.size)
+            self.put(wish, self.fetched.to_bytes(2, "little"))
+
+    def take_descriptors(self) -> int:
+        """The chain at the next position of a packed ring, kept in `records`; its buffer id."""
+        assert self.setup is not None
+        found: list[tuple[Place, int, bool]] = []
+        flags = packedring.DESC_F_NEXT
+        count = head = 0
+        while flags & packedring.DESC_F_NEXT:
+            position = splitring.advance(self.fetched, count)
+            assert position != self.seen, "a chain goes on beyond the announced position"
+            text = self.look(self.setup.descriptors + 16 * (position % self.setup.size), 16)
+            bus, length, head, flags = struct.unpack("<QIHH", text)
+            assert flags & packedring.MARKS == packedring.available_mark(position, self.setup.size)
+            if flags & packedring.DESC_F_INDIRECT:
+                table = struct.iter_unpack("<QIHH", self.look(bus, length))
+                found += [(at, size, bool(more & packedring.DESC_F_WRITE)) for at, size, _, more in table]
+            else:
+                found.append((bus, length, bool(flags & packedring.DESC_F_WRITE)))
+            count += 1
+        self.fetched = splitring.advance(self.fetched, count)
+        assert head not in self.counts
+        self.records[head], self.counts[head] = found, count
+        return head
 
     def take_entry(self) -> int:
         assert self.setup is not None
@@ -176,18 +220,26 @@ class Model:
                 return found
             index = follower
 
-    def finish(self, head: int, length: int, pushed: list[tuple[Place, int, bool]] | None = None) -> None:
+    def finish(self, head: int, length: int, chain: list[tuple[Place, int, bool]]) -> None:
         assert self.setup is not None
+        count = self.counts.pop(head, 1)
         if self.twist is not None:
             head, length = self.twist(head, length)
-        if pushed is not None:
-            self.answer(head, length, pushed)
+        self.served += 1
+        if self.setup.mark:
+            self.answer(head, length, chain)
+            return
+        if self.packed:
+            slot = self.setup.descriptors + 16 * (self.used % self.setup.size)
+            flags = packedring.used_mark(self.used, self.setup.size) | (packedring.DESC_F_WRITE if length else 0)
+            self.put(slot + packedring.DESCRIPTOR_LENGTH, struct.pack("<IH", length, head))
+            self.put(slot + packedring.DESCRIPTOR_FLAGS, flags.to_bytes(2, "little"))
+            self.used = splitring.advance(self.used, count)
             return
         at = self.setup.device_area + splitring.USED_RING + 8 * (self.used % self.setup.size)
         self.put(at, struct.pack("<II", head, length))
         self.used = splitring.advance(self.used, 1)
         self.put(self.setup.device_area + splitring.USED_INDEX, self.used.to_bytes(2, "little"))
-        self.served += 1
 
     def answer(self, head: int, length: int, pushed: list[tuple[Place, int, bool]]) -> None:
         """A completion; the last byte goes in it where it was to."""
@@ -197,7 +249,6 @@ class Model:
         text = struct.pack("<BBHHBBIB3x", 0x80, flags, head & 0xFFFF, self.number, 0, self.setup.mark, length, tail)
         self.put(self.setup.device_area + 16 * (self.used % self.setup.size), text)
         self.used = splitring.advance(self.used, 1)
-        self.served += 1
 
     def perform(self, chain: list[tuple[Place, int, bool]]) -> int:
         raise NotImplementedError
@@ -248,11 +299,16 @@ class EntropyModel(Model):
 
 
 class SlowServer:
-    """Runs until `kill` (gone without a word to its devices) or the end of the `with`; with `push` it wants records."""
+    """Runs until `kill` (gone without a word to its devices) or the end of the `with`.
 
-    def __init__(self, cable: Cable, *models: Model, push: bool = False) -> None:
+    With `push` it wants records, with `packed` its devices offer that layout.
+    """
+
+    def __init__(self, cable: Cable, *models: Model, push: bool = False, packed: bool = False) -> None:
         self.features = PUSH if push else 0
         self.models = {model.number: model for model in models}
+        for model in models if packed else ():
+            model.features = Features(model.features | bits.feature_set(bits.RING_PACKED))
         arena = Arena(0, SERVER_MEMORY, BusAddress(0))
         self.back_end: BackEnd
         self.endpoint = LoopbackEndpoint(cable, SERVER, arena, 1 << 30, self._make)

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from slowserver import BlockModel, EntropyModel, Model, SlowServer
 
+from combinations import ways
 from virtio_crq.client.client import Client
 from virtio_crq.client.device import Options
 from virtio_crq.client.disk import Disk
@@ -33,14 +34,29 @@ MEMORY = 8 << 20
 PATIENCE = 20.0
 
 
+def named(way: tuple[str, str, bool]) -> str:
+    """For `pytest.mark.parametrize(…, ids=named)`."""
+    ring, mapping, push = way
+    return "-".join([ring, mapping, *(["pushed"] if push else [])])
+
+
 class Machine:
     """A cable, the client at one end, and whatever servers a test puts at the other."""
 
-    def __init__(self, options: Options | None = None, memory: int = MEMORY, push: bool = False) -> None:
-        self.push = push
+    def __init__(
+        self, options: Options | None = None, memory: int = MEMORY, push: bool = False, packed: bool = False
+    ) -> None:
+        self.push, self.packed = push, packed
         self.cable = Cable(bytearray(memory), bytearray(1 << 16))
         self.memory = memory
         self.client = Client([self._connect], options or Options(depth=8, transfer=16384))
+
+    @classmethod
+    def of(cls, way: tuple[str, str, bool], **options: Any) -> "Machine":
+        """One of `ways()`."""
+        ring, mapping, push = way
+        chosen = {"depth": 8, "transfer": 16384, "ring": ring, "map": mapping}
+        return cls(Options(**(chosen | options)), push=push, packed=ring == "packed")
 
     def _connect(self, front_end: Callable[[Bus], FrontEnd]) -> Endpoint:
         return LoopbackEndpoint(self.cable, CLIENT, Arena(0, self.memory, BusAddress(0)), self.memory, front_end)
@@ -49,7 +65,7 @@ class Machine:
         return BlockModel(self.cable, number, **more)
 
     def server(self, *models: Model) -> SlowServer:
-        return SlowServer(self.cable, *models, push=self.push)
+        return SlowServer(self.cable, *models, push=self.push, packed=self.packed)
 
     def shown(self) -> dict[int, tuple[int, int]]:
         """The pages of its memory that the client lets the server reach."""
@@ -70,13 +86,9 @@ class Machine:
         raise AssertionError("it did not come about")
 
 
-WAYS = [("per-request", False), ("pool", False), ("per-request", True), ("pool", True)]  # map, push
-
-
-@pytest.fixture(params=WAYS)
+@pytest.fixture(params=ways(), ids=named)
 def machine(request: pytest.FixtureRequest) -> Iterator[Machine]:
-    mapping, push = request.param
-    made = Machine(Options(depth=8, transfer=16384, map=mapping), push=push)
+    made = Machine.of(request.param)
     yield made
     made.client.close()
     made.cable.close()
@@ -87,12 +99,11 @@ def ended(machine: Machine, transfer: Transfer[bytes]) -> bytes:
     return transfer.result()
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", ways(), ids=named)
 @pytest.mark.parametrize("indirect", [False, True])
 @pytest.mark.parametrize("event_idx", [False, True])
-def test_what_was_written_is_read_back_in_any_size(way: tuple[str, bool], indirect: bool, event_idx: bool) -> None:
-    mapping, push = way
-    machine = Machine(Options(depth=4, transfer=8192, indirect=indirect, event_idx=event_idx, map=mapping), push=push)
+def test_what_was_written_is_read_back_in_any_size(way: tuple[str, str, bool], indirect: bool, event_idx: bool) -> None:
+    machine = Machine.of(way, depth=4, transfer=8192, indirect=indirect, event_idx=event_idx)
     model = machine.block()
     with machine.server(model), machine.client as client:
         disk = client.disk("root")
@@ -101,6 +112,7 @@ def test_what_was_written_is_read_back_in_any_size(way: tuple[str, bool], indire
         disk.write(512, data)
         assert disk.read(512, len(data)) == data
         assert bytes(model.content[512 : 512 + len(data)]) == data
+        assert (disk.ring_layout, disk.driver.mapping.name, disk.pushed) == way
     machine.cable.close()
 
 

@@ -2,6 +2,7 @@
 """No combination that can be negotiated is missing from a suite of hostile, kill, weak-copy or verify tests."""
 
 import os
+import re
 import subprocess
 import sys
 from bisect import bisect_left
@@ -165,3 +166,17 @@ def test_what_a_client_may_turn_on_or_off_is_in_the_table() -> None:
         assert values == {False, True}, f"{name} of a client's options is always {values}"
     profiles = {Combination(*row).profile for each in NEGOTIABLE for row in rows_of(each)}
     assert profiles == set(PROFILES)
+
+
+# Per suite of rings, what its tests take from `strategies()` and `ways()`, which have a new value by themselves.
+BY_HAND = {"dataplane": "split|packed|naive|batched|push", "client": "split|packed|per-request|pool"}
+
+
+@pytest.mark.parametrize("suite", BY_HAND)
+def test_no_suite_of_rings_chooses_strategies_by_hand(suite: str) -> None:
+    listed = re.compile(
+        rf'(?:parametrize|fixture)\([^\]]*\[\(?"(?:{BY_HAND[suite]})\b|\w+ = \[\("(?:{BY_HAND[suite]})"'
+    )
+    for path in (ROOT / "tests" / suite).glob("test_*.py"):
+        found = [each[0] for each in listed.finditer(path.read_text())]
+        assert not found, f"{path.name}: {found}"
