@@ -87,7 +87,5 @@ class PairedIntruder(Intruder):
 
     def free_crq(self) -> None:
         """Leave without a word to the server: the platform tells it, and takes the sub-CRQ along."""
-        for _ in range(10_000):
-            if self.port.call(Hypercall.H_FREE_CRQ, self.end.properties.unit_address)[0] != 1:
-                return
-        raise AssertionError("freeing the CRQ stays busy")
+        unit = self.end.properties.unit_address
+        self.insist(lambda: self.port.call(Hypercall.H_FREE_CRQ, unit)[0] != 1, "freeing the CRQ")
