@@ -23,7 +23,7 @@ BLOCK = 4096
 class ClientSubject:
     """`conformance.hostile.trial.Subject`, driven by the thread that waits."""
 
-    def __init__(self, partition: Partition, mapping: str = "per-request") -> None:
+    def __init__(self, partition: Partition, mapping: str) -> None:
         self.client = Client(connects(partition), Options(depth=8, transfer=BLOCK, ring="packed", map=mapping))
         self.faced, self.other = self.client.connections
 
