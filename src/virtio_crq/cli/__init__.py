@@ -3,6 +3,7 @@
 
 import errno
 import io
+import logging
 import sys
 
 
@@ -13,6 +14,7 @@ def main() -> None:
     from virtio_crq.errors import UsageError, VirtioCrqError
 
     open_streams()
+    _show_waits()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # names that this terminal cannot show are no reason to end
@@ -36,6 +38,16 @@ def main() -> None:
 
         _complain(told_full(error))
         sys.exit(1)
+
+
+def _show_waits() -> None:
+    """Whoever waits for another process says for whom (`farend`)."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("virtio-crq: %(message)s"))
+    waits = logging.getLogger("virtio_crq.waiting")
+    waits.addHandler(handler)
+    waits.setLevel(logging.INFO)
+    waits.propagate = False
 
 
 def _complain(error: Exception) -> None:

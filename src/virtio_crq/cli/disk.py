@@ -7,7 +7,7 @@ import re
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
@@ -92,6 +92,7 @@ def export(
         disks = [client.disk(wanted)] if wanted else client.disks()
         if not disks:
             raise UsageError(f"client {name} has no disks")
+        client.on_idle = listening(client, name)
         asyncio.run(_export(client, disks, nbd, name))
 
 
@@ -179,8 +180,13 @@ class Clients:
         if name not in self.opened:
             options = client_options(self.state, name, **self.axes)
             client = self.opened[name] = self._stack.enter_context(client_partition(self.state, name, options))
-            client.on_idle = Silence(client.disks, partial(say_silent, name), time.monotonic).look
+            client.on_idle = listening(client, name)
         return DiskEnd(self.opened[name].disk(found["disk"]), text)
+
+
+def listening(client: Client, name: str) -> Callable[[], None]:
+    """What is to be done now and then, so that a server's silence is told of."""
+    return Silence(client.disks, partial(say_silent, name), time.monotonic).look
 
 
 def say_silent(client: str, disk: Disk, seconds: float) -> None:

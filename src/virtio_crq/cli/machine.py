@@ -4,6 +4,7 @@
 import contextlib
 import json
 import shutil
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -168,8 +169,11 @@ def _carried(directory: Path) -> list[tuple[object, ...]]:
     """What was negotiated for each device in use, as the servers that answer say."""
     rows: list[tuple[object, ...]] = []
     for path in sorted(directory.glob("vios-*.sock")):
-        with contextlib.suppress(UsageError):
+        try:
             adapters = ask_server(path, "lsmap", patience=ANSWER_SECONDS)
+        except UsageError as error:
+            print(f"virtio-crq: {error}", file=sys.stderr)
+        else:
             targets = [(adapter["client"], target) for adapter in adapters for target in adapter["targets"]]
             rows += [
                 (f"{client}/{target['target']}", target["state"], carried(target))

@@ -180,6 +180,7 @@ class ProcessTable:
                 for number in (signal.SIGTERM, signal.SIGKILL):
                     with contextlib.suppress(ProcessLookupError):
                         signal.pidfd_send_signal(descriptor, number)
+                        signal.pidfd_send_signal(descriptor, signal.SIGCONT)  # one that was stopped hears of it
                     if select.select([descriptor], [], [], STOP_SECONDS)[0]:
                         break
             finally:

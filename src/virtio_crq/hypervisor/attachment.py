@@ -13,6 +13,8 @@ from virtio_crq.hypervisor.partition import EmulatedPartition
 from virtio_crq.platform.partition import AdapterNode, UnitAddress
 from virtio_crq.platform.port import Port
 
+DETACH_SECONDS = 5.0  # after which our end tells the hypervisor the same
+
 
 def attach(state_directory: Path, name: str) -> "AttachedPartition":
     """Become the partition `name`; refused while another process is it."""
@@ -70,7 +72,7 @@ class AttachedPartition:
         self._attached = False
         self._partition.close()
         with contextlib.suppress(UsageError):  # a hypervisor that ended first has nothing to power off
-            self._conversation.ask("detach")
+            self._conversation.ask("detach", patience=DETACH_SECONDS)
         self._conversation.close()
 
     def __enter__(self) -> Self:

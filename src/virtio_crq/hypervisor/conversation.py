@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from virtio_crq.errors import UsageError
+from virtio_crq.farend import await_word
 from virtio_crq.hypervisor.statedirectory import ATTACH_SOCKET
 
 PROTOCOL = 1
@@ -41,6 +42,8 @@ class Conversation:
 
     def __init__(self, state_directory: Path) -> None:
         self._who = f"the hypervisor of machine {state_directory.name}"
+        self._remedy = f"virtio-crq down -m {state_directory.name}"
+        self._patience = 0.0
         self._received = b""
         self.descriptors: list[int] = []  # handed over with the last answer; the caller's to close
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -55,7 +58,8 @@ class Conversation:
         """Readable between answers only when the hypervisor has ended."""
         return self._socket.fileno()
 
-    def ask(self, do: str, **arguments: Any) -> Any:
+    def ask(self, do: str, *, patience: float = ANSWER_SECONDS, **arguments: Any) -> Any:
+        self._patience = patience
         try:
             self._socket.sendall(line({"do": do, **arguments}))
             answer = json.loads(self._line())
@@ -75,6 +79,7 @@ class Conversation:
         return answer
 
     def _receive(self) -> None:
+        await_word(self._socket, self._who, self._remedy, self._patience)
         data, descriptors, _, _ = socket.recv_fds(self._socket, 1 << 16, DESCRIPTORS_AT_ONCE)
         self.descriptors += descriptors
         if not data:

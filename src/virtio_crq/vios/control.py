@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from virtio_crq.errors import UsageError, VirtioCrqError
+from virtio_crq.farend import await_word
 
 LONGEST_LINE = 1 << 16
 Command = Callable[[Mapping[str, Any]], Any]
@@ -90,18 +91,18 @@ class ControlSocket:
 
 def ask(path: Path, do: str, *, patience: float = 10, **arguments: Any) -> Any:
     """Send one command to a running server and wait for its answer, for up to `patience` seconds."""
+    name, machine = path.stem.removeprefix("vios-"), path.parent.name
+    again = f"virtio-crq start {name} -m {machine}"
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(patience)
         try:
             connection.connect(str(path))
             connection.sendall(_line({"do": do, **arguments}))
+            await_word(connection, f"{name} of machine {machine}", f"kill -9 {{pid}} && {again}", patience)
             with connection.makefile("rb") as answers:
                 line = answers.readline()
         except (FileNotFoundError, ConnectionRefusedError):
-            name, machine = path.stem.removeprefix("vios-"), path.parent.name
-            raise UsageError(
-                f"no VIOS answers at {path}; start it again with: virtio-crq start {name} -m {machine}"
-            ) from None
+            raise UsageError(f"no VIOS answers at {path}; start it again with: {again}") from None
         except (TimeoutError, ConnectionError) as error:
             raise UsageError(f"the VIOS at {path} does not answer: {error}") from None
     if not line:
