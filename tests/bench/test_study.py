@@ -179,7 +179,7 @@ def test_the_paper_knows_what_a_batch_shares() -> None:
     assert (redirected.words, redirected.single, redirected.deep) == ("2/B", 2, 0.125)
     carried = paper("split", "push", "pool", "copy", "sub-crq")
     assert carried is not None
-    assert (carried.words, carried.single, carried.deep) == ("1", 1, 1)
+    assert (carried.words, carried.single, carried.deep) == ("1/B", 1, 0.125)
     assert paper("split", "shared", "shared", "shared") is None
     listed = paper("split", "push", "per-request", "copy", "sub-crq")
     assert listed is not None

@@ -61,7 +61,7 @@ def test_the_daemon_serves_our_driver(tmp_path: Path, image: Path, asks: bool) -
         port, driver = disk.driver.port, disk.driver
 
         def request(kind: int, sector: int, length: int) -> bytes:
-            slot = driver.acquire()
+            slot = driver.acquire(length)
             if kind:
                 port.write(driver.data(slot), data)
             assert driver.submit(slot, kind, sector, length) == 0

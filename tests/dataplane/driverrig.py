@@ -89,7 +89,7 @@ class Rig:
         self.wire = Wire()
 
     def submit(self, kind: int, sector: int, length: int) -> int:
-        slot = int(self.driver.acquire())
+        slot = int(self.driver.acquire(length))
         assert self.driver.submit(slot, kind, sector, length) == 0
         self.ring.publish()
         return slot

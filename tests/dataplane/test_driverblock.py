@@ -74,7 +74,7 @@ def test_limits_of_the_device_split_a_request_into_segments(speed: str) -> None:
 @pytest.mark.clause("CRQ-F-20")
 def test_a_busy_mapping_is_taken_up_where_it_stopped(speed: str) -> None:
     rig = Rig(speed)
-    slot = rig.driver.acquire()
+    slot = rig.driver.acquire(512)
     rig.pages.codes = [0, 1]
     assert rig.driver.submit(slot, READ, 0, 512) < 0
     assert [name for name, _bus, _access in rig.pages.asked] == ["map"]
@@ -101,7 +101,7 @@ def test_a_slot_is_not_handed_out_while_it_is_still_mapped(speed: str) -> None:
 def test_a_platform_that_will_never_map_is_an_error_only_with_nothing_in_flight(speed: str) -> None:
     rig = Rig(speed)
     rig.submit(READ, 0, 512)
-    slot = rig.driver.acquire()
+    slot = rig.driver.acquire(512)
     rig.pages.codes = [-44]
     assert rig.driver.submit(slot, READ, 0, 512) < 0
     rig.answer(513)
@@ -137,7 +137,7 @@ def test_an_error_needs_no_data(speed: str, status: int) -> None:
 
 def test_slots_are_used_in_their_order_of_states_only(speed: str) -> None:
     rig = Rig(speed)
-    slot = rig.driver.acquire()
+    slot = rig.driver.acquire(512)
     with pytest.raises(ValueError, match="state"):
         rig.driver.submit(slot, READ, 0, 16384)
     rig.driver.release(slot)
@@ -154,7 +154,7 @@ def _life(speed: str, seed: int) -> list[Any]:
     for _step in range(120):
         act = draw.randrange(4)
         rig.pages.codes = [draw.choice([0, 0, 1, 9900]) for _code in range(3)]
-        if act == 0 and (slot := int(rig.driver.acquire())) >= 0:
+        if act == 0 and (slot := int(rig.driver.acquire(512))) >= 0:
             held.append(slot)
         elif act == 1 and held:
             code = rig.driver.submit(held[-1], WRITE if held[-1] % 2 else READ, draw.randrange(99), 512)
@@ -248,7 +248,7 @@ def test_a_pool_that_cannot_take_long_data_back_yet_lends_its_slot_to_nobody(spe
     rig.answer(1)
     rig.pages.codes = [1, 1]  # it asks again before it gives up
     assert rig.driver.reap() < 0
-    assert rig.driver.acquire() < 0
+    assert rig.driver.acquire(512) < 0
     assert rig.driver.reap() == slot
 
 
@@ -309,13 +309,48 @@ def test_a_pool_is_taken_back_only_when_the_device_was_let_go_and_wholly(speed: 
 def test_a_slot_of_a_pool_is_nobody_elses_before_its_request_was_used(speed: str) -> None:
     rig = Rig(speed, kind="pool")
     running = [rig.submit(READ, sector, 512) for sector in range(4)]
-    assert rig.driver.acquire() < 0
+    assert rig.driver.acquire(512) < 0
     assert rig.driver.reap() < 0
     rig.answer(513)
     slot = rig.driver.reap()
     assert slot == running[0]
     rig.driver.release(slot)
-    assert rig.driver.acquire() == slot
+    assert rig.driver.acquire(512) == slot
+
+
+@pytest.mark.clause("CRQ-F-112")
+def test_in_a_pool_data_of_one_request_follows_that_of_the_one_before_it(speed: str) -> None:
+    """Whoever serves them together can move all of it by one copy; a request that ends leaves the lowest room first."""
+    rig = Rig(speed, kind="pool")
+    for length in (4096, 512, 8192, 4096):
+        rig.submit(READ, 0, length)
+    found = []
+    for _ in range(4):
+        _head, chain = rig.chain()
+        found.append(chain[1][0] - BUS - rig.mapping.slots * blockdriver.HEAD)
+        rig.answer(1, status=1)
+        rig.driver.release(rig.driver.reap())
+    assert found == [0, 4096, 8192, 16384]
+    rig.submit(READ, 0, 8192)
+    assert rig.chain()[1][1][0] == BUS + rig.mapping.slots * blockdriver.HEAD
+
+
+def test_room_that_is_there_only_in_pieces_is_waited_for(speed: str) -> None:
+    rig = Rig(speed, kind="pool")
+    slots = [int(rig.driver.acquire(length)) for length in (4096, 8192, 8192, 8192)]
+    rig.driver.release(slots[0])
+    assert (rig.driver.acquire(8192), rig.driver.idle) == (-1, 1)
+    rig.driver.release(slots[3])
+    assert rig.driver.acquire(8192) in (slots[0], slots[3])
+
+
+def test_a_request_is_no_longer_than_what_its_slot_was_taken_for(speed: str) -> None:
+    rig = Rig(speed, kind="pool")
+    slot = rig.driver.acquire(512)
+    with pytest.raises(ValueError, match="longer than 512"):
+        rig.driver.submit(slot, READ, 0, 1024)
+    with pytest.raises(ValueError, match="longer than 8192"):
+        rig.driver.acquire(8704)
 
 
 @pytest.mark.parametrize(("kind", "kept"), [("per-request", 0), ("pool", 8192), ("pool", 0)])

@@ -28,17 +28,19 @@ def test_over_a_pool_the_load_pays_the_copy_that_a_block_layer_pays(speed: str, 
     rig = Rig(speed, kind="pool")
     wire = ServedWire(rig)
     buffers = 1 << 18
-    filled = buffers if kind == WRITE else rig.driver.data(0)
-    for slot in range(4):
-        at = filled + slot * (4096 if kind == WRITE else rig.mapping.stride)
-        rig.memory[at : at + 4096] = bytes([slot + 1]) * 4096
+    filled = buffers if kind == WRITE else rig.driver.mapping.short.offset
+    for page in range(4):
+        rig.memory[filled + 4096 * page : filled + 4096 * (page + 1)] = bytes([page + 1]) * 4096
     generator = LOADS[speed].LoadGenerator(rig.driver, rig.front, wire, kind, 4096, 3, 40960, buffers=buffers)
+    generator.begin(0, 3)
+    assert generator.turn(10) == 0
+    for slot in range(3):
+        data = rig.driver.data(slot)
+        assert rig.memory[data] != 0
+        assert rig.memory[data : data + 4096] == rig.memory[buffers + slot * 4096 : buffers + (slot + 1) * 4096]
     generator.begin(0, 50)
     assert generator.turn(10) == 0
     assert (generator.completed, generator.bounced) == (50, 50)
-    for slot in {0, 1, 2}:
-        at = rig.driver.data(slot) if kind == WRITE else buffers + slot * 4096
-        assert rig.memory[at : at + 4096] == bytes([slot + 1]) * 4096
 
 
 @pytest.mark.parametrize(("kind", "sequential"), [(READ, False), (WRITE, True)])

@@ -76,7 +76,7 @@ def test_the_way_of_the_data_is_explained_with_its_reason(tmp_path: Path, data: 
         assert queue["costs"]["store-read"]["samples"] > 0
         assert "Redirecting" in text
     assert "web1/root, queue 0: fetch push, carrier window, " in text
-    assert "a copy takes" in text
+    assert "a piece that is copied takes" in text
 
 
 def test_other_devices_and_wrong_names(tmp_path: Path) -> None:

@@ -63,7 +63,7 @@ def finish(disk: PeerDisk, slot: int) -> None:
 def transfer(disk: PeerDisk, kind: int, sector: int, data: bytes | int) -> bytes:
     """One request: what was read, or b""."""
     length = data if isinstance(data, int) else len(data)
-    slot = disk.driver.acquire()
+    slot = disk.driver.acquire(length)
     place = disk.driver.data(slot)
     if isinstance(data, bytes):
         disk.driver.port.write(place, data)
@@ -128,7 +128,7 @@ def test_the_back_end_is_woken_only_when_it_wishes_to_be(opened: Opened, server:
     port = disk.driver.port
 
     def submit() -> int:
-        assert disk.driver.submit(disk.driver.acquire(), READ, 0, 512) == 0
+        assert disk.driver.submit(disk.driver.acquire(512), READ, 0, 512) == 0
         return int(disk.front.publish())
 
     # The back-end's part of the used ring is idle here: nothing was announced yet, so it writes nothing.

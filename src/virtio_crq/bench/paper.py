@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Hypervisor copies of a 4 KiB read by paper, for each rung: what is needed for each request, and once for a batch.
 
-Depth 32 is not one batch: requests are fetched by up to 32, but what is complete is told of by 8 (16 where requests
-are pushed), so that client and server work at the same time. What is paid for a batch is paid per 32, or per 8.
+Depth 32 is not one batch: requests are fetched by up to 32, but they are served and told of by 8 (told of by 16 where
+they are pushed), so that client and server work at the same time. What is paid for a batch is paid per 32, or per 8.
 """
 
 from dataclasses import dataclass, replace
@@ -45,12 +45,13 @@ PAPERS = {
 }
 # The same by messages, which nobody copies: what is left for a batch are the lists of descriptors.
 MESSAGES = {("split", "push"): Paper(3, pushed=1)}
-# Header and status travel in the records where slots stay mapped; by who carries the records. In the client's window
-# they are brought by one copy and answered by one, as messages they need none.
-INLINED = {("push", "window"): Paper(1, pushed=2), ("push", "sub-crq"): Paper(1)}
+# Header and status travel in the records where memory stays mapped, and nothing is left between the data of one request
+# and the next: one copy for those that are served together. Records in the client's window are brought by one copy and
+# answered by one, as messages they need none.
+INLINED = {("push", "window"): Paper(0, told=1, pushed=2), ("push", "sub-crq"): Paper(0, told=1)}
 # ibmvscsi and ibmvscsis: an information unit, the data, a response, whatever is in flight.
 VSCSI = Paper(3)
-# Fewer for each request. What `planned` saves is measured while it runs: it has no arithmetic.
+# Fewer of data, be it copied by itself or by batches. What `planned` saves is measured: it has no arithmetic.
 DATA_COPIES = {"copy": 0, "redirect": 1}
 
 
@@ -61,4 +62,6 @@ def paper(ring: str, fetch: str, mapping: str, data: str, carrier: str = "window
         found = (PAPERS if carrier == "window" else MESSAGES).get((ring, fetch))
     if found is None or data not in DATA_COPIES:
         return None
-    return replace(found, each=found.each - DATA_COPIES[data])
+    if found.each:
+        return replace(found, each=found.each - DATA_COPIES[data])
+    return replace(found, told=found.told - DATA_COPIES[data])

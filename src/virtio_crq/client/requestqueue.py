@@ -58,7 +58,7 @@ class RequestQueue:
 
     def start(self, request: Request) -> bool:
         """False when there is no slot for it; a request that got one is the queue's, be it held."""
-        slot = self.driver.acquire() if self.held is None else -1
+        slot = self.driver.acquire(request.length) if self.held is None else -1
         if slot < 0:
             return False
         if request.data is not None:

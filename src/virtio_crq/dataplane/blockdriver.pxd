@@ -32,7 +32,7 @@ cdef class BlockDriver:
     cdef uint64_t[::1] outcomes
 
     @cython.locals(slot=uint64_t)
-    cpdef int64_t acquire(self) except -2 nogil
+    cpdef int64_t acquire(self, uint64_t length) except -2 nogil
     cpdef int64_t release(self, uint64_t slot) except -2 nogil
     cpdef uint64_t data(self, uint64_t slot) except? 0xbadc0ffee0ddf00d nogil
     cpdef int64_t submit(self, uint64_t slot, uint64_t kind, uint64_t sector, uint64_t length) except -2 nogil

@@ -90,13 +90,18 @@ class BlockDriver:
         """The device announced another capacity (bytes)."""
         self.capacity = capacity
 
-    def acquire(self) -> int:
-        """A free slot, or NONE."""
+    def acquire(self, length: int) -> int:
+        """A free slot for a request with up to so many bytes of data, or NONE."""
         if self.idle == 0:
             return NONE
+        slot = self.free_slots[self.idle - 1]
+        if length > self.transfer:
+            self._misuse(slot)
+        if self.mapping.place(slot, length):
+            return NONE
         self.idle -= 1
-        slot = self.free_slots[self.idle]
         self.states[slot] = HELD
+        self.lengths[slot] = length
         return slot
 
     def release(self, slot: int) -> int:
@@ -110,6 +115,7 @@ class BlockDriver:
             self.outcomes[slot] = UNSET
             self.lingering += 1
             return 0
+        self.mapping.vacate(slot)
         self.states[slot] = FREE
         self.free_slots[self.idle] = slot
         self.idle += 1
@@ -125,7 +131,7 @@ class BlockDriver:
 
     def submit(self, slot: int, kind: int, sector: int, length: int) -> int:
         """Start a request from a held slot: 0, or NONE when the platform or the ring asks to come back later."""
-        if self.states[slot] != HELD or length > self.transfer:
+        if self.states[slot] != HELD or length > self.lengths[slot]:
             self._misuse(slot)
         if self._show(slot, kind, length):
             self.stalls += 1
@@ -213,7 +219,8 @@ class BlockDriver:
                 self.lingering += 1
 
     def _misuse(self, slot: int) -> int:
-        raise ValueError(f"slot {slot} is in state {self.states[slot]} or its request is longer than {self.transfer}")
+        room = self.lengths[slot] if self.states[slot] == HELD else self.transfer
+        raise ValueError(f"slot {slot} is in state {self.states[slot]} or its request is longer than {room}")
 
     def _refuse(self, slot: int, rule: int, first: int, second: int) -> int:
         name, text = RULES[rule]

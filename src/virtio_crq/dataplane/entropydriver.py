@@ -29,6 +29,8 @@ class EntropyDriver:
         self.lingering = 0
         self.states = array("Q", bytes(8 * self.slots))
         self.lengths = array("Q", bytes(8 * self.slots))
+        for slot in range(self.slots):
+            self.mapping.place(slot, PAGE)
 
     def submit(self, length: int) -> int:
         """Ask for up to `length` bytes, at most a page: the slot, or NONE when one must come back later."""

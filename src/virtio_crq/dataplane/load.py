@@ -357,7 +357,7 @@ class LoadGenerator:
     def _fill(self, now: int) -> int:
         while self.active < self.depth and self.issued < self.limit and now < self.deadline:
             if self.held == 0:
-                slot = self.driver.acquire()
+                slot = self.driver.acquire(self.block)
                 if slot < 0:
                     return 0
                 self.held = slot + 1

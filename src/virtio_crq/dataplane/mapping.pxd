@@ -15,6 +15,8 @@ cdef class SlotMapping:
     cdef readonly uint64_t room
     cdef readonly uint64_t stride
     cdef readonly uint64_t kept
+    cdef int64_t place(self, uint64_t slot, uint64_t length) except -2 nogil
+    cdef int64_t vacate(self, uint64_t slot) except -2 nogil
     cdef uint64_t at(self, uint64_t slot, uint64_t piece) noexcept nogil
     cdef uint64_t bus_at(self, uint64_t slot, uint64_t piece) noexcept nogil
     cdef int64_t show(self, uint64_t slot, uint64_t piece, uint64_t length, uint64_t access) except -99 nogil

@@ -2,9 +2,9 @@
 """The memory of request slots, and how the device comes to reach it: the seam of the axis `map`.
 
 A slot is a page for what surrounds the data (header, status, indirect table: `head` bytes, none where a device type
-needs none) and the pages of the data. A driver shows the pieces of a request before the request is made available,
-and hides the slot after it was used; what that means to the platform is a strategy's affair: see `perrequest` and
-`pool`.
+needs none) and the pages of the data. A driver gives a request's data its place, shows its pieces before the request
+is made available, hides the slot after it was used, and vacates it; what that means to the platform is a strategy's
+affair: see `perrequest` and `pool`.
 """
 
 from virtio_crq.dataplane.pieces import DATA, PAGE
@@ -64,8 +64,16 @@ class SlotMapping:
 
     # --- for each request, without it ---
 
+    def place(self, slot: int, length: int) -> int:
+        """Give the slot's data of so many bytes a place: 0, or 1 when there is none now."""
+        return 0
+
+    def vacate(self, slot: int) -> int:
+        """The data's place is free for others."""
+        return 0
+
     def at(self, slot: int, piece: int) -> int:
-        """Where a piece begins in own RAM; header, status and table have their places within one page."""
+        """Where a piece begins in own RAM, data once it was placed; header, status and table are within one page."""
         return self.memory + slot * self.stride + (self.head if piece == DATA else 0)
 
     def bus_at(self, slot: int, piece: int) -> int:

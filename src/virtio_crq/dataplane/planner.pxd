@@ -22,7 +22,7 @@ cdef class Planner:
     cdef readonly Journal journal
     cdef readonly uint64_t vectors
     cdef readonly uint64_t until
-    cdef uint64_t staged
+    cdef uint64_t pieces
     cdef uint64_t staged_bytes
     cdef readonly uint64_t depth
     cdef uint64_t deepest

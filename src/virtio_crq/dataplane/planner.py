@@ -6,7 +6,8 @@ copies of the pieces: one that goes on where the last one ended, at both ends, i
 a page, of a segment or of a request; one that is longer than the platform copies at once is split.
 Pieces are never put in another order, and a flush ends a copy, so what may be seen of them from outside is unchanged.
 
-One vector in EVERY is timed: from it comes what a copy costs, the platform's price included (see `cost`).
+One vector in EVERY is timed: from it comes what a piece costs, the platform's price included (see `cost`). Pieces that
+are usually joined are cheap, so whoever weighs copying one more against another way need not know what it would join.
 
 It also says how many descriptors are brought beyond the first one of a request before anybody knows that they are
 needed: as many as the longest chain needed of late. One too few costs a vector more, one too many sixteen bytes.
@@ -29,7 +30,7 @@ AGE = 16  # fetches, after which it is looked at how deep they went
 
 
 class Planner:
-    """`joining` 0: each piece is a copy. `copying` is what copies cost, `journal` what was done for which request.
+    """`joining` 0: each piece is a copy. `copying` is what pieces cost, `journal` what was done for which request.
 
     `vectors` counts what was flushed, `depth` is how many descriptors are worth bringing with a head.
     """
@@ -44,7 +45,7 @@ class Planner:
         self.journal = Journal(size)
         self.vectors = 0
         self.until = 1
-        self.staged = 0
+        self.pieces = 0
         self.staged_bytes = 0
         self.depth = 1
         self.deepest = 1
@@ -55,6 +56,7 @@ class Planner:
     def copy(self, owner: int, remote: int, at: int, length: int, outward: int) -> int:
         """Stage one piece for the request `owner` (a head, or the queue's size: the ring itself)."""
         self.journal.pieces[owner] += 1
+        self.pieces += 1
         if self.joining:
             joined = self.port.extend(remote, self.shift + at, length, outward, self.max_copy)
             self.staged_bytes += joined
@@ -67,6 +69,7 @@ class Planner:
                 self.journal.splits[owner] += 1
         while length > self.max_copy:
             self._stage(owner, remote, at, self.max_copy, outward)
+            self.pieces += 1
             self.journal.splits[owner] += 1
             remote += self.max_copy
             at += self.max_copy
@@ -78,16 +81,15 @@ class Planner:
             self.flush()
             self.port.stage(remote, self.shift + at, length, outward)
         self.journal.copies[owner] += 1
-        self.staged += 1
         self.staged_bytes += length
         return 0
 
     def flush(self) -> int:
         """Have all staged copies made, in order. A refused one is the driver's doing: its window, its addresses."""
-        count = self.staged
+        count = self.pieces
         length = self.staged_bytes
         begun = -1
-        self.staged = 0
+        self.pieces = 0
         self.staged_bytes = 0
         if count:
             self.vectors += 1

@@ -18,7 +18,7 @@ KINDS = {block.T_IN: "read", block.T_OUT: "write", block.T_FLUSH: "flush", block
 WAYS = {ways.NOTHING: "nothing", ways.COPIED: "copy", ways.REDIRECTED: "redirect"}
 INLINES = {ways.HEADER_INLINE: "header", ways.STATUS_INLINE: "status"}
 COSTS = {
-    "copy": "a copy",
+    "copy": "a piece that is copied",
     "store-read": "a read of the store",
     "store-write": "a write of the store",
     "redirect-read": "a redirected read",
