@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A server over a machine in this process: it starts whole or not at all, shows how it stands, tells of a new size."""
 
+import errno
 import os
 import time
 from collections.abc import Iterator
@@ -15,7 +16,9 @@ from virtio_crq.errors import UsageError
 from virtio_crq.hypervisor.machine import Machine
 from virtio_crq.hypervisor.machinefile import parse_machine_file
 from virtio_crq.platform.partition import Partition
+from virtio_crq.vios.lsmap import render
 from virtio_crq.vios.mapping import MapEntry
+from virtio_crq.vios.rates import rates, render_rates
 from virtio_crq.vios.server import Server, Settings
 
 TEXT = """
@@ -65,6 +68,40 @@ def server(partition: Partition, tmp_path: Path) -> Iterator[Server]:
     server.start()
     yield server
     server.close()
+
+
+@pytest.mark.expects_warnings("virtio_crq.vios")
+@pytest.mark.parametrize("how", ["truncated", "deleted"])
+def test_an_image_that_somebody_spoils_is_told_of_once_and_shown(
+    server: Server, machine: Machine, tmp_path: Path, how: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    image = tmp_path / "root.img"
+    with machine.attach("web1") as partition, Client(connects(partition)) as client:
+        disk = client.disk("root")
+        server.inspect()
+        assert server.commands()["lsmap"]({})[0]["targets"][0]["damage"] == ""
+        if how == "truncated":
+            os.truncate(image, SIZE // 2)
+            with pytest.raises(OSError, match="failed") as lost:
+                disk.read(SIZE // 2, 4096)
+            assert lost.value.errno == errno.EIO
+            with pytest.raises(OSError, match="failed"):
+                disk.read(SIZE // 2 - 4096, 8192)
+        else:
+            image.unlink()
+        assert disk.read(0, 4096) == bytes(4096), "what is there is served"
+        view = server.commands()["lsmap"]({})
+        assert how in view[0]["targets"][0]["damage"]
+        assert f"\nDamage {' ' * 15}it" in render(view)
+        assert f"{' ' * 12}damage: it" in render_rates(rates(view, view, 1.0))
+        for _look in range(2):
+            server.inspect()
+        assert [message for message in caplog.messages if "damage" in message or how in message] == [
+            f"web1/root: file:root.img: {view[0]['targets'][0]['damage']}"
+        ]
+        if how == "truncated":
+            server.commands()["resize"]({"client": "web1", "target": "root", "size": None})
+            assert server.commands()["lsmap"]({})[0]["targets"][0]["damage"] == "", "that is its size now"
 
 
 def test_views_follow_a_clients_life(server: Server, machine: Machine) -> None:

@@ -307,6 +307,7 @@ class Adapter:
             refused=dict(self._back_end.refused_by(number)),
             ports=_ports(device) if isinstance(device, ConsoleDevice) else (),
             number=number,
+            damage=target.backing.damage() if target.backing else "",
         )
 
 

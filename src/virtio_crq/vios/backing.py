@@ -147,6 +147,19 @@ class Backing:
         """What the size would be if the image were opened now."""
         return self.size if self.descriptor is None else image_size(self.descriptor, self.spec.path)
 
+    def damage(self) -> str:
+        """What became of the image while it is in use; empty when nothing did."""
+        if self.descriptor is None:
+            return ""
+        status = os.fstat(self.descriptor)
+        regular = stat.S_ISREG(status.st_mode)
+        if regular and status.st_nlink == 0:
+            return "its file was deleted, and what is in it goes with this server; copy the disk before"
+        size = status.st_size if regular else os.lseek(self.descriptor, 0, os.SEEK_END)
+        if size < self.size:
+            return f"it was truncated to {size} bytes of {self.size}; what was beyond is lost, and reading there fails"
+        return ""
+
     def grow(self, size: int) -> None:
         """Make the image larger; its new bytes read as zeroes."""
         assert self.descriptor is not None

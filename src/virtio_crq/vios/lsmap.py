@@ -51,6 +51,7 @@ class TargetView:
     refused: Mapping[str, int] = field(default_factory=dict)
     ports: Sequence[PortView] = ()
     number: int = 0
+    damage: str = ""  # what became of the image while it is in use
 
 
 @dataclass(frozen=True)
@@ -107,6 +108,8 @@ def _target_pairs(target: Mapping[str, Any]) -> list[tuple[str, str]]:
     ]
     if target["size"]:
         pairs.insert(4, ("Size", f"{target['size']} ({target['size'] / (1 << 20):g} MiB)"))
+    if target.get("damage"):
+        pairs.append(("Damage", target["damage"]))
     if target["write_cache"]:
         pairs.append(("Write cache", target["write_cache"]))
     pairs.append(("Features", " ".join(target["features"]) or "not negotiated"))

@@ -89,6 +89,7 @@ def _row(
         "out_mib_per_s": per_second("bytes_out") / (1 << 20),
         "carried": dict(target.get("carried", {})),
         "in_flight": sum(queue["in_flight"] for queue in target["queues"]),
+        "damage": target.get("damage", ""),
     }
 
 
@@ -118,6 +119,8 @@ def render_rates(rows: Sequence[Mapping[str, Any]]) -> str:
             f"{row['out_mib_per_s']:>12,.1f}{row['errors_per_s']:>8,.0f}{row['in_flight']:>8}"
             f"{_cost(row['hcalls_per_io']):>11}{_cost(row['copies_per_io']):>11}  {carried(row) or '-'}"
         )
+        if row.get("damage"):
+            lines.append(f"{'':<12}damage: {row['damage']}")
         if row["device"] == BLOCK and len(row["queues"]) > 1:
             lines += [
                 f"{'':<10}{'  queue ' + str(queue['index']):<28}{queue['iops']:>12,.0f}{'':>32}{queue['in_flight']:>8}"

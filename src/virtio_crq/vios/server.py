@@ -3,6 +3,7 @@
 
 import asyncio
 import hashlib
+import logging
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -36,6 +37,8 @@ from virtio_crq.vios.placement import better
 from virtio_crq.vios.watch import Watch
 
 BALANCE_SECONDS = 1.0
+INSPECTION_SECONDS = 5.0  # between looks at the images, of which nothing tells
+log = logging.getLogger("virtio_crq.vios")
 RECENT = 64  # requests of a queue that its planner remembers
 
 
@@ -77,6 +80,7 @@ class Server:
         self._ports = NameRecord(settings.ports)
         self._settings = settings
         self._watch = Watch()
+        self._damaged: set[str] = set()  # targets whose image's damage was told of
         self._backings: list[Backing | ConsoleDevice] = []
         self._workers: list[Worker] = []
         self._end: Callable[[], object] = lambda: None
@@ -115,10 +119,11 @@ class Server:
         async with ControlSocket(socket, self.commands()):
             self.start()
             ready()
-            balancing = loop.create_task(self._balance())
+            tending = [loop.create_task(self._balance()), loop.create_task(self._inspect())]
             await stop.wait()
-            balancing.cancel()
-            await asyncio.gather(balancing, return_exceptions=True)
+            for task in tending:
+                task.cancel()
+            await asyncio.gather(*tending, return_exceptions=True)
         for worker in self._workers:
             if worker.failure is not None:
                 raise VirtioCrqError(f"worker {worker.name} has ended: {worker.failure!r}")
@@ -130,6 +135,20 @@ class Server:
             await asyncio.sleep(BALANCE_SECONDS)
             self.balance(before)
             before = {adapter: adapter.heard for adapter in self.adapters}
+
+    async def _inspect(self) -> None:
+        while True:
+            self.inspect()
+            await asyncio.sleep(INSPECTION_SECONDS)
+
+    def inspect(self) -> None:
+        """Say once what became of an image; requests alone would not tell, or tell nobody but the client."""
+        for target in [target for adapter in self.adapters for target in adapter.targets]:
+            name = f"{target.entry.client}/{target.entry.target}"
+            damage = target.backing.damage() if target.backing else ""
+            if damage and name not in self._damaged:
+                log.error("%s: %s: %s", name, target.entry.backing, damage)
+            (self._damaged.add if damage else self._damaged.discard)(name)
 
     def balance(self, before: Mapping[Adapter, int]) -> None:
         """One look at what each worker's connections heard since `before`, and at most one move."""
