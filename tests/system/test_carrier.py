@@ -85,8 +85,9 @@ def test_a_redirected_read_by_records_that_travel_as_messages_takes_no_copy_at_a
     counts, requests = counted(tmp_path, "push-sub-pool-redirect", depth, backing="file")
     assert (counts.copies, counts.bytes_copied) == (0, 0)
     assert "H_COPY_RDMA" not in counts.hcalls
-    # Its pages were made reachable and unreachable again, one removal for each.
-    assert counts.hcalls["H_REMOVE_RTCE"] == requests
+    # Its pages were made reachable and unreachable again, neighbours together.
+    removals = counts.hcalls["H_REMOVE_RTCE"]
+    assert removals == requests if depth == 1 else 0 < 4 * removals < requests
 
 
 @pytest.mark.timeout(60)
