@@ -11,7 +11,10 @@
  *
  * The addresses are reserved from the platform as one mapping, whose entries
  * are cleared at once.  Buffers that cross a page, or come when no address is
- * free, the platform maps.
+ * free, the platform maps.  They are given in turn, those of buffers that travel
+ * in records apart from the others: so the data of requests that are announced
+ * together has neighbouring addresses, which one call enters, and one of the
+ * server's copies goes on from one request's pages to the next one's.
  */
 #include <linux/bitmap.h>
 #include <linux/dma-mapping.h>
@@ -25,6 +28,7 @@
 
 #define VCRQ_LIST_MOST	(VCRQ_IOMMU_PAGE / sizeof(__be64))	/* entries in one call */
 #define VCRQ_GAP_MOST	8	/* unused pages between two, that one call goes over */
+#define VCRQ_CARRIED_SHARE	3	/* header, data and status: one in three is not carried */
 #define VCRQ_BUSY_MOST	NSEC_PER_SEC	/* for which a busy call is repeated */
 #define VCRQ_READABLE	1UL
 #define VCRQ_WRITABLE	2UL
@@ -38,7 +42,8 @@ struct vcrq_loan {
 struct vcrq_loans {
 	spinlock_t lock;	/* any context, innermost */
 	unsigned int count;	/* pages */
-	unsigned int hint;
+	unsigned int next;	/* where an address is looked for */
+	unsigned int next_carried;	/* the same for what records carry */
 	dma_addr_t dma;
 	unsigned long *busy;	/* has a buffer */
 	unsigned long *due;	/* to be entered before the next announcement */
@@ -286,9 +291,41 @@ void *vcrq_lent_memory(struct vcrq_adapter *adapter, u64 dma)
 	return adapter->loans->loans[page].page + dma % VCRQ_IOMMU_PAGE;
 }
 
+/*
+ * loans->lock is held.  A page without a buffer: the next one from `begin` to
+ * before `end`, and another only if these are taken; loans->count: none is free.
+ */
+static unsigned int vcrq_free_page(struct vcrq_loans *loans, unsigned int begin,
+				   unsigned int end, unsigned int *next)
+{
+	unsigned int page;
+
+	page = find_next_zero_bit(loans->busy, end, max(*next, begin));
+	if (page >= end)
+		page = find_next_zero_bit(loans->busy, end, begin);
+	if (page >= end)
+		page = find_first_zero_bit(loans->busy, loans->count);
+	*next = page + 1;
+	return page;
+}
+
+/* loans->lock is held.  The same for a buffer that a record carries, and for others. */
+static unsigned int vcrq_choose_page(struct vcrq_adapter *adapter, bool carried)
+{
+	struct vcrq_loans *loans = adapter->loans;
+	unsigned int border = loans->count / VCRQ_CARRIED_SHARE;
+
+	if (carried)
+		return vcrq_free_page(loans, border, loans->count,
+				      &loans->next_carried);
+	return vcrq_free_page(loans, 0, READ_ONCE(adapter->push) ? border :
+			      loans->count, &loans->next);
+}
+
 /* Any context.  False: the platform is to map it. */
 bool vcrq_lend_map(struct vcrq_adapter *adapter, void *memory, size_t size,
-		   enum dma_data_direction direction, dma_addr_t *dma)
+		   enum dma_data_direction direction, bool carried,
+		   dma_addr_t *dma)
 {
 	struct vcrq_loans *loans = adapter->loans;
 	unsigned int offset = (unsigned long)memory % VCRQ_IOMMU_PAGE;
@@ -299,16 +336,13 @@ bool vcrq_lend_map(struct vcrq_adapter *adapter, void *memory, size_t size,
 	    offset + size > VCRQ_IOMMU_PAGE)
 		return false;
 	spin_lock_irqsave(&loans->lock, flags);
-	page = find_next_zero_bit(loans->busy, loans->count, loans->hint);
-	if (page >= loans->count)
-		page = find_first_zero_bit(loans->busy, loans->count);
+	page = vcrq_choose_page(adapter, carried);
 	if (page >= loans->count) {
 		loans->passed++;
 		spin_unlock_irqrestore(&loans->lock, flags);
 		return false;
 	}
 	__set_bit(page, loans->busy);
-	loans->hint = page + 1;
 	loans->loans[page] = (struct vcrq_loan) {
 		.page = memory - offset,
 		.access = (direction != DMA_FROM_DEVICE ? VCRQ_READABLE : 0) |

@@ -20,14 +20,15 @@ static bool vcrq_map_own(struct vcrq_adapter *adapter, void *memory,
 			 size_t size, enum dma_data_direction direction,
 			 dma_addr_t *dma)
 {
-	bool inlined = READ_ONCE(adapter->push) && size <= VCRQ_INLINED_MOST;
+	bool carried = READ_ONCE(adapter->push) && size <= VCRQ_INLINED_MOST;
 
-	if (inlined && vcrq_lend_map(adapter, memory, size, direction, dma))
+	if (carried &&
+	    vcrq_lend_map(adapter, memory, size, direction, true, dma))
 		return true;
 	if (size <= vcrq_pool_bytes &&
 	    vcrq_pool_map(adapter->pool, memory, size, dma))
 		return true;
-	return vcrq_lend_map(adapter, memory, size, direction, dma);
+	return vcrq_lend_map(adapter, memory, size, direction, false, dma);
 }
 
 /* Any context.  False: the platform mapped it. */

@@ -451,7 +451,8 @@ extern struct device_attribute dev_attr_loans;
 void vcrq_make_loans(struct vcrq_adapter *adapter);
 void vcrq_free_loans(struct vcrq_adapter *adapter);
 bool vcrq_lend_map(struct vcrq_adapter *adapter, void *memory, size_t size,
-		   enum dma_data_direction direction, dma_addr_t *dma);
+		   enum dma_data_direction direction, bool carried,
+		   dma_addr_t *dma);
 bool vcrq_lend_unmap(struct vcrq_adapter *adapter, dma_addr_t dma);
 void *vcrq_lent_memory(struct vcrq_adapter *adapter, u64 dma);
 void vcrq_lend(struct vcrq_adapter *adapter, u64 dma);
