@@ -6,11 +6,14 @@
  * reference; each work that is queued holds one, and so does the virtio core
  * while the device is registered.
  */
+#include <linux/delay.h>
 #include <linux/slab.h>
 #include <uapi/linux/virtio_config.h>
 #include <uapi/linux/virtio_ids.h>
 
 #include "virtio_crq.h"
+
+#define VCRQ_STUCK_MS	100	/* after which it is looked again for a page that did not come back */
 
 static void vcrq_free_device(struct kref *ref)
 {
@@ -96,7 +99,7 @@ static void vcrq_break_work(struct work_struct *work)
 	struct vcrq_device *device =
 		container_of(work, struct vcrq_device, break_work);
 	bool registered = vcrq_is_registered(device);
-	bool told = true;
+	bool told = true, ended = true;
 	u16 index;
 
 	mutex_lock(&device->setup);
@@ -109,8 +112,9 @@ static void vcrq_break_work(struct work_struct *work)
 			virtio_break_device(&device->vdev);
 		for (index = 0; index < device->queue_max; index++)
 			if (device->queues[index] &&
-			    device->device_id == VIRTIO_ID_BLOCK)
-				vcrq_queue_fail(device->queues[index]);
+			    device->device_id == VIRTIO_ID_BLOCK &&
+			    !vcrq_queue_fail(device->queues[index]))
+				ended = false;
 	}
 	mutex_unlock(&device->setup);
 	if (!told)
@@ -119,6 +123,10 @@ static void vcrq_break_work(struct work_struct *work)
 		dev_warn_ratelimited(vcrq_dev(device->adapter),
 				     "device %u stopped: %s\n", device->number,
 				     vcrq_rule_name(READ_ONCE(device->stopped_by)));
+	if (!ended) {
+		msleep(VCRQ_STUCK_MS);
+		vcrq_kick_broken(device);
+	}
 	vcrq_put(device);
 }
 

@@ -7,7 +7,9 @@
  * requests, another one takes many back, and no byte is copied.
  *
  * A driver's unmap takes back what still is in the table, whatever became of
- * the request: after it the server reaches nothing, as after the platform's.
+ * the request.  It cannot be refused, as the platform's cannot: a page that the
+ * platform keeps even so ends the session, and its address is given to nobody
+ * before it comes back (entries.c).
  *
  * The addresses are reserved from the platform as one mapping, whose entries
  * are cleared at once.  Buffers that cross a page, or come when no address is
@@ -19,44 +21,12 @@
 #include <linux/bitmap.h>
 #include <linux/dma-mapping.h>
 #include <linux/slab.h>
-#include <linux/timekeeping.h>
-#include <asm/firmware.h>
-#include <asm/hvcall.h>
-#include <asm/plpar_wrappers.h>
 
-#include "virtio_crq.h"
+#include "lend.h"
 
-#define VCRQ_LIST_MOST	(VCRQ_IOMMU_PAGE / sizeof(__be64))	/* entries in one call */
-#define VCRQ_GAP_MOST	8	/* unused pages between two, that one call goes over */
 #define VCRQ_CARRIED_SHARE	3	/* header, data and status: one in three is not carried */
-#define VCRQ_BUSY_MOST	NSEC_PER_SEC	/* for which a busy call is repeated */
 #define VCRQ_READABLE	1UL
 #define VCRQ_WRITABLE	2UL
-
-struct vcrq_loan {
-	void *page;		/* an IOMMU page of the driver's */
-	u16 access;
-	u16 users;		/* announced requests that name it, or about to be */
-};
-
-struct vcrq_loans {
-	spinlock_t lock;	/* any context, innermost */
-	unsigned int count;	/* pages */
-	unsigned int next;	/* where an address is looked for */
-	unsigned int next_carried;	/* the same for what records carry */
-	dma_addr_t dma;
-	unsigned long *busy;	/* has a buffer */
-	unsigned long *due;	/* to be entered before the next announcement */
-	unsigned long *stale;	/* to be taken back before drivers go on */
-	bool any_due;
-	bool any_stale;
-	bool refused;		/* the platform entered a page not: no more are lent */
-	__be64 *list;
-	u64 entered;		/* pages */
-	u64 calls;		/* for them, both ways */
-	u64 passed;		/* buffers that found no address */
-	struct vcrq_loan loans[];
-};
 
 /* Whether an I/O address is one of these; its page's number. */
 static bool vcrq_is_lent(const struct vcrq_loans *loans, u64 dma,
@@ -67,181 +37,6 @@ static bool vcrq_is_lent(const struct vcrq_loans *loans, u64 dma,
 	dma = (dma - loans->dma) / VCRQ_IOMMU_PAGE;
 	*page = dma;
 	return dma < loans->count;
-}
-
-static u64 vcrq_lent_address(const struct vcrq_loans *loans, unsigned int page)
-{
-	return loans->dma + (u64)page * VCRQ_IOMMU_PAGE;
-}
-
-/*
- * Busy answers, and a clone that is in use (CRQ-F-95): the same call again.  Not
- * for ever, since interrupts are off: a server that keeps its copy going has
- * its session ended.
- */
-static bool vcrq_call_again(long rc, u64 begun)
-{
-	return (rc == H_BUSY || rc == H_RESOURCE || H_IS_LONG_BUSY(rc)) &&
-	       ktime_get_mono_fast_ns() - begun < VCRQ_BUSY_MOST;
-}
-
-/* loans->lock is held. */
-static bool vcrq_enter_one(struct vcrq_adapter *adapter, unsigned int page,
-			   unsigned long entry)
-{
-	struct vcrq_loans *loans = adapter->loans;
-	u64 begun = ktime_get_mono_fast_ns();
-	long rc;
-
-	do {
-		rc = plpar_tce_put(adapter->liobn,
-				   vcrq_lent_address(loans, page), entry);
-		loans->calls++;
-	} while (vcrq_call_again(rc, begun));
-	return rc == H_SUCCESS;
-}
-
-static unsigned long vcrq_entry_of(const struct vcrq_loan *loan)
-{
-	return loan->users ? __pa(loan->page) | loan->access : 0;
-}
-
-/* loans->lock is held.  What is in between is empty, and stays so. */
-static bool vcrq_enter_run(struct vcrq_adapter *adapter, unsigned int first,
-			   unsigned int pages)
-{
-	struct vcrq_loans *loans = adapter->loans;
-	u64 begun = ktime_get_mono_fast_ns();
-	unsigned int at;
-	long rc = H_FUNCTION;
-
-	if (pages > 1 && firmware_has_feature(FW_FEATURE_PUT_TCE_IND)) {
-		for (at = 0; at < pages; at++)
-			loans->list[at] =
-				cpu_to_be64(vcrq_entry_of(&loans->loans[first + at]));
-		do {
-			rc = plpar_tce_put_indirect(adapter->liobn,
-						    vcrq_lent_address(loans, first),
-						    __pa(loans->list), pages);
-			loans->calls++;
-		} while (vcrq_call_again(rc, begun));
-	}
-	for (at = 0; rc != H_SUCCESS && at < pages; at++)
-		if (loans->loans[first + at].users &&
-		    !vcrq_enter_one(adapter, first + at,
-				    vcrq_entry_of(&loans->loans[first + at])))
-			return false;
-	return true;
-}
-
-/* loans->lock is held.  None of them has users. */
-static bool vcrq_clear_run(struct vcrq_adapter *adapter, unsigned int first,
-			   unsigned int pages)
-{
-	struct vcrq_loans *loans = adapter->loans;
-	u64 begun = ktime_get_mono_fast_ns();
-	long rc = H_FUNCTION;
-	unsigned int at;
-
-	if (pages > 1 && firmware_has_feature(FW_FEATURE_STUFF_TCE)) {
-		do {
-			rc = plpar_tce_stuff(adapter->liobn,
-					     vcrq_lent_address(loans, first), 0,
-					     pages);
-			loans->calls++;
-		} while (vcrq_call_again(rc, begun));
-	}
-	for (at = 0; rc != H_SUCCESS && at < pages; at++)
-		if (!vcrq_enter_one(adapter, first + at, 0))
-			return false;
-	return true;
-}
-
-/*
- * loans->lock is held.  The end of a run of marked pages that begins at
- * `first`.  It goes over some that are not marked, but over none that is in the
- * table: to enter a page once more is to revoke its clones (LoPAR).
- */
-static unsigned int vcrq_run_end(const struct vcrq_loans *loans,
-				 const unsigned long *marked,
-				 unsigned int first)
-{
-	unsigned int end = first + 1, next, at;
-
-	while ((next = find_next_bit(marked, loans->count, end)) < loans->count &&
-	       next - end <= VCRQ_GAP_MOST && next - first < VCRQ_LIST_MOST) {
-		for (at = end; at < next; at++)
-			if (loans->loans[at].users || test_bit(at, loans->stale))
-				return end;
-		end = next + 1;
-	}
-	return end;
-}
-
-/*
- * Any context: what marked pages an announcement relies on is in the table
- * afterwards.  False: the platform refused one, and nothing is to be announced.
- */
-bool vcrq_lend_enter(struct vcrq_adapter *adapter)
-{
-	struct vcrq_loans *loans = adapter->loans;
-	unsigned int first, end;
-	unsigned long flags;
-	bool entered = true;
-
-	if (!loans || !READ_ONCE(loans->any_due))
-		return true;
-	spin_lock_irqsave(&loans->lock, flags);
-	for (first = find_first_bit(loans->due, loans->count);
-	     first < loans->count && entered;
-	     first = find_next_bit(loans->due, loans->count, end)) {
-		end = vcrq_run_end(loans, loans->due, first);
-		entered = vcrq_enter_run(adapter, first, end - first);
-		if (entered)
-			bitmap_clear(loans->due, first, end - first);
-	}
-	WRITE_ONCE(loans->any_due, !entered);
-	if (!entered)
-		loans->refused = true;
-	spin_unlock_irqrestore(&loans->lock, flags);
-	return entered;
-}
-
-/* loans->lock is held.  True when no copy runs through what was marked. */
-static bool vcrq_recall(struct vcrq_adapter *adapter)
-{
-	struct vcrq_loans *loans = adapter->loans;
-	unsigned int first, end;
-	bool cleared = true;
-
-	for (first = find_first_bit(loans->stale, loans->count);
-	     first < loans->count && cleared;
-	     first = find_next_bit(loans->stale, loans->count, end)) {
-		end = vcrq_run_end(loans, loans->stale, first);
-		cleared = vcrq_clear_run(adapter, first, end - first);
-		if (cleared)
-			bitmap_clear(loans->stale, first, end - first);
-	}
-	WRITE_ONCE(loans->any_stale, !cleared);
-	return cleared;
-}
-
-/*
- * Any context: what was given back is out of the server's reach afterwards.
- * False: it is not, and its driver may not have it (CRQ-F-99).
- */
-bool vcrq_lend_recall(struct vcrq_adapter *adapter)
-{
-	struct vcrq_loans *loans = adapter->loans;
-	unsigned long flags;
-	bool cleared;
-
-	if (!loans || !READ_ONCE(loans->any_stale))
-		return true;
-	spin_lock_irqsave(&loans->lock, flags);
-	cleared = vcrq_recall(adapter);
-	spin_unlock_irqrestore(&loans->lock, flags);
-	return cleared;
 }
 
 /* Any context: a request that is about to be announced names this address. */
@@ -256,6 +51,8 @@ void vcrq_lend(struct vcrq_adapter *adapter, u64 dma)
 	spin_lock_irqsave(&loans->lock, flags);
 	if (!loans->loans[page].users++) {
 		__clear_bit(page, loans->stale);
+		if (__test_and_clear_bit(page, loans->stuck))
+			loans->stuck_count--;
 		__set_bit(page, loans->due);
 		WRITE_ONCE(loans->any_due, true);
 		loans->entered++;
@@ -276,7 +73,7 @@ void vcrq_give_back(struct vcrq_adapter *adapter, u64 dma)
 	if (loans->loans[page].users && !--loans->loans[page].users) {
 		__clear_bit(page, loans->due);
 		__set_bit(page, loans->stale);
-		WRITE_ONCE(loans->any_stale, true);
+		WRITE_ONCE(loans->any_owed, true);
 	}
 	spin_unlock_irqrestore(&loans->lock, flags);
 }
@@ -353,26 +150,50 @@ bool vcrq_lend_map(struct vcrq_adapter *adapter, void *memory, size_t size,
 	return true;
 }
 
+/*
+ * loans->lock is held.  The page's entry is taken back, if it is in the table.
+ * True: the platform keeps it, and that is news.
+ */
+static bool vcrq_end_loan(struct vcrq_adapter *adapter, unsigned int page)
+{
+	struct vcrq_loans *loans = adapter->loans;
+	struct vcrq_loan *loan = &loans->loans[page];
+	bool known = test_bit(page, loans->stuck);
+
+	if (loan->users) {
+		/* Its request was not used: the queue or the device was reset. */
+		loan->users = 0;
+		__clear_bit(page, loans->due);
+		__set_bit(page, loans->stale);
+	}
+	loan->page = NULL;
+	if (known)
+		vcrq_try_stuck(adapter, page);
+	else if (test_bit(page, loans->stale))
+		vcrq_take_back(adapter);
+	/* An address that still leads to this buffer is no other's. */
+	if (test_bit(page, loans->stuck))
+		return !known;
+	__clear_bit(page, loans->busy);
+	return false;
+}
+
 /* Any context.  False: the address was not lent. */
 bool vcrq_lend_unmap(struct vcrq_adapter *adapter, dma_addr_t dma)
 {
 	struct vcrq_loans *loans = adapter->loans;
 	unsigned long flags;
 	unsigned int page;
+	bool kept;
 
 	if (!vcrq_is_lent(loans, dma, &page))
 		return false;
 	spin_lock_irqsave(&loans->lock, flags);
-	if (loans->loans[page].users) {
-		/* Its request was not used: the queue or the device was reset. */
-		loans->loans[page].users = 0;
-		__clear_bit(page, loans->due);
-		__set_bit(page, loans->stale);
-	}
-	/* An address that still leads to this buffer is no other's. */
-	if (!test_bit(page, loans->stale) || vcrq_recall(adapter))
-		__clear_bit(page, loans->busy);
+	kept = vcrq_end_loan(adapter, page);
 	spin_unlock_irqrestore(&loans->lock, flags);
+	/* The driver takes its buffer whatever we say: the server is to have no way to it. */
+	if (kept)
+		vcrq_end_session(adapter, VCRQ_RULE_PARTNER_STALLED, page, 0);
 	return true;
 }
 
@@ -382,8 +203,7 @@ static int vcrq_reserve(struct vcrq_adapter *adapter, struct vcrq_loans *loans)
 	size_t bytes = (size_t)loans->count * VCRQ_IOMMU_PAGE;
 	void *memory = alloc_pages_exact(bytes, GFP_KERNEL | __GFP_ZERO |
 						__GFP_NOWARN);
-	unsigned int page;
-	bool cleared = true;
+	bool cleared;
 
 	if (!memory)
 		return -ENOMEM;
@@ -394,10 +214,10 @@ static int vcrq_reserve(struct vcrq_adapter *adapter, struct vcrq_loans *loans)
 		return -ENOMEM;
 	}
 	adapter->loans = loans;
-	for (page = 0; page < loans->count && cleared; page += VCRQ_LIST_MOST)
-		cleared = vcrq_clear_run(adapter, page,
-					 min_t(unsigned int, VCRQ_LIST_MOST,
-					       loans->count - page));
+	bitmap_fill(loans->stale, loans->count);
+	loans->any_owed = true;
+	vcrq_lend_recall(adapter);
+	cleared = !loans->stuck_count;
 	if (!cleared) {
 		adapter->loans = NULL;
 		dma_unmap_single(vcrq_dev(adapter), loans->dma, bytes,
@@ -413,6 +233,7 @@ static void vcrq_drop_loans(struct vcrq_loans *loans)
 	bitmap_free(loans->busy);
 	bitmap_free(loans->due);
 	bitmap_free(loans->stale);
+	bitmap_free(loans->stuck);
 	free_page((unsigned long)loans->list);
 	kvfree(loans);
 }
@@ -438,8 +259,10 @@ void vcrq_make_loans(struct vcrq_adapter *adapter)
 	loans->busy = bitmap_zalloc(count, GFP_KERNEL);
 	loans->due = bitmap_zalloc(count, GFP_KERNEL);
 	loans->stale = bitmap_zalloc(count, GFP_KERNEL);
+	loans->stuck = bitmap_zalloc(count, GFP_KERNEL);
 	loans->list = (__be64 *)get_zeroed_page(GFP_KERNEL);
-	if (loans->busy && loans->due && loans->stale && loans->list)
+	if (loans->busy && loans->due && loans->stale && loans->stuck &&
+	    loans->list)
 		error = vcrq_reserve(adapter, loans);
 	if (error) {
 		/* The platform maps everything, as it did before there were loans. */
@@ -462,13 +285,14 @@ void vcrq_free_loans(struct vcrq_adapter *adapter)
 	vcrq_drop_loans(loans);
 }
 
-/* Process context: how many pages were entered, and by how many calls, both ways. */
+/* Process context: how many pages were entered, by how many calls, both ways; which do not come back. */
 static ssize_t loans_show(struct device *dev, struct device_attribute *attr,
 			  char *buf)
 {
 	struct vcrq_adapter *adapter = dev_get_drvdata(dev);
 	struct vcrq_loans *loans = adapter ? adapter->loans : NULL;
 	u64 entered, calls, passed;
+	unsigned int stuck;
 
 	if (!loans)
 		return sysfs_emit(buf, "none\n");
@@ -476,8 +300,9 @@ static ssize_t loans_show(struct device *dev, struct device_attribute *attr,
 	entered = loans->entered;
 	calls = loans->calls;
 	passed = loans->passed;
+	stuck = loans->stuck_count;
 	spin_unlock_irq(&loans->lock);
-	return sysfs_emit(buf, "pages %u\nentered %llu\ncalls %llu\npassed %llu\n",
-			  loans->count, entered, calls, passed);
+	return sysfs_emit(buf, "pages %u\nentered %llu\ncalls %llu\npassed %llu\nstuck %u\n",
+			  loans->count, entered, calls, passed, stuck);
 }
 DEVICE_ATTR_RO(loans);

@@ -329,8 +329,11 @@ bool vcrq_queue_reap(struct vcrq_queue *queue)
  * on them.  The driver's buffers come back, so that it can be removed.  One
  * whose status is not found never does, and the queue takes no more: its driver
  * would read there what the request before it left, which may be success.
+ *
+ * False: nothing was given up, as the platform does not give back what they
+ * were lent, and a server may still write there, a status for instance.
  */
-void vcrq_queue_fail(struct vcrq_queue *queue)
+bool vcrq_queue_fail(struct vcrq_queue *queue)
 {
 	unsigned long flags;
 	bool fresh = false, stuck = false;
@@ -339,6 +342,14 @@ void vcrq_queue_fail(struct vcrq_queue *queue)
 
 	spin_lock_irqsave(&queue->lock, flags);
 	vcrq_take(queue, false);
+	for (id = 0; id < queue->size; id++)
+		if (queue->heads[id].in_flight)
+			vcrq_chain_each(queue, id, vcrq_give_back);
+	/* CRQ-F-99 */
+	if (!vcrq_lend_recall(queue->device->adapter)) {
+		spin_unlock_irqrestore(&queue->lock, flags);
+		return false;
+	}
 	for (id = 0; id < queue->size; id++) {
 		if (!queue->heads[id].in_flight)
 			continue;
@@ -361,10 +372,11 @@ void vcrq_queue_fail(struct vcrq_queue *queue)
 		local_irq_restore(flags);
 	}
 	if (!stuck)
-		return;
+		return true;
 	/* Last: the core calls nobody back of a broken queue. */
 	__virtqueue_break(queue->vq);
 	dev_err_ratelimited(vcrq_dev(queue->device->adapter),
 			    "device %u: requests without a status cannot end\n",
 			    queue->device->number);
+	return true;
 }

@@ -413,7 +413,7 @@ u16 vcrq_queue_suspend(struct vcrq_queue *queue, u32 session, __le16 *heads,
 
 /* used.c */
 bool vcrq_queue_reap(struct vcrq_queue *queue);
-void vcrq_queue_fail(struct vcrq_queue *queue);
+bool vcrq_queue_fail(struct vcrq_queue *queue);
 bool vcrq_queue_spin(struct vcrq_queue *queue, bool left);
 
 /* push.c */
@@ -457,6 +457,8 @@ bool vcrq_lend_unmap(struct vcrq_adapter *adapter, dma_addr_t dma);
 void *vcrq_lent_memory(struct vcrq_adapter *adapter, u64 dma);
 void vcrq_lend(struct vcrq_adapter *adapter, u64 dma);
 void vcrq_give_back(struct vcrq_adapter *adapter, u64 dma);
+
+/* entries.c */
 bool vcrq_lend_enter(struct vcrq_adapter *adapter);
 bool vcrq_lend_recall(struct vcrq_adapter *adapter);
 
