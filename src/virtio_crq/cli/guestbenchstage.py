@@ -68,7 +68,7 @@ class Bench:
     firmware: str
     qemu: str | None
     disks: Sequence[Disk] = DISKS
-    fetch: str = "batched"
+    fetch: str = "push"
 
     @contextmanager
     def stage(self, image: Image, work: Path, kind: type["GuestStage"] | None = None) -> Iterator["GuestStage"]:

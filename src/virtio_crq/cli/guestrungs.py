@@ -68,7 +68,7 @@ class RungStage(GuestStage):
 
 def rungs_measured(setting: Bench, plan: Plan, image: Image, work: Path, tell: Callable[[str], None]) -> dict[str, Any]:
     """Everything found, as `guests bench` writes it; `plan.disks` are names of rungs."""
-    ours = replace(setting, disks=(VIRTIO_CRQ,), fetch="push")
+    ours = replace(setting, disks=(VIRTIO_CRQ,))
     with ours.stage(image, work, RungStage) as stage:
         before = image.resident()
         samples = compare(plan, stage, tell)
