@@ -225,6 +225,15 @@ def test_a_pool_is_mapped_before_the_first_request_and_by_no_request(speed: str,
     assert rig.pages.asked == standing
 
 
+def test_a_request_that_is_shorter_than_its_slot_was_acquired_for_is_reached_where_its_data_lies(speed: str) -> None:
+    rig = Rig(speed, kind="pool", kept=4096)
+    slot = rig.driver.acquire(8192)
+    assert rig.driver.submit(slot, READ, 3, 512) == 0
+    rig.ring.publish()
+    data, _length, _flags = rig.chain()[1][1]
+    assert rig.pages.at(data, 2) == rig.driver.data(slot)
+
+
 @pytest.mark.parametrize("kept", [0, 4096])
 def test_data_that_is_longer_than_a_pool_keeps_is_mapped_for_its_request_by_one_call(speed: str, kept: int) -> None:
     rig = Rig(speed, kind="pool", kept=kept)

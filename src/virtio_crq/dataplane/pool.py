@@ -92,8 +92,8 @@ class Pool(SlotMapping):
         return self.at(slot, piece) - self.memory + self.bus
 
     def show(self, slot: int, piece: int, length: int, access: int) -> int:
-        if piece != DATA or length <= self.kept or self.lengths[slot]:
-            return 0
+        if piece != DATA or self.taken[slot] or self.lengths[slot]:
+            return 0  # it is mapped; that depends on where the data was placed, which a short request may not fill
         code = self.port.map(self.bus_at(slot, DATA), self.at(slot, DATA), pages(length), access)
         if code == 0:
             self.lengths[slot] = pages(length)
