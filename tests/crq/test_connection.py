@@ -320,8 +320,28 @@ def test_a_platform_that_stays_busy_is_an_error_in_bounded_time(bench: Bench) ->
     bench.server.pump()
     assert bench.server.phase is Phase.CLOSED
     assert isinstance(bench.server.failure, PlatformError)
-    assert losses[-1].startswith("H_FREE_CRQ answered 9901")
+    assert losses[-1] == "H_FREE_CRQ answered 9901: H_LONG_BUSY_10_MS to the last of 201 calls"
     assert bench.clock.waited < 10
+
+
+def test_an_end_that_gave_up_is_back_when_the_platform_takes_it(bench: Bench) -> None:
+    bench.begin()
+    assert not bench.server.retry(), "it has not given up"
+    assert phases(bench) == (Phase.INITIALIZED, Phase.INITIALIZED)
+    bench.s.script[Hypercall.H_FREE_CRQ] = [ReturnCode.H_BUSY] * 202
+    bench.server.reset("a test wants it")
+    bench.server.pump()
+    waited = bench.clock.waited
+    assert not bench.server.retry()
+    assert bench.clock.waited == waited, "one attempt, at once"
+    assert isinstance(bench.server.failure, PlatformError)
+    bench.s.script[Hypercall.H_REG_CRQ] = [ReturnCode.H_HARDWARE]
+    assert not bench.server.retry()
+    assert "H_REG_CRQ" in str(bench.server.failure)
+    assert bench.server.retry()
+    assert bench.server.failure is None
+    bench.settle()
+    assert phases(bench) == (Phase.INITIALIZED, Phase.INITIALIZED)
 
 
 def test_a_ring_that_the_platform_refuses_is_an_error_at_the_start(bench: Bench) -> None:

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who is to blame for a refused copy: a client that took its memory away, not one that died."""
+"""Who is to blame for a refused copy: a client that took its memory away, not one that died. And who gave up."""
 
+import logging
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from virtio_crq.errors import PlatformError
 from virtio_crq.message.backend import BackEnd
 from virtio_crq.message.bus import Bus
 from virtio_crq.message.device import DeviceModel
@@ -20,6 +22,8 @@ class Wire:
     """Stands for the connection and its link."""
 
     session = 1
+    failure: Exception | None = None
+    accepted = False
     window = 1 << 20
     going = False
     on_fault: OnFault
@@ -32,6 +36,11 @@ class Wire:
 
     def control(self, kind: int, entry: bytes) -> None: ...
     def start(self) -> None: ...
+
+    def retry(self) -> bool:
+        self.failure = None if self.accepted else self.failure
+        return self.accepted
+
     def close(self) -> None: ...
 
     def connect(self, back_end: Callable[[Bus], BackEnd], queues: int, devices: int) -> tuple[Any, Any]:
@@ -75,6 +84,38 @@ def test_a_dead_clients_refused_copy_does_not(adapter: Adapter, wire: Wire) -> N
     assert adapter.view().counters["copies_cut_off"] == 1
     wire.on_fault(0, 0, "chain-loop", "at head 3")
     assert refused(adapter) == {"chain-loop": 1}, "what it did before it died it did"
+
+
+@pytest.mark.expects_warnings("virtio_crq.vios")
+def test_a_connection_that_gave_up_is_told_of_once_shown_and_tried_again(
+    adapter: Adapter, wire: Wire, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    adapter._worker = Here()  # type: ignore[assignment]
+    for _look in range(2):
+        wire.accepted, wire.failure = False, PlatformError("H_FREE_CRQ", 1, "H_BUSY to the last of 201 calls")
+        for _turn in range(3):
+            adapter.tend()
+            assert adapter.view().state == "failed"
+        wire.accepted = True
+        adapter.tend()
+        assert adapter.view().state == "open"
+    assert (
+        caplog.messages
+        == [
+            "vhost0, client web1: the connection was given up: H_FREE_CRQ answered 1: H_BUSY to the last of 201 calls; "
+            "it is tried again now and then",
+            "vhost0, client web1: the connection is back",
+        ]
+        * 2
+    )
+
+
+class Here:
+    """A worker whose thread this is."""
+
+    def call(self, work: Callable[[], bool]) -> bool:
+        return work()
 
 
 class Meanwhile(int):

@@ -172,6 +172,15 @@ class Connection:
         if poll.poll(0):
             os.read(self.fileno(), 8)
 
+    def retry(self) -> bool:
+        """One more attempt of an end that gave up; whether it is registered now. The partner may call out again."""
+        if self.failure is None:
+            return False
+        self.failure = None
+        self.phase, self._busy = Phase.FREEING, BUSY_ATTEMPTS
+        self._recover()
+        return self.phase is not Phase.CLOSED
+
     def close(self) -> None:
         """Free the CRQ, which waits for copies through our window, and take the mappings back."""
         if self.phase is not Phase.CLOSED:
@@ -355,7 +364,7 @@ class Connection:
         elif code == ReturnCode.H_SUCCESS:
             self._register()
         else:
-            self._fail(PlatformError("H_FREE_CRQ", code))
+            self._fail(PlatformError("H_FREE_CRQ", code, f"{code_name(code)} to the last of {self._busy} calls"))
 
     def _fail(self, error: PlatformError) -> None:
         self.phase = Phase.CLOSED

@@ -48,6 +48,8 @@ class Connection(Protocol):
     on_lost: Callable[[str], None]
 
     @property
+    def failure(self) -> Exception | None: ...  # why it gave up; only `retry` brings it back
+    @property
     def session(self) -> int: ...
     @property
     def window(self) -> int: ...
@@ -56,6 +58,7 @@ class Connection(Protocol):
     def partner_going(self) -> bool: ...
     def control(self, kind: int, entry: bytes) -> None: ...
     def start(self) -> None: ...
+    def retry(self) -> bool: ...
     def close(self) -> None: ...
 
 
@@ -108,6 +111,7 @@ class Adapter:
         self.cut_off = 0  # copies that were refused because the client had gone
         self.failure: Exception | None = None  # our own error that ended the service of this client
         self.last_loss = ""
+        self._given_up = False  # the connection, by the platform's answers; somebody was told
         self._faults: Counter[str] = Counter()
         self._worker: Worker | None = None
         queues = sum(len(target.device.services) for target in self.targets)
@@ -221,6 +225,19 @@ class Adapter:
         log.error("%s, client %s: service ended by an error of the server", *who, exc_info=error)
         self._leave()
 
+    def tend(self) -> None:
+        """See to a connection that the platform made give up: told once, and tried again each time."""
+        error = self._connection.failure
+        if error is None or self.failure is not None or self._worker is None:
+            return
+        who = (self.place.adapter, self.place.client)
+        if not self._given_up:
+            self._given_up = True
+            log.error("%s, client %s: the connection was given up: %s; it is tried again now and then", *who, error)
+        if self._worker.call(self._connection.retry):
+            self._given_up = False
+            log.info("%s, client %s: the connection is back", *who)
+
     def rescan(self) -> list[str]:
         """Look at the size of every image again; the targets that changed, whose drivers were told."""
         assert self._worker is not None
@@ -228,7 +245,7 @@ class Adapter:
 
     def view(self) -> AdapterView:
         """How everything stands. Reads only, so that a stalled worker can still be looked at."""
-        session = self._connection.session
+        session, failed = self._connection.session, self.failure or self._connection.failure
         refused = _copy(self._back_end.refused) + _copy(self._connection.refusals)
         # What the data plane dropped without stopping a queue; the rest came through `_on_fault`.
         refused.update(_copy(self._link.refusals) - _copy(self._faults))
@@ -238,7 +255,7 @@ class Adapter:
             unit_address=self.place.unit_address,
             client=self.place.client,
             client_number=self.place.client_number,
-            state=FAILED if self.failure else OPEN if session else WAITING if self._worker else CLOSED,
+            state=FAILED if failed else OPEN if session else WAITING if self._worker else CLOSED,
             session=session,
             counters={"sessions": self.opened, "losses": self.lost, "copies_cut_off": self.cut_off},
             refused=dict(refused),

@@ -37,7 +37,7 @@ from virtio_crq.vios.placement import better
 from virtio_crq.vios.watch import Watch
 
 BALANCE_SECONDS = 1.0
-INSPECTION_SECONDS = 5.0  # between looks at the images, of which nothing tells
+INSPECTION_SECONDS = 5.0  # between looks at what nothing tells of: images, and what the platform answered
 log = logging.getLogger("virtio_crq.vios")
 RECENT = 64  # requests of a queue that its planner remembers
 
@@ -139,6 +139,8 @@ class Server:
     async def _inspect(self) -> None:
         while True:
             self.inspect()
+            for adapter in self.adapters:
+                adapter.tend()
             await asyncio.sleep(INSPECTION_SECONDS)
 
     def inspect(self) -> None:
