@@ -50,7 +50,7 @@ def image(tmp_path: Path) -> Iterator[Callable[[], int]]:
 def test_a_second_server_gives_up_after_ten_seconds_and_says_why(image: Callable[[], int]) -> None:
     clock = JumpingClock()
     acquire(image(), "disk", shared=False, clock=clock)
-    with pytest.raises(UsageError, match="disk: in use by another VIOS"):
+    with pytest.raises(UsageError, match=f"disk: in use by another VIOS, process {os.getpid()} "):
         acquire(image(), "disk", shared=False, clock=clock)
     assert PATIENCE <= clock.time - 100 < PATIENCE + 1
 

@@ -25,13 +25,17 @@ from virtio_crq.papr.returncodes import ReturnCode, code_name
 from virtio_crq.platform.partition import UnitAddress
 
 LOCK_FILE = "hypervisor.lock"
+HOME_SECONDS = 1.0  # between looks whether anybody can still find this machine
 OBSTRUCTION_SECONDS = 1.0  # between looks for partitions that a guest waits for
 BUSY_LOOKS, BUSY_SECONDS = 200, 0.005  # how often, and how far apart, a busy platform is asked to post an event
 Request = Mapping[str, Any]
 
 
 class Daemon:
-    """Serves one machine from one state directory. `run` returns after a shutdown request, SIGTERM or SIGINT."""
+    """Serves one machine from one state directory. `run` returns after a shutdown request, SIGTERM or SIGINT.
+
+    It raises when its socket was removed, and with it all ways to the machine.
+    """
 
     def __init__(self, machine: Machine, state_directory: Path) -> None:
         self.machine = machine
@@ -52,30 +56,44 @@ class Daemon:
         lock = _lock(self._directory)
         path = self._directory / ATTACH_SOCKET
         path.unlink(missing_ok=True)  # left by a killed predecessor; the lock says that it is gone
+        found = True
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         try:
             listener.bind(str(path))
             path.chmod(0o600)
+            mine = path.stat()
             listener.listen(64)
             self._stop_on_signals()
             accepting = asyncio.create_task(self._accept(listener))
             watching = asyncio.create_task(self._watch_for_guests())
+            at_home = asyncio.create_task(self._watch_home(path, mine))
             ready()
             await self._stop.wait()
-            for task in (accepting, watching, *self._conversations):
+            found = not at_home.done()
+            for task in (accepting, watching, at_home, *self._conversations):
                 task.cancel()
-            await asyncio.gather(accepting, watching, *self._conversations, return_exceptions=True)
+            await asyncio.gather(accepting, watching, at_home, *self._conversations, return_exceptions=True)
             await self.occupancy.close()
         finally:
             listener.close()
-            path.unlink(missing_ok=True)
+            if found:  # what stands there else is another machine's
+                path.unlink(missing_ok=True)
             os.close(lock)
+        if not found:
+            raise VirtioCrqError(f"{path} was removed: nobody could reach this machine any more, or end it")
 
     async def _watch_for_guests(self) -> None:
         """Only guests wait inside of calls; user-space partitions call again."""
         while any(partition.guest for partition in self.machine.definition.partitions):
             self.occupancy.power_off_obstructors()
             await asyncio.sleep(OBSTRUCTION_SECONDS)
+
+    async def _watch_home(self, path: Path, mine: os.stat_result) -> None:
+        """Somebody removes the state directory: all that is left of the machine ends, as after `down`."""
+        with contextlib.suppress(FileNotFoundError):
+            while os.path.samestat(path.stat(), mine):
+                await asyncio.sleep(HOME_SECONDS)
+        self._stop.set()
 
     def _stop_on_signals(self) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):

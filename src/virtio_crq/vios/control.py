@@ -7,6 +7,7 @@ A request is `{"do": NAME, ...}`; the answer is `{"ok": VALUE}` or `{"error": TE
 import asyncio
 import contextlib
 import json
+import os
 import socket
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -37,6 +38,7 @@ class ControlSocket:
         self._path.unlink(missing_ok=True)  # left by a killed predecessor; its partition slot is ours now
         self._server = await asyncio.start_unix_server(self._serve, path=str(self._path), limit=LONGEST_LINE)
         self._path.chmod(0o600)
+        self._mine = self._path.stat()
         return self
 
     async def __aexit__(self, *exception: object) -> None:
@@ -46,7 +48,9 @@ class ControlSocket:
         for writer in self._open.values():
             writer.transport.abort()  # an answer nobody reads must not keep the server
         await asyncio.gather(*conversations, return_exceptions=True)
-        self._path.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(self._path.stat(), self._mine):  # and not of a later machine in the same place
+                self._path.unlink()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._open[asyncio.current_task()] = writer

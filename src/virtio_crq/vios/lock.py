@@ -9,6 +9,7 @@ Hence the lock is taken on the very open file that the I/O uses, never on anothe
 import fcntl
 import os
 import time
+from pathlib import Path
 from typing import Protocol
 
 from virtio_crq.errors import UsageError
@@ -50,5 +51,20 @@ def acquire(descriptor: int, path: str, *, shared: bool, clock: Clock, patience:
             return
         except BlockingIOError:
             if clock.now() >= deadline:
-                raise UsageError(f"{path}: in use by another VIOS (waited {patience:g} s for its lock)") from None
+                known = ", ".join(f"process {pid}" for pid in holders(descriptor))
+                who = f"another VIOS, {known}" if known else "another VIOS"
+                raise UsageError(f"{path}: in use by {who} (waited {patience:g} s for its lock)") from None
         clock.sleep(_STEP)
+
+
+def holders(descriptor: int) -> list[int]:
+    """Processes that locked the file behind `descriptor`, as far as the kernel tells of them here."""
+    status = os.fstat(descriptor)
+    file = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
+    try:
+        rows = [row.split() for row in Path("/proc/locks").read_text().splitlines()]
+    except OSError:
+        return []
+    # NUMBER: FLOCK ADVISORY WRITE PID MAJOR:MINOR:INODE …; who waits has an arrow before FLOCK.
+    found = {int(row[4]) for row in rows if row[1] == "FLOCK" and row[5] == file}
+    return sorted(pid for pid in found if pid > 0)  # others are of another namespace
