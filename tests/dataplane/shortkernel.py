@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """A file served while the kernel refuses some calls; run by `test_shortkernel.py`, prints what came of it as JSON.
 
-shortkernel.py lone|flood|stable IMAGE ERRNO TIMES
+shortkernel.py lone|flood|apart|stable IMAGE ERRNO TIMES
 """
 
 import json
 import os
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -20,17 +21,22 @@ from virtio_crq.dataplane.filestore import FileStore
 from virtio_crq.dataplane.worker import Worker
 
 REQUESTS = 300  # more than io_uring has slots here
-PWRITEV2, FDATASYNC = 328, 75  # x86-64
+PWRITE64, PWRITEV2, FDATASYNC = 18, 328, 75  # x86-64
+SLOTS = 256  # of a writer's ring
 
 
 class Kernel:
-    """Refuses the first `times` calls with `code`."""
+    """Refuses the first `times` calls with `code`; none is answered before `ready`."""
 
     def __init__(self, code: int, times: int) -> None:
         self.code, self.times = code, times
         self.calls: list[Call] = []
+        self.ready: Callable[[], bool] = lambda: True
 
     def __call__(self, call: Call) -> int:
+        while not self.ready():
+            os.sched_yield()
+        self.ready = lambda: True
         self.calls.append(call)
         if len(self.calls) <= self.times:
             return self.code
@@ -40,9 +46,9 @@ class Kernel:
 class Served:
     """A disk served by a worker's thread; `ended` collects the status of each request as the driver would."""
 
-    def __init__(self, store: FileStore, *, size: int, writethrough: bool = False) -> None:
+    def __init__(self, store: FileStore, *, size: int, writethrough: bool = False, polling: int | None = 0) -> None:
         self.disk = Disk(Rig(), size=size, store=store, writethrough=writethrough)
-        self.worker = Worker("short", polling=0)
+        self.worker = Worker("short", polling)
         self.said = threading.Event()
         announce = self.disk.rig.channel.announce
 
@@ -98,10 +104,14 @@ def stable(served: Served) -> dict[str, object]:
 def main(what: str, image: str, code: str, times: str) -> None:
     descriptor = os.open(image, os.O_RDWR)
     kernel = Kernel(int(code), int(times))
-    supervise((PWRITEV2, FDATASYNC) if what == "stable" else (IO_URING_ENTER,), kernel)
-    store = FileStore(descriptor, 1 << 20, "threads" if what == "stable" else "uring")
+    watched = {"stable": (PWRITE64, PWRITEV2, FDATASYNC), "apart": (PWRITE64,)}
+    supervise(watched.get(what, (IO_URING_ENTER,)), kernel)
+    threads = what in watched
+    store = FileStore(descriptor, 1 << 20, "threads" if threads else "uring", own_writer=threads)
+    if what == "apart":
+        kernel.ready = lambda: store.pending == SLOTS
     served = Served(store, size=1024, writethrough=what == "stable")
-    result = {"lone": lone, "flood": flood, "stable": stable}[what](served)
+    result = {"lone": lone, "flood": flood, "apart": flood, "stable": stable}[what](served)
     served.worker.stop()
     store.close()
     assert served.worker.failure is None

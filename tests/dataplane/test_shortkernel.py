@@ -43,7 +43,17 @@ def test_more_requests_than_slots_wait_their_turn_and_none_is_lost(tmp_path: Pat
 
 
 @here
-def test_writethrough_asks_for_a_stable_write_and_flush_for_fdatasync(tmp_path: Path) -> None:
+def test_more_writes_than_a_writer_has_room_for_wait_their_turn_and_none_is_lost(tmp_path: Path) -> None:
+    """The first write does not end before all 256 slots are full; a signal then interrupts it and two more."""
+    image = tmp_path / "image"
+    found = run("apart", image, errno.EINTR, 3)
+    assert found["statuses"] == [0] * 300
+    assert len(found["calls"]) == 303
+    assert image.read_bytes()[: 300 * 512] == b"".join(number.to_bytes(2, "little") * 256 for number in range(300))
+
+
+@here
+def test_writethrough_asks_for_a_stable_write_which_no_writer_makes_and_flush_for_fdatasync(tmp_path: Path) -> None:
     calls = dict(run("stable", tmp_path / "image", 0, 0)["calls"])
     assert set(calls) == {328, 75}
     assert calls[328][5] == RWF_DSYNC

@@ -18,6 +18,7 @@ DEVICE_SIDE = [
     "test_stores.py",
     "test_twin.py",
     "test_worker.py",
+    "test_writer.py",
 ]
 
 

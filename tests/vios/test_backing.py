@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from virtio_crq.dataplane.filestore import FileStore
 from virtio_crq.errors import UsageError
 from virtio_crq.vios.backing import BackingSpec, image_size, open_backing, open_image, parse_backing, parse_size
 from virtio_crq.vios.lock import SystemClock
@@ -103,6 +104,16 @@ def test_a_write_protected_image_names_the_way_out() -> None:
         os.chmod(image.name, 0o444)
         with as_nobody(), pytest.raises(UsageError, match="map it read-only"):
             open_image(image.name, readonly=False)
+
+
+@pytest.mark.parametrize(("engine", "own"), [("auto", True), ("io_uring", False), ("threads", False)])
+def test_who_names_an_engine_has_it_make_the_writes(tmp_path: Path, engine: str, own: bool) -> None:
+    path = tmp_path / "disk"
+    path.write_bytes(bytes(8192))
+    backing = open_backing(parse_backing(f"file:{path},engine={engine}"), readonly=False, clock=SystemClock())
+    assert isinstance(backing.store, FileStore)
+    assert (backing.store.writer is not None) == own
+    backing.close()
 
 
 def test_memory_that_there_is_not_is_refused_in_one_line() -> None:

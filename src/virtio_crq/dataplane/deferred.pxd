@@ -11,3 +11,4 @@ cdef class Deferred:
     cdef int64_t queue(self, uint64_t offset, uint64_t length, uint64_t position, int operation, uint64_t token) except -1 nogil
     cpdef int64_t submit(self) except -1
     cpdef int64_t reap(self) except -1
+    cpdef int64_t expect(self) except -1

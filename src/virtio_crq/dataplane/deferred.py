@@ -31,6 +31,10 @@ class Deferred:
     def reap(self) -> int:
         return 0
 
+    def expect(self) -> int:
+        """The caller is about to sleep on `wakeup`; 1 if `reap` has something already."""
+        return 0
+
     def wakeup(self) -> int:
         """A descriptor that is readable when `reap` has something."""
         return -1

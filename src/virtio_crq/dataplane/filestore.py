@@ -2,7 +2,9 @@
 """A raw file or a block device.
 
 Reads are tried at once with RWF_NOWAIT, which for cached pages is as fast as reading gets. What would wait is
-deferred: to io_uring, or to a few threads where that is forbidden. A worker never waits for a disk.
+deferred: to io_uring, or to a few threads where that is forbidden. A worker never waits for a disk. So are writes; but
+where a file system takes none at once (ext4 at 6.18), plain ones go to a thread of the store's own, in which they take
+their turn, as the file system would have them anyway. Stable ones, which wait for the medium, go the way of reads.
 
 A file that lies in memory and nowhere else has nothing to wait for, and knows no RWF_NOWAIT either (tmpfs at 6.18): it
 is read and written at once. Its pages may be swapped out, but so may those of the partition that the bytes go to.
@@ -18,6 +20,7 @@ from virtio_crq.dataplane.kernel import READ, SYNC, WRITE, WRITE_STABLE, transfe
 from virtio_crq.dataplane.store import DONE, FAILED, PENDING, Store
 from virtio_crq.dataplane.threads import Threads
 from virtio_crq.dataplane.uring import Uring
+from virtio_crq.dataplane.writer import Writer
 from virtio_crq.errors import UsageError
 from virtio_crq.platform.port import Port
 
@@ -43,6 +46,7 @@ class FileStore(Store):
 
     `engine`: "auto", "uring", "threads", or a Deferred of one's own. `write_now`: try writes without waiting first,
     as reads are. `waits`: it may have to be waited for; if not, it is read and written at once (see `in_memory`).
+    `own_writer`: it may have a `writer`, which makes plain writes where none can be tried, or was taken, at once.
     `misses` counts what had to be deferred.
     """
 
@@ -53,6 +57,7 @@ class FileStore(Store):
         engine: str | Deferred = "auto",
         write_now: bool = False,
         waits: bool = True,
+        own_writer: bool = False,
     ) -> None:
         super().__init__(capacity)
         self.descriptor = descriptor
@@ -63,6 +68,7 @@ class FileStore(Store):
         self.write_now = 1 if write_now or not waits else 0
         self.nowait = 1 if waits else 0
         self.deferred = defer(descriptor, engine) if isinstance(engine, str) else engine
+        self.writer = Writer(descriptor, self.deferred.wakeup()) if own_writer else None
 
     @property
     def engine(self) -> str:
@@ -71,6 +77,8 @@ class FileStore(Store):
 
     def bind(self, port: Port) -> None:
         self.deferred.bind(port)
+        if self.writer is not None:
+            self.writer.bind(port)
 
     def lend(self, port: Port) -> int:
         if port is not self.lent_to:
@@ -111,13 +119,17 @@ class FileStore(Store):
                 self.write_now = 0
             elif done != -EAGAIN and done != -EINTR:
                 return FAILED
-        return self._defer(offset, length, position, operation, token)
+        if self.writer is None or self.write_now or stable:
+            return self._defer(offset, length, position, operation, token)
+        return self._count(self.writer.queue(offset, length, position, operation, token))
 
     def sync(self, port: Port, token: int) -> int:
         return self._defer(0, 0, 0, SYNC, token)
 
     def _defer(self, offset: int, length: int, position: int, operation: int, token: int) -> int:
-        answer = self.deferred.queue(offset, length, position, operation, token)
+        return self._count(self.deferred.queue(offset, length, position, operation, token))
+
+    def _count(self, answer: int) -> int:
         if answer != DONE:
             return answer
         self.misses += 1
@@ -128,15 +140,26 @@ class FileStore(Store):
         if self.pending:
             self.deferred.submit()
             self.unsent = self.deferred.unsent
+            if self.writer is not None:
+                self.writer.submit()
         return 0
 
     def reap(self) -> int:
-        if not self.pending or not self.deferred.reap():
+        if not self.pending:
             return 0
-        self.token = self.deferred.token
-        self.result = FAILED if self.deferred.failed else DONE
+        if self.writer is not None and self.writer.reap():
+            return self._ended(self.writer)
+        return self._ended(self.deferred) if self.deferred.reap() else 0
+
+    def _ended(self, deferred: Deferred) -> int:
+        self.token = deferred.token
+        self.result = FAILED if deferred.failed else DONE
         self.pending -= 1
         return 1
+
+    def expect(self) -> int:
+        found = self.deferred.expect()
+        return found if found or self.writer is None else self.writer.expect()
 
     def wakeup(self) -> int:
         return self.deferred.wakeup()
@@ -147,8 +170,10 @@ class FileStore(Store):
             self.submit()
             poll = select.poll()  # select() would refuse descriptors beyond 1023
             poll.register(self.wakeup(), select.POLLIN)
-            if not self.reap() and poll.poll(1000 * (RETRY if self.unsent else 1)):
+            if not self.reap() and not self.expect() and poll.poll(1000 * (RETRY if self.unsent else 1)):
                 with contextlib.suppress(BlockingIOError):  # woken for nothing: a slow disk takes its time
                     os.eventfd_read(self.wakeup())
         self._reclaim()
+        if self.writer is not None:
+            self.writer.close()
         self.deferred.close()

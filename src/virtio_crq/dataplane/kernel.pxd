@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 cimport cython
 from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdlib cimport free
 
 from virtio_crq.platform.port cimport Port
 from virtio_crq.platform.seam cimport seam_handle
@@ -29,6 +30,18 @@ cdef extern from "kernel.h" nogil:
     int64_t kernel_uring_enter(kernel_uring *uring)
     int64_t kernel_uring_reap(kernel_uring *uring)
 
+cdef extern from "writerring.h" nogil:
+    struct writer_ring:
+        uint64_t token
+        int64_t result
+    writer_ring *writer_ring_new(int fd, int wakeup)
+    int64_t writer_ring_queue(writer_ring *ring, seam_handle *handle, uint64_t offset, uint64_t length, uint64_t position, uint64_t token)
+    void writer_ring_ask(writer_ring *ring)
+    int64_t writer_ring_reap(writer_ring *ring)
+    int64_t writer_ring_expect(writer_ring *ring)
+    void writer_ring_run(writer_ring *ring)
+    void writer_ring_stop(writer_ring *ring)
+
 cpdef int64_t transfer(int fd, Port port, uint64_t offset, uint64_t length, uint64_t position, int operation, int now) noexcept nogil
 cpdef int64_t in_memory(int fd) noexcept nogil
 cpdef int64_t wait(int fd, int64_t nanoseconds) except *
@@ -50,3 +63,13 @@ cdef class Submission:
     cpdef int64_t queue(self, int fd, Port port, uint64_t offset, uint64_t length, uint64_t position, int operation, uint64_t token) noexcept nogil
     cpdef int64_t enter(self) noexcept nogil
     cpdef int64_t reap(self) noexcept nogil
+
+@cython.final
+cdef class WriterRing:
+    cdef writer_ring *ring
+    cdef readonly uint64_t token
+    cdef readonly int64_t result
+    cpdef int64_t queue(self, Port port, uint64_t offset, uint64_t length, uint64_t position, uint64_t token) noexcept nogil
+    cpdef int64_t ask(self) noexcept nogil
+    cpdef int64_t reap(self) noexcept nogil
+    cpdef int64_t expect(self) noexcept nogil

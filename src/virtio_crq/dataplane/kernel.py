@@ -81,3 +81,37 @@ class Submission:
         self.token = self.uring.token
         self.result = self.uring.result
         return 1
+
+
+class WriterRing:
+    def __cinit__(self, fd: int, wakeup: int) -> None:
+        self.ring = writer_ring_new(fd, wakeup)
+        if self.ring == cython.NULL:
+            raise MemoryError("no memory for a ring of writes")
+
+    def __dealloc__(self) -> None:
+        free(self.ring)
+
+    def queue(self, port: object, offset: int, length: int, position: int, token: int) -> int:
+        return writer_ring_queue(self.ring, port.handle, offset, length, position, token)
+
+    def ask(self) -> int:
+        writer_ring_ask(self.ring)
+        return 0
+
+    def reap(self) -> int:
+        if not writer_ring_reap(self.ring):
+            return 0
+        self.token = self.ring.token
+        self.result = self.ring.result
+        return 1
+
+    def expect(self) -> int:
+        return writer_ring_expect(self.ring)
+
+    def run(self) -> None:
+        with cython.nogil:
+            writer_ring_run(self.ring)
+
+    def stop(self) -> None:
+        writer_ring_stop(self.ring)

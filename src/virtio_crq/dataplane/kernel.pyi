@@ -47,3 +47,22 @@ class Submission:
     def enter(self) -> int:
         """Hand over what was queued; how much of it the kernel did not take yet, or a negated errno."""
     def reap(self) -> int: ...
+
+@final
+class WriterRing:
+    """Writes to `fd` that one thread asks for and reaps, and another makes in order; `wakeup` is an eventfd for the
+    first when it sleeps. After `reap()` was 1: `token`, and `result`, 0 (all is written) or a negated errno."""
+
+    token: int
+    result: int
+    def __init__(self, fd: int, wakeup: int) -> None: ...
+    def queue(self, port: Port, offset: int, length: int, position: int, token: int) -> int:
+        """0, or a negated errno: EAGAIN when as many as there is room for are neither written nor reaped."""
+    def ask(self) -> int:
+        """Hand over what was queued."""
+    def reap(self) -> int: ...
+    def expect(self) -> int:
+        """Have the next end told by the eventfd; 1 if one is to be reaped already."""
+    def run(self) -> None:
+        """The thread that makes them: returns after `stop`, when all that was asked for is written. Drops the GIL."""
+    def stop(self) -> None: ...

@@ -64,3 +64,5 @@ cdef class Link(Queues):
     cdef int64_t _give_back(self, Service service) except -1 nogil
     @cython.locals(moved=int64_t, service=Service, current=Service)
     cdef int64_t _reap(self, Store store) except -1
+    @cython.locals(store=Store)
+    cpdef int64_t expects(self) except -1

@@ -425,6 +425,13 @@ class Link(Queues):
         except DriverFault as fault:
             self._stop(service, fault)
 
+    def expects(self) -> int:
+        """Whether a store has finished something; if not, its descriptor will tell of the next."""
+        for store in self.stores:
+            if store.pending and store.expect():
+                return 1
+        return 0
+
     def wakeups(self) -> list[int]:
         """Descriptors that are readable when a store has finished something."""
         return [store.wakeup() for store in self.stores if store.wakeup() >= 0]

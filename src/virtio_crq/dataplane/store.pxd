@@ -16,3 +16,4 @@ cdef class Store:
     cdef int64_t sync(self, Port port, uint64_t token) except -1 nogil
     cpdef int64_t submit(self) except -1
     cpdef int64_t reap(self) except -1
+    cpdef int64_t expect(self) except -1

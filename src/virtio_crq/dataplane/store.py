@@ -66,8 +66,12 @@ class Store:
         """1 if an operation ended: `token` says which, `result` how (DONE, FAILED)."""
         return 0
 
+    def expect(self) -> int:
+        """Who serves this store is about to sleep on `wakeup`; 1 if `reap` has something already."""
+        return 0
+
     def wakeup(self) -> int:
-        """A descriptor that is readable when `reap` has something; -1 when nothing is ever pending."""
+        """A descriptor that is readable when `reap` has something, for who expects it; -1: nothing is ever pending."""
         return -1
 
     def close(self) -> None:

@@ -336,6 +336,8 @@ class Worker:
             self._arm(link)
         if (armed and self._last_look(armed)) or self.called or self._requests or self._stopping:
             return
+        if any(link.expects() for link in self.awake):
+            return
         self.sleeps += 1
         epoll = self._rewired()
         busy = [link for link in self.awake if link.restless or link.due]

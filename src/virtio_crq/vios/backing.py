@@ -207,14 +207,16 @@ def _ram_store(size: int) -> Store:
 
 
 def _file_store(spec: BackingSpec, descriptor: int, size: int) -> Store:
-    waits = spec.engine != "auto" or not in_memory(descriptor)  # who names an engine wants it used
+    auto = spec.engine == "auto"  # who names an engine wants it used
+    waits = not auto or not in_memory(descriptor)
+    engine = "threads" if spec.engine == "threads" else "uring"
     try:
-        return FileStore(descriptor, size, "threads" if spec.engine == "threads" else "uring", waits=waits)
+        return FileStore(descriptor, size, engine, write_now=auto, waits=waits, own_writer=auto)
     except UsageError as error:
-        if spec.engine != "auto":
+        if not auto:
             raise UsageError(f"{spec.path}: {error}; engine=auto would take threads") from error
         _say_once(str(error))
-        return FileStore(descriptor, size, "threads", waits=waits)
+        return FileStore(descriptor, size, "threads", write_now=True, waits=waits, own_writer=True)
 
 
 @cache
