@@ -16,13 +16,13 @@ from typing import Any
 
 import pytest
 
-from virtio_crq.client.device import MAPPINGS, RINGS, Options
+from virtio_crq.axes import DATA, MAP, RING
+from virtio_crq.client.device import Options
 from virtio_crq.client.disk import Disk
 from virtio_crq.dataplane.sidefront import SideFront
 from virtio_crq.dataplane.strategies import STRATEGIES
-from virtio_crq.hypervisor.machinerows import DATAS
 from virtio_crq.papr.profiles import DEFAULT, PROFILES, profile_named
-from virtio_crq.vios.ringdevice import CARRIERS as CARRIER_NAMES
+from virtio_crq.vios.explain import CARRIERS as CARRIER_NAMES
 from virtio_crq.virtio import features as bits
 
 # Layouts of records, and what a server's table says beside its `fetch` to have them.
@@ -123,10 +123,10 @@ class Combination:
 
 def _negotiable() -> Iterable[Combination]:
     for layout, fetch in sorted(STRATEGIES):
-        read = layout in RINGS
+        read = layout in RING.values
         if not read and layout not in CARRIERS:
             continue  # tests/house asks for its row
-        for ring, mapping, data in product((layout,) if read else BELOW_RECORDS, MAPPINGS, DATAS):
+        for ring, mapping, data in product((layout,) if read else BELOW_RECORDS, MAP.values, DATA.values):
             yield Combination(ring, fetch, "" if read else layout, mapping, data)
 
 

@@ -231,18 +231,3 @@ def test_help_of_a_group_has_examples(group: str) -> None:
 def test_columns_are_aligned_and_numbers_stand_right() -> None:
     assert table(("name", "count"), [("a", 5), ("long", 100)]) == "name  count\na         5\nlong    100"
     assert table(("name",), []) == "name"
-
-
-def test_machine_files_and_the_server_know_the_same_ways_of_data() -> None:
-    from virtio_crq.hypervisor import machinerows
-    from virtio_crq.vios.blockdevice import SERVICES
-
-    assert set(machinerows.DATAS) == set(SERVICES)
-
-
-def test_machine_files_and_the_data_plane_know_the_same_ways_to_fetch() -> None:
-    """Neither may import the other, so that only a test holds them together."""
-    from virtio_crq.dataplane.strategies import STRATEGIES
-    from virtio_crq.hypervisor import machinerows
-
-    assert set(machinerows.FETCHES) == {fetch for _, fetch in STRATEGIES}

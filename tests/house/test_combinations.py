@@ -15,15 +15,16 @@ from typing import Any
 import pytest
 
 from combinations import BELOW_RECORDS, CARRIERS, NEGOTIABLE, Combination, Row, covering, groups, rows_of, selected
+from virtio_crq.axes import DATA, FETCH, MAP, RING
 from virtio_crq.bench.case import RUNGS
 from virtio_crq.cli.clientpartition import connects
 from virtio_crq.cli.serving import places
 from virtio_crq.client.client import Client
-from virtio_crq.client.device import MAPPINGS, RINGS, Options
+from virtio_crq.client.device import Options
 from virtio_crq.dataplane.strategies import STRATEGIES
 from virtio_crq.hypervisor.machine import Machine
 from virtio_crq.hypervisor.machinefile import parse_machine_file
-from virtio_crq.hypervisor.machinerows import DATAS, FETCHES, MachineFile
+from virtio_crq.hypervisor.machinerows import MachineFile
 from virtio_crq.papr.profiles import PROFILES
 from virtio_crq.vios.mapping import MapEntry
 from virtio_crq.vios.server import Server, Settings
@@ -96,7 +97,9 @@ def test_few_rows_have_every_pair() -> None:
 
 
 def test_the_table_has_every_strategy_and_every_rung() -> None:
-    assert {layout for layout, _ in STRATEGIES} <= {*RINGS, *CARRIERS}, "name what a server says for it in CARRIERS"
+    assert {layout for layout, _ in STRATEGIES} <= {*RING.values, *CARRIERS}, (
+        "name what a server says for it in CARRIERS"
+    )
     assert {(each.carrier or each.ring, each.fetch) for each in NEGOTIABLE} == set(STRATEGIES)
     axes = {(each.ring, each.fetch, each.map, each.data) for each in NEGOTIABLE}
     assert {(rung.ring, rung.fetch, rung.map, rung.data) for rung in RUNGS} <= axes
@@ -146,12 +149,12 @@ def agreed(directory: Path, asked: Combination) -> tuple[str, str, bool, bool]:
         machine.close()
 
 
-@pytest.mark.parametrize(("ring", "fetch"), list(product(RINGS, FETCHES)))
+@pytest.mark.parametrize(("ring", "fetch"), list(product(RING.server, FETCH.server)))
 def test_what_two_sides_agree_on_is_in_the_table_and_nothing_else_is(tmp_path: Path, ring: str, fetch: str) -> None:
     (tmp_path / "root.img").write_bytes(bytes(1 << 20))
     rows = [Combination(*row) for each in NEGOTIABLE for row in rows_of(each) if each.fetch == fetch]
     listed = {(row.ring, row.map, bool(row.carrier), bool(row.order)) for row in rows}
-    for mapping, data, order in product(MAPPINGS, DATAS, ("", "in-order")):
+    for mapping, data, order in product(MAP.client, DATA.server, ("", "in-order")):
         asked = Combination(ring, fetch, "", mapping, data, order=order)
         layout, kind, pushed, in_order = agreed(tmp_path, asked)
         assert (layout, kind, pushed, in_order) in listed, "this can be negotiated, and is in no suite"

@@ -11,7 +11,9 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src" / "virtio_crq"
 
-# Who may import whom (everyone may import virtio_crq.errors and .farend, and a package itself).
+# Who may import whom. Everyone may import itself, and what is nobody's: how things fail, what to say of a far end that
+# does not answer, and names of the copy's axes.
+EVERYBODYS = {"errors", "farend", "axes"}
 MAY_IMPORT: dict[str, set[str]] = {
     "virtio": set(),
     "papr": set(),
@@ -94,11 +96,19 @@ def test_a_module_imports_only_what_its_layer_may(path: Path) -> None:
         names += cimported(pxd.read_text())
     for name in names:
         parts = name.split(".")
-        if parts[0] != "virtio_crq" or len(parts) < 2 or parts[1] in {"errors", "farend", layer}:
+        if parts[0] != "virtio_crq" or len(parts) < 2 or parts[1] in {*EVERYBODYS, layer}:
             continue
         if not (PACKAGE / parts[1]).is_dir():
             continue  # a name of the package itself, such as the version
         assert parts[1] in MAY_IMPORT[layer], f"{layer}/ imports {name}"
+
+
+@pytest.mark.parametrize("name", sorted(EVERYBODYS))
+def test_what_everybody_may_import_imports_no_layer(name: str) -> None:
+    path = PACKAGE / f"{name}.py"
+    known = {f"virtio_crq.{each}" for each in EVERYBODYS}
+    own = {each for each in imported(ast.parse(path.read_text()), path) if each.startswith("virtio_crq")}
+    assert own <= known, f"{name}.py imports {own - known}"
 
 
 @pytest.mark.parametrize("layer", sorted(FOREIGN_WORDS))

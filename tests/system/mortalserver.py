@@ -13,9 +13,9 @@ from pathlib import Path
 
 from armedpartition import attach_armed, one_life
 
+from virtio_crq import axes
 from virtio_crq.cli import serving
 from virtio_crq.hypervisor.machinefile import read_machine_file
-from virtio_crq.hypervisor.machinerows import CARRIERS, FETCHES, RINGS
 from virtio_crq.vios.control import socket_path
 
 
@@ -23,8 +23,10 @@ def live(state: Path, name: str, file: Path, point: str, skip: int) -> None:
     serving.attach = lambda state, name: attach_armed(state, name, point, skip)  # type: ignore[assignment]
     machine = read_machine_file(file)
     row = machine.partition(name)
-    options = {"data": machine.data_of(name), "ring": row.ring or RINGS[0], "carrier": row.carrier or CARRIERS[0]}
-    with serving.open_server(state, machine, name, 1, 50, row.fetch or FETCHES[0], **options) as (server, _):
+    said = {key: getattr(row, key) or values[0] for key, values in axes.SERVER.items()} | {
+        "data": machine.data_of(name)
+    }
+    with serving.open_server(state, machine, name, 1, 50, **said) as (server, _):
 
         async def serve() -> None:
             stop = asyncio.Event()

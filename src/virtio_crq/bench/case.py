@@ -5,6 +5,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from virtio_crq.axes import (
+    BATCHED,
+    COPY,
+    NAIVE,
+    PACKED,
+    PER_REQUEST,
+    PLANNED,
+    POOL,
+    PUSH,
+    REDIRECT,
+    SPLIT,
+    SUB_CRQ,
+    WINDOW,
+)
 from virtio_crq.errors import UsageError
 
 Named = TypeVar("Named", "Case", "Rung")
@@ -23,14 +37,14 @@ class Case:
 
 @dataclass(frozen=True)
 class Rung:
-    """A named preset of the four axes along which the copy evolves."""
+    """A named preset of the axes along which the copy evolves."""
 
     name: str
     ring: str
     fetch: str
     map: str
     data: str
-    carrier: str = "window"  # of pushed requests
+    carrier: str = WINDOW  # of pushed requests
 
 
 CASES = (
@@ -41,19 +55,19 @@ CASES = (
 )
 
 RUNGS = (
-    Rung("naive", ring="split", fetch="naive", map="per-request", data="copy"),
-    Rung("batched", ring="split", fetch="batched", map="per-request", data="copy"),
-    Rung("redirect", ring="split", fetch="batched", map="per-request", data="redirect"),
-    Rung("packed-naive", ring="packed", fetch="naive", map="per-request", data="copy"),
-    Rung("packed", ring="packed", fetch="batched", map="per-request", data="copy"),
-    Rung("batched-pool", ring="split", fetch="batched", map="pool", data="copy"),
-    Rung("push", ring="split", fetch="push", map="per-request", data="copy"),
-    Rung("push-pool", ring="split", fetch="push", map="pool", data="copy"),
-    Rung("push-pool-redirect", ring="split", fetch="push", map="pool", data="redirect"),
-    Rung("push-sub", ring="split", fetch="push", map="per-request", data="copy", carrier="sub-crq"),
-    Rung("push-sub-pool", ring="split", fetch="push", map="pool", data="copy", carrier="sub-crq"),
-    Rung("push-sub-pool-redirect", ring="split", fetch="push", map="pool", data="redirect", carrier="sub-crq"),
-    Rung("push-pool-planned", ring="split", fetch="push", map="pool", data="planned"),
+    Rung("naive", ring=SPLIT, fetch=NAIVE, map=PER_REQUEST, data=COPY),
+    Rung("batched", ring=SPLIT, fetch=BATCHED, map=PER_REQUEST, data=COPY),
+    Rung("redirect", ring=SPLIT, fetch=BATCHED, map=PER_REQUEST, data=REDIRECT),
+    Rung("packed-naive", ring=PACKED, fetch=NAIVE, map=PER_REQUEST, data=COPY),
+    Rung("packed", ring=PACKED, fetch=BATCHED, map=PER_REQUEST, data=COPY),
+    Rung("batched-pool", ring=SPLIT, fetch=BATCHED, map=POOL, data=COPY),
+    Rung("push", ring=SPLIT, fetch=PUSH, map=PER_REQUEST, data=COPY),
+    Rung("push-pool", ring=SPLIT, fetch=PUSH, map=POOL, data=COPY),
+    Rung("push-pool-redirect", ring=SPLIT, fetch=PUSH, map=POOL, data=REDIRECT),
+    Rung("push-sub", ring=SPLIT, fetch=PUSH, map=PER_REQUEST, data=COPY, carrier=SUB_CRQ),
+    Rung("push-sub-pool", ring=SPLIT, fetch=PUSH, map=POOL, data=COPY, carrier=SUB_CRQ),
+    Rung("push-sub-pool-redirect", ring=SPLIT, fetch=PUSH, map=POOL, data=REDIRECT, carrier=SUB_CRQ),
+    Rung("push-pool-planned", ring=SPLIT, fetch=PUSH, map=POOL, data=PLANNED),
 )
 
 # The study measures all rungs at four loads; over depths and sizes these, from which the others can be told.

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from math import inf
 from typing import Any
 
+from virtio_crq.axes import COPY, REDIRECT
+
 Row = Mapping[str, Any]  # a load on a rung in a mode: medians and ratios, as result files have them
-COPY, REDIRECT = "copy", "redirect"
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,8 @@ they are pushed), so that client and server work at the same time. What is paid 
 
 from dataclasses import dataclass, replace
 
+from virtio_crq.axes import BATCHED, COPY, NAIVE, PACKED, POOL, PUSH, REDIRECT, SPLIT, SUB_CRQ, WINDOW
+
 FETCHED, TOLD, PUSHED = 32, 8, 16
 
 
@@ -37,29 +39,30 @@ class Paper:
 # By what goes into a copy of its own. A split ring by batches: ring entries, descriptors, used_event, avail_event as
 # batches are fetched, used elements and index as they are told of; with each request its header, data and status.
 PAPERS = {
-    ("split", "naive"): Paper(12),
-    ("packed", "naive"): Paper(10),
-    ("split", "batched"): Paper(3, fetched=4, told=2),
-    ("packed", "batched"): Paper(3, fetched=2, told=2),
-    ("split", "push"): Paper(3, pushed=3),
+    (SPLIT, NAIVE): Paper(12),
+    (PACKED, NAIVE): Paper(10),
+    (SPLIT, BATCHED): Paper(3, fetched=4, told=2),
+    (PACKED, BATCHED): Paper(3, fetched=2, told=2),
+    (SPLIT, PUSH): Paper(3, pushed=3),
 }
 # The same by messages, which nobody copies: what is left for a batch are the lists of descriptors.
-MESSAGES = {("split", "push"): Paper(3, pushed=1)}
+MESSAGES = {(SPLIT, PUSH): Paper(3, pushed=1)}
+CARRIED = {WINDOW: PAPERS, SUB_CRQ: MESSAGES}
 # Header and status travel in the records where memory stays mapped, and nothing is left between the data of one request
 # and the next: one copy for those that are served together. Records in the client's window are brought by one copy and
 # answered by one, as messages they need none.
-INLINED = {("push", "window"): Paper(0, told=1, pushed=2), ("push", "sub-crq"): Paper(0, told=1)}
+INLINED = {(PUSH, WINDOW): Paper(0, told=1, pushed=2), (PUSH, SUB_CRQ): Paper(0, told=1)}
 # ibmvscsi and ibmvscsis: an information unit, the data, a response, whatever is in flight.
 VSCSI = Paper(3)
 # Fewer of data, be it copied by itself or by batches. What `planned` saves is measured: it has no arithmetic.
-DATA_COPIES = {"copy": 0, "redirect": 1}
+DATA_COPIES = {COPY: 0, REDIRECT: 1}
 
 
-def paper(ring: str, fetch: str, mapping: str, data: str, carrier: str = "window") -> Paper | None:
+def paper(ring: str, fetch: str, mapping: str, data: str, carrier: str = WINDOW) -> Paper | None:
     """The arithmetic of one combination, None where nobody did it."""
-    found = INLINED.get((fetch, carrier)) if mapping == "pool" else None
+    found = INLINED.get((fetch, carrier)) if mapping == POOL else None
     if found is None:
-        found = (PAPERS if carrier == "window" else MESSAGES).get((ring, fetch))
+        found = CARRIED.get(carrier, {}).get((ring, fetch))
     if found is None or data not in DATA_COPIES:
         return None
     if found.each:

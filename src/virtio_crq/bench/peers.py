@@ -10,14 +10,15 @@ from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
 
+from virtio_crq.axes import SPLIT
 from virtio_crq.bench.case import Case, Rung
 from virtio_crq.bench.image import Image
 from virtio_crq.bench.rounds import Sample, medians, rotated
 from virtio_crq.bench.row import Row
 from virtio_crq.bench.run import Plan, Setting, Stages, measure
 
-STORAGE_DAEMON = Rung("qemu-storage-daemon", ring="split", fetch="shared", map="shared", data="shared")
-ANY_BACKEND = Rung("vhost-user", ring="split", fetch="shared", map="shared", data="shared")
+STORAGE_DAEMON = Rung("qemu-storage-daemon", ring=SPLIT, fetch="shared", map="shared", data="shared")
+ANY_BACKEND = Rung("vhost-user", ring=SPLIT, fetch="shared", map="shared", data="shared")
 PEERS = (STORAGE_DAEMON.name, ANY_BACKEND.name)
 RAW = "raw"
 

@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
+from virtio_crq.axes import CLIENT
 from virtio_crq.client.device import Options
-from virtio_crq.hypervisor.machinerows import CLIENT_AXES, MachineFile
+from virtio_crq.hypervisor.machinerows import MachineFile
 
 NOTE = "clients.json"  # in the state directory: what the machine file says of its clients
 
@@ -31,7 +32,7 @@ MapOption = Annotated[
 
 def write_note(directory: Path, machine: MachineFile) -> None:
     """Keep what the machine was made with; its file may be another one tomorrow."""
-    said = {row.name: {key: getattr(row, key) for key in CLIENT_AXES} for row in machine.clients() if not row.server}
+    said = {row.name: {key: getattr(row, key) for key in CLIENT} for row in machine.clients() if not row.server}
     (directory / NOTE).write_text(json.dumps({name: _said(axes) for name, axes in said.items()}))
 
 

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from virtio_crq.axes import PUSH
 from virtio_crq.bench.row import Load
 from virtio_crq.cli.clientpartition import client_partition
 from virtio_crq.client.client import Client
@@ -96,8 +97,8 @@ def measured(generator: LoadGenerator, disk: Disk, cpu_seconds: float) -> Load:
         batch=generator.completed / max(1, generator.batches),
         bounces=generator.bounced,
         bounce_bytes=generator.bounced * generator.block,
-        ran={"map": generator.driver.mapping.name, "ring": disk.ring_layout}
-        | ({"fetch": "push"} if disk.pushed else {}),
+        ran={"map": generator.driver.mapping.name, "ring": disk.ring_layout, "carrier": disk.carrier}
+        | ({"fetch": PUSH} if disk.pushed else {}),
         queues=len(disk.lanes),
     )
 

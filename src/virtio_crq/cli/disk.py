@@ -17,13 +17,13 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
+from virtio_crq.axes import PUSH
 from virtio_crq.cli.axes import FetchOption, MapOption, RingOption, client_options
 from virtio_crq.cli.clientpartition import client_partition
 from virtio_crq.cli.selection import MachineOption, select
 from virtio_crq.cli.tables import table
 from virtio_crq.client.client import Client
 from virtio_crq.client.copy import DiskEnd, LocalSource, LocalTarget, Source, Target, copy
-from virtio_crq.client.device import FETCHES
 from virtio_crq.client.disk import Disk
 from virtio_crq.client.nbdserver import NbdServer
 from virtio_crq.client.silence import Silence
@@ -214,7 +214,7 @@ def described(client: str, disk: Disk) -> dict[str, Any]:
         "block_size": disk.block_size,
         "read_only": disk.readonly,
         "state": "broken" if disk.broken else "read-only" if disk.readonly else "read-write",
-        "fetch": FETCHES[0] if disk.pushed else f"by the server, {disk.ring_layout} ring",
+        "fetch": PUSH if disk.pushed else f"by the server, {disk.ring_layout} ring",
         "map": disk.site.options.map,
         "identity": disk.identity.hex(),
     }

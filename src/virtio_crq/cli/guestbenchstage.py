@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from virtio_crq.axes import PUSH
 from virtio_crq.bench.image import Image
 from virtio_crq.bench.row import Counts, per_request
 from virtio_crq.cli.guestplan import find_qemu
@@ -68,7 +69,7 @@ class Bench:
     firmware: str
     qemu: str | None
     disks: Sequence[Disk] = DISKS
-    fetch: str = "push"
+    fetch: str = PUSH
 
     @contextmanager
     def stage(self, image: Image, work: Path, kind: type["GuestStage"] | None = None) -> Iterator["GuestStage"]:

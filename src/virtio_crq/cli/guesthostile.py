@@ -176,7 +176,7 @@ def _parts(rung: Rung) -> list[tuple[int, list[Act]]]:
     parts = [(0, [act for act in TABLE if not act.type_rule and act.kind is Kind.BLOCK])]
     if rung.pushes:
         # Who looks inside asks for every last byte.
-        pushed = [act for act in PUSHED_TABLE if not (rung.looks_inside and "completion-tail" in act.rules)]
+        pushed = [act for act in PUSHED_TABLE if not (rung.lends and "completion-tail" in act.rules)]
         parts.append((PUSH, [act for act in pushed if act.name not in NEED_TWO]))
     return parts
 

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from virtio_crq.axes import REDIRECT
 from virtio_crq.cli.clientprocess import ClientProcess
 from virtio_crq.cli.guesthostile import play_hostile
 from virtio_crq.cli.guestwire import AttachedTerminal
@@ -46,7 +47,7 @@ fetch = "{{fetch}}"
 [partition.{SPARE}]
 memory = "64M"
 fetch = "{{fetch}}"
-data = "redirect"
+data = "{REDIRECT}"
 
 [[storage]]
 server = "{SPARE}"
@@ -168,7 +169,7 @@ class GuestHouse:
         with (work / "late.img").open("wb") as image:
             image.truncate(LATE_BYTES)
         file = work / "machine.toml"
-        file.write_text(MACHINE.format(name=self.name, fetch="push" if rung.pushes else "batched"))
+        file.write_text(MACHINE.format(name=self.name, fetch=rung.fetch))
         machine = read_machine_file(file)
         self.directory = make_own_directory(self.name)
         self._roles = {role.name: role for role in roles(machine, self.directory)}

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Whether the windows and the memory of a machine file hold what its mappings need, before anything is started."""
 
+from virtio_crq.axes import FETCH, PUSH
 from virtio_crq.cli.clientpartition import MOST_DEVICES
 from virtio_crq.cli.mapentry import map_entry
-from virtio_crq.client.device import FETCHES, PUSH_ROOM
+from virtio_crq.client.device import PUSH_ROOM
 from virtio_crq.client.disk import queue_room, smallest_disk
 from virtio_crq.client.lane import Lane
 from virtio_crq.client.memory import PAGE, whole_pages
@@ -42,10 +43,10 @@ def check_room(machine: MachineFile) -> None:
 
 def pushes(machine: MachineFile, row: AdapterRow) -> bool:
     """Whether this adapter's queues will be pushed: both sides must want it, and the client have room."""
-    asked = [machine.partition(name).fetch or FETCHES[0] for name in (row.client, row.server)]
+    asked = [machine.partition(name).fetch or FETCH.server[0] for name in (row.client, row.server)]
     sharers = sum(row.client == other.client for other in machine.adapters)
     share = min(row.window, machine.partition(row.client).memory // sharers)
-    return asked == [FETCHES[0]] * 2 and share >= PUSH_ROOM
+    return asked == [PUSH] * 2 and share >= PUSH_ROOM
 
 
 def client_needs(disks: int, entropies: int, console_queues: int = 0, push: bool = False) -> int:

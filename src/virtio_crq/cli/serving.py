@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from virtio_crq.axes import COPY, SPLIT, WINDOW
 from virtio_crq.cli.mapentry import map_entry
 from virtio_crq.crq.server import CrqServer
 from virtio_crq.dataplane.link import Link
@@ -18,7 +19,6 @@ from virtio_crq.message.bus import Bus
 from virtio_crq.papr.devicetree import STORAGE_TYPE, max_copy, parse
 from virtio_crq.platform.partition import AdapterNode, Arena, BusAddress, Partition, UnitAddress
 from virtio_crq.vios.adapter import AdapterPlace, Connect, Connection, MakeLink, OnControl
-from virtio_crq.vios.blockdevice import COPY
 from virtio_crq.vios.ringdevice import OnFault
 from virtio_crq.vios.server import Server, Settings
 
@@ -37,9 +37,9 @@ def open_server(
     fetch: str,
     gathering: int = 0,
     data: str = COPY,
-    ring: str = "split",
+    ring: str = SPLIT,
     pin: int = -1,
-    carrier: str = "window",
+    carrier: str = WINDOW,
 ) -> Iterator[tuple[Server, int]]:
     """The server partition `name`, attached and ready to serve what the machine file maps.
 

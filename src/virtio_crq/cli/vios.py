@@ -16,6 +16,7 @@ from typing import Annotated, Any
 
 import typer
 
+from virtio_crq import axes
 from virtio_crq.cli.selection import MachineOption, select
 from virtio_crq.cli.viosexplain import explain
 from virtio_crq.cli.viosmap import map_target, resize, unmap
@@ -23,7 +24,6 @@ from virtio_crq.cli.viosserver import sockets
 from virtio_crq.errors import PartnerLost, UsageError
 from virtio_crq.hypervisor.conversation import ask as ask_hypervisor
 from virtio_crq.hypervisor.machinefile import read_machine_file
-from virtio_crq.hypervisor.machinerows import CARRIERS, DATAS, FETCHES, RINGS
 from virtio_crq.vios.control import ask, socket_path
 from virtio_crq.vios.lsmap import render
 from virtio_crq.vios.rates import rates, render_rates, wires
@@ -49,11 +49,13 @@ def run(
     polling: Annotated[
         int, typer.Option(help="Microseconds to look for work before sleeping, at most; -1: never sleep.")
     ] = 32,
-    fetch: Annotated[str, typer.Option(help="How requests come: push, batched or naive.")] = FETCHES[0],
-    ring: Annotated[str, typer.Option(help="packed: drivers may choose a packed ring, or split.")] = RINGS[0],
+    fetch: Annotated[str, typer.Option(help="How requests come: push, batched or naive.")] = axes.FETCH.server[0],
+    ring: Annotated[str, typer.Option(help="packed: drivers may choose a packed ring, or split.")] = axes.RING.server[
+        0
+    ],
     carrier: Annotated[
         str, typer.Option(help="What carries pushed requests where the platform has both: window or sub-crq.")
-    ] = CARRIERS[0],
+    ] = axes.CARRIER.server[0],
     gathering: Annotated[
         int, typer.Option(min=0, help="Microseconds that a busy driver is told later, so that it is told of more.")
     ] = 0,
@@ -64,14 +66,10 @@ def run(
     """Run the server partition NAME of a machine whose hypervisor is up, until a signal ends it."""
     from virtio_crq.cli.serving import open_server
 
-    for key, value, known in (
-        ("fetch", fetch, FETCHES),
-        ("ring", ring, RINGS),
-        ("data", data, DATAS),
-        ("carrier", carrier, CARRIERS),
-    ):
-        if value is not None and value not in known:
-            raise UsageError(f"{key} {value!r} is not one of {', '.join(known)}")
+    said = {"fetch": fetch, "ring": ring, "data": data, "carrier": carrier}
+    for key, known in axes.SERVER.items():
+        if said[key] is not None and said[key] not in known:
+            raise UsageError(f"{key} {said[key]!r} is not one of {', '.join(known)}")
     asleep = None if polling < 0 else polling
     # Standard error is the server's log file.
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.INFO)

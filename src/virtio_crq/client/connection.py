@@ -12,8 +12,9 @@ from contextlib import suppress
 from enum import Enum
 from functools import partial
 
+from virtio_crq import axes
 from virtio_crq.client.console import Console
-from virtio_crq.client.device import FETCHES, PUSH_ROOM, Device, Options, Site
+from virtio_crq.client.device import PUSH_ROOM, Device, Options, Site
 from virtio_crq.client.disk import Disk
 from virtio_crq.client.entropy import Entropy
 from virtio_crq.client.memory import Memory
@@ -83,7 +84,7 @@ class Connection:
             return PUSH | PAIR if self._mark else 0
         arena = self.endpoint.arena
         fits = arena.size >= PUSH_ROOM and arena.bus + arena.size <= 1 << records.ADDRESS_BITS
-        return PUSH | PAIR if fits and self.options.fetch == FETCHES[0] else 0
+        return PUSH | PAIR if fits and self.options.fetch == axes.PUSH else 0
 
     @property
     def busy(self) -> bool:

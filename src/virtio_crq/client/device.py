@@ -5,6 +5,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
+from virtio_crq.axes import CLIENT, FETCH, MAP, PACKED, PER_REQUEST, POOL, RING, SPLIT, SUB_CRQ, WINDOW
 from virtio_crq.client.memory import Area, Memory, whole_pages
 from virtio_crq.dataplane import pushfront
 from virtio_crq.dataplane.directfront import DirectFront
@@ -14,6 +15,7 @@ from virtio_crq.dataplane.mapping import SlotMapping
 from virtio_crq.dataplane.packeddriverring import PackedDriverRing
 from virtio_crq.dataplane.perrequest import PerRequest
 from virtio_crq.dataplane.pool import Pool
+from virtio_crq.dataplane.pushfront import PushFront
 from virtio_crq.dataplane.sidefront import SideFront
 from virtio_crq.dataplane.sidequeue import SideQueue
 from virtio_crq.dataplane.splitdriverring import SplitDriverRing
@@ -33,10 +35,9 @@ from virtio_crq.virtio.splitring import DescriptorIndex, QueueSize, RingPosition
 RING_ACCESS = 3  # the device reads descriptors and available ring, and writes the used ring
 BUSY_TRIES = 1000
 REQUEST_QUEUE = 0
-# What a client can choose on each axis, the best first. A server has its say in the first two.
-FETCHES = ("push", "batched")
-RINGS = ("packed", "split")
-MAPPINGS: dict[str, type[SlotMapping]] = {kind.name: kind for kind in (Pool, PerRequest)}
+# The driver's side of the axes, where a value is a class of its own.
+MAPPINGS: dict[str, type[SlotMapping]] = {POOL: Pool, PER_REQUEST: PerRequest}
+CARRIERS: dict[str, type[PushFront]] = {WINDOW: WindowFront, SUB_CRQ: SideFront}
 POOL_LIMIT = 16 * 1024
 # What the most queues that a connection can have take when they are pushed; a narrower window keeps its room.
 PUSH_ROOM = 4 << 20
@@ -51,15 +52,15 @@ class Options:
     transfer: int = 128 * 1024  # data bytes per request, at most
     indirect: bool = False  # off: a table per request costs the server one more copy
     event_idx: bool = True
-    fetch: str = FETCHES[0]  # "push" where the server agrees; else it reads rings, and chooses how
-    ring: str = RINGS[0]  # of what is not pushed: "packed" where it is offered
+    fetch: str = FETCH.client[0]  # pushed where the server agrees; else it reads rings, and chooses how
+    ring: str = RING.client[0]  # of what is not pushed: packed where it is offered
     in_order: bool = False  # with a packed ring: one used descriptor may end many requests
     polling: int = 32  # microseconds of looking for an answer before sleeping, at most (see dataplane.patience)
-    map: str = Pool.name  # how request slots become reachable: see MAPPINGS
+    map: str = MAP.client[0]  # how request slots become reachable: see MAPPINGS
     pool_limit: int = POOL_LIMIT  # with a pool: longer data is mapped for its request alone
 
     def __post_init__(self) -> None:
-        for key, known in (("fetch", FETCHES), ("ring", RINGS), ("map", tuple(MAPPINGS))):
+        for key, known in CLIENT.items():
             if getattr(self, key) not in known:
                 raise UsageError(f"{key} {getattr(self, key)!r} of a client is not one of {', '.join(known)}")
         if self.queues < 1:
@@ -122,7 +123,7 @@ class Device:
         wanted = self.wanted | bits.MANDATORY | bits.feature_set(bits.RING_RESET)
         wanted |= bits.feature_set(bits.INDIRECT_DESC) if options.indirect else 0
         wanted |= bits.feature_set(bits.EVENT_IDX) if options.event_idx else 0
-        if options.ring == "packed" and not self.pushed and bits.has(self.description.features, bits.RING_PACKED):
+        if options.ring == PACKED and not self.pushed and bits.has(self.description.features, bits.RING_PACKED):
             wanted |= bits.feature_set(bits.RING_PACKED)
             wanted |= bits.feature_set(bits.IN_ORDER) if options.in_order else 0
         self.features = yield from conversations.negotiate(self.number, wanted)
@@ -178,7 +179,7 @@ class Device:
     def build_queue(self, index: int, depth: int = 0) -> tuple[Front, QueueSetup]:
         """An empty ring for one of the device's queues, mapped; for so many requests, or for as many as options say."""
         size = self.queue_size(index, depth or self.site.options.depth)
-        driver_area, device_area, length = placed(size, self.ring_layout == "packed")
+        driver_area, device_area, length = placed(size, self.ring_layout == PACKED)
         purpose = f"a queue of device {self.number}"
         if self.pushed:
             # A ring that the transport reads itself is nobody else's business: it is not mapped.
@@ -191,13 +192,21 @@ class Device:
     @property
     def ring_layout(self) -> str:
         """What was negotiated, whatever was asked for."""
-        return "packed" if bits.has(self.features, bits.RING_PACKED) else "split"
+        return PACKED if bits.has(self.features, bits.RING_PACKED) else SPLIT
+
+    @property
+    def carrier(self) -> str:
+        """What became the carrier of its queues' records, each that any of them has; empty where rings are read."""
+        kinds = {
+            name for name, kind in CARRIERS.items() for front, _ in self.queues.values() if isinstance(front, kind)
+        }
+        return "+".join(name for name in CARRIERS if name in kinds)
 
     def _make_ring(self, offset: int, size: int, index: int) -> DriverRing:
         port = self.site.port
         indirect = bits.has(self.features, bits.INDIRECT_DESC)
         event_idx = bits.has(self.features, bits.EVENT_IDX)
-        if self.ring_layout == "split":
+        if self.ring_layout == SPLIT:
             return SplitDriverRing(port, offset, size, indirect, event_idx, self.number, index)
         in_order = bits.has(self.features, bits.IN_ORDER)
         return PackedDriverRing(port, offset, size, indirect, event_idx, self.number, index, in_order)

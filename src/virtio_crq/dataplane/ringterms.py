@@ -3,7 +3,11 @@
 
 from dataclasses import dataclass
 
+from virtio_crq.axes import BATCHED, SPLIT
 from virtio_crq.dataplane.sidequeue import SideQueue
+
+# Layouts of a queue that is pushed, beside those of rings: records in the driver's memory, or by a pair of side queues.
+RECORDS, PAIRED = "records", "paired"
 
 
 @dataclass(frozen=True)
@@ -22,8 +26,8 @@ class RingTerms:
     event_idx: bool = False
     indirect: bool = False
     in_order: bool = False
-    ring: str = "split"
-    fetch: str = "batched"
+    ring: str = SPLIT
+    fetch: str = BATCHED
     device: int = 0
     queue: int = 0
     mark: int = 0

@@ -3,12 +3,13 @@
 
 from typing import Protocol
 
+from virtio_crq.axes import BATCHED, NAIVE, PACKED, PUSH, SPLIT
 from virtio_crq.dataplane.batched import BatchedRing
 from virtio_crq.dataplane.naive import NaiveRing
 from virtio_crq.dataplane.packedbatched import PackedBatchedRing
 from virtio_crq.dataplane.packednaive import PackedNaiveRing
 from virtio_crq.dataplane.ring import DeviceRing
-from virtio_crq.dataplane.ringterms import RingTerms
+from virtio_crq.dataplane.ringterms import PAIRED, RECORDS, RingTerms
 from virtio_crq.dataplane.sidering import SideRing
 from virtio_crq.dataplane.staging import Staging
 from virtio_crq.dataplane.windowring import WindowRing
@@ -22,10 +23,10 @@ class Strategy(Protocol):
 
 
 STRATEGIES: dict[tuple[str, str], Strategy] = {
-    ("packed", "batched"): PackedBatchedRing,
-    ("packed", "naive"): PackedNaiveRing,
-    ("split", "batched"): BatchedRing,
-    ("split", "naive"): NaiveRing,
-    ("records", "push"): WindowRing,
-    ("paired", "push"): SideRing,
+    (PACKED, BATCHED): PackedBatchedRing,
+    (PACKED, NAIVE): PackedNaiveRing,
+    (SPLIT, BATCHED): BatchedRing,
+    (SPLIT, NAIVE): NaiveRing,
+    (RECORDS, PUSH): WindowRing,
+    (PAIRED, PUSH): SideRing,
 }

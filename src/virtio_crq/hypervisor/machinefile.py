@@ -13,14 +13,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from virtio_crq import axes
 from virtio_crq.errors import UsageError
 from virtio_crq.hypervisor.definition import NODE_TYPES, unit_address
 from virtio_crq.hypervisor.machinerows import (
-    CARRIERS,
-    CLIENT_AXES,
-    DATAS,
-    FETCHES,
-    RINGS,
     AdapterRow,
     MachineFile,
     MapRow,
@@ -40,7 +36,7 @@ SERVER_RANGES = {
     "polling": (-1, 1_000_000, " microseconds; -1: it never sleeps"),
     "gathering": (0, 10_000, " microseconds"),  # a driver would rather be interrupted
 }
-SERVER_KEYS = ("workers", "pin", "polling", "fetch", "ring", "carrier", "gathering", "data")
+SERVER_KEYS = ("workers", "pin", "polling", "gathering", *axes.SERVER)
 _GUEST_KEYS = ("vcpus", "kernel", "initrd", "command_line")
 SMALLEST_GUEST = GUEST_BLOCK = 256 * MIB  # pseries firmware hands memory out in blocks of this
 LARGEST_VCPUS = 16
@@ -130,9 +126,9 @@ class _Reader(MachineTables):
             return PartitionRow(name, number, memory, server, **self._client(name, table, memory))
         if "map" in table:
             raise self.refuse(f"map is for clients, but {name} is a server", "partition", name, "map")
-        self._one_of({"fetch": FETCHES, "ring": RINGS, "data": DATAS, "carrier": CARRIERS}, options, name)
-        data = options.get("data", DATAS[-1])
-        if data != DATAS[-1] and not any(row.get("server") == name for row in self.content.get("storage", [])):
+        self._one_of(axes.SERVER, options, name)
+        data = options.get("data", axes.COPY)
+        if data != axes.COPY and not any(row.get("server") == name for row in self.content.get("storage", [])):
             wrong = (
                 f'data = "{data}" needs a storage adapter; add [[storage]] with server = "{name}" and slot = a free one'
             )
@@ -147,10 +143,10 @@ class _Reader(MachineTables):
         """What is said of a partition that serves nobody."""
         guest = self._guest(name, table, memory)
         for key in SERVER_KEYS:
-            if key in table and key not in CLIENT_AXES:
+            if key in table and key not in axes.CLIENT:
                 raise self.refuse(f"{key} is for servers, but {name} is no adapter's server", "partition", name, key)
-        options = {key: table[key] for key in CLIENT_AXES if key in table}
-        self._one_of(CLIENT_AXES, options, name)
+        options = {key: table[key] for key in axes.CLIENT if key in table}
+        self._one_of(axes.CLIENT, options, name)
         return options | guest
 
     def _one_of(self, known: Mapping[str, tuple[str, ...]], options: dict[str, Any], name: str) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from virtio_crq.axes import COPY, DATA
 from virtio_crq.errors import UsageError
 from virtio_crq.hypervisor.definition import (
     AdapterDefinition,
@@ -13,13 +14,6 @@ from virtio_crq.hypervisor.definition import (
     StorageDefinition,
 )
 from virtio_crq.papr.profiles import Profile
-
-# What a server can say on each axis, the best first; a client of ours can turn down what is in CLIENT_AXES.
-FETCHES = ("push", "batched", "naive")
-DATAS = ("redirect", "planned", "copy")
-RINGS = ("packed", "split")  # packed: a driver may choose
-CLIENT_AXES = {"fetch": ("push", "batched"), "ring": RINGS, "map": ("pool", "per-request")}
-CARRIERS = ("window", "sub-crq")
 
 
 @dataclass(frozen=True)
@@ -139,7 +133,7 @@ class MachineFile:
 
     def data_of(self, server: str) -> str:
         """How the data of files moves: as the file says, or as well as the server's adapters can."""
-        best = DATAS[0] if any(row.server == server for row in self.storage) else DATAS[-1]
+        best = DATA.server[0] if any(row.server == server for row in self.storage) else COPY
         return self.partition(server).data or best
 
     def maps_of(self, server: str) -> tuple[MapRow, ...]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from virtio_crq.axes import AXES
 from virtio_crq.errors import UsageError
 from virtio_crq.hypervisor.statedirectory import NAME
 from virtio_crq.hypervisor.tomllines import TomlLines
@@ -26,12 +27,8 @@ KEYS: dict[str, dict[str, type]] = {
         "workers": int,
         "pin": int,
         "polling": int,
-        "fetch": str,
-        "map": str,
-        "ring": str,
-        "carrier": str,
         "gathering": int,
-        "data": str,
+        **{axis.name: str for axis in AXES},
         "guest": bool,
         "vcpus": int,
         "kernel": str,

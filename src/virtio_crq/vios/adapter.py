@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
+from virtio_crq import axes
 from virtio_crq.dataplane.link import Link
 from virtio_crq.dataplane.worker import Worker
 from virtio_crq.errors import UsageError, VirtioCrqError
@@ -98,8 +99,8 @@ class Adapter:
         targets: Mapping[int, Target],
         connect: Connect,
         fetch: str,
-        ring: str = "split",
-        carrier: str = "window",
+        ring: str = axes.SPLIT,
+        carrier: str = axes.WINDOW,
     ) -> None:
         self.place = place
         self.by_number = dict(targets)
@@ -269,9 +270,9 @@ class Adapter:
 
     def _agreed_to(self) -> int:
         """Transport features."""
-        if self._fetch != "push":
+        if self._fetch != axes.PUSH:
             return 0
-        return PUSH | PAIR if self._carrier == "sub-crq" else PUSH
+        return PUSH | PAIR if self._carrier == axes.SUB_CRQ else PUSH
 
     def _on_opened(self) -> None:
         self.opened += 1

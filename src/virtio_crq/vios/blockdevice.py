@@ -3,6 +3,7 @@
 
 from dataclasses import replace
 
+from virtio_crq.axes import COPY, PLANNED, REDIRECT
 from virtio_crq.dataplane.blockservice import BlockService
 from virtio_crq.dataplane.disktraits import DiskTraits
 from virtio_crq.dataplane.planned import PlannedBlockService
@@ -23,7 +24,7 @@ SIZE_MAX = 1 << 16
 SEG_MAX = 126
 PHYSICAL_BLOCK_EXPONENT = 3  # 4 KiB, the page of most file systems under an image
 OPTIMAL_SECTORS = 256  # 128 KiB, what one H_COPY_RDMA moves on the platforms we know
-COPY, REDIRECT, PLANNED = "copy", "redirect", "planned"  # how data moves
+# How data moves.
 SERVICES: dict[str, type[BlockService]] = {
     COPY: BlockService,
     REDIRECT: RedirectedBlockService,

@@ -4,18 +4,19 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from virtio_crq.axes import BATCHED, COPY, PACKED, REDIRECT, SPLIT, SUB_CRQ, WINDOW
 from virtio_crq.dataplane import ways
 from virtio_crq.dataplane.cost import Cost
 from virtio_crq.dataplane.limits import UNSURE
 from virtio_crq.dataplane.planner import Planner
-from virtio_crq.dataplane.ringterms import RingTerms
+from virtio_crq.dataplane.ringterms import PAIRED, RECORDS, RingTerms
 from virtio_crq.dataplane.service import Service
 from virtio_crq.virtio import block
 
 Row = Mapping[str, Any]
 PAGE = 4096
 KINDS = {block.T_IN: "read", block.T_OUT: "write", block.T_FLUSH: "flush", block.T_GET_ID: "identity"}
-WAYS = {ways.NOTHING: "nothing", ways.COPIED: "copy", ways.REDIRECTED: "redirect"}
+WAYS = {ways.NOTHING: "nothing", ways.COPIED: COPY, ways.REDIRECTED: REDIRECT}
 INLINES = {ways.HEADER_INLINE: "header", ways.STATUS_INLINE: "status"}
 COSTS = {
     "copy": "a piece that is copied",
@@ -24,7 +25,7 @@ COSTS = {
     "redirect-read": "a redirected read",
     "redirect-write": "a redirected write",
 }
-CARRIERS = {"split": "", "packed": "", "records": "window", "paired": "sub-crq"}  # of a layout's requests
+CARRIERS = {SPLIT: "", PACKED: "", RECORDS: WINDOW, PAIRED: SUB_CRQ}  # of a layout's requests
 NEVER = {
     ways.NO_ADAPTER: "no storage adapter takes this file",
     ways.STABLE: "what is written has to be on the medium, and a transfer does not wait for one",
@@ -105,7 +106,7 @@ def _request(row: Mapping[str, int], planner: Planner, bounds: Mapping[str, int 
         "bytes": row["bytes"],
         "segments": row["segments"],
         "batch": row["batch"],
-        "chosen": WAYS[row["way"]] if disk else "copy",
+        "chosen": WAYS[row["way"]] if disk else COPY,
         "inline": [name for bit, name in INLINES.items() if row["inline"] & bit],
         "pieces": row["pieces"],
         "copies": row["copies"],
@@ -158,7 +159,7 @@ def _render_queue(name: str, queue: Row) -> str:
         *(_line("Redirecting", f"no {kind}: {reason}") for kind, reason in queue["never"].items()),
         _line("Copies", joining),
     ]
-    if (queue["ring"], queue["fetch"]) == ("split", "batched"):
+    if (queue["ring"], queue["fetch"]) == (SPLIT, BATCHED):
         lines.append(_line("Ahead", f"{ahead} descriptor{'s' * (ahead != 1)} brought with each head"))
     share = f"{queue['ring_copies'] / requests:.2f} copies a request, in {queue['vectors'] / requests:.2f} vectors"
     lines += [_line("Ring itself", share), ""]

@@ -4,7 +4,8 @@
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from virtio_crq.dataplane.ringterms import RingResume, RingTerms
+from virtio_crq.axes import BATCHED, PACKED, PUSH, SPLIT
+from virtio_crq.dataplane.ringterms import PAIRED, RECORDS, RingResume, RingTerms
 from virtio_crq.dataplane.service import Service
 from virtio_crq.errors import DeviceFault, DriverFault
 from virtio_crq.message.device import QueueResume, QueueSetup
@@ -61,7 +62,7 @@ class RingDevice:
         self.services = tuple(services)
         self.queue_sizes = (queue_size,) * len(self.services)
         self.negotiated = Features(0)
-        self.fetch = "batched"
+        self.fetch = BATCHED
         self._number = 0
         self._host: QueueHost | None = None
         self._window = 0
@@ -79,14 +80,14 @@ class RingDevice:
         host: QueueHost,
         window: int,
         on_fault: OnFault,
-        fetch: str = "batched",
-        ring: str = "split",
+        fetch: str = BATCHED,
+        ring: str = SPLIT,
     ) -> None:
         """From now on this is device `number` of that connection; the driver's window has `window` bytes.
 
         A driver may choose a packed ring where `ring` says so, and to have requests used in order.
         """
-        if ring == "packed":
+        if ring == PACKED:
             self.features = Features(self.features | PACKED_FEATURES)
         self._number, self._host, self._window, self._on_fault, self.fetch = number, host, window, on_fault, fetch
 
@@ -193,14 +194,14 @@ class RingDevice:
 
     def _layout(self, index: QueueIndex, setup: QueueSetup) -> str:
         if not setup.mark:
-            return "packed" if has(self.negotiated, RING_PACKED) else "split"
-        return "paired" if index in self._paired else "records"
+            return PACKED if has(self.negotiated, RING_PACKED) else SPLIT
+        return PAIRED if index in self._paired else RECORDS
 
     def _fetched(self, setup: QueueSetup) -> str:
         """A front-end that does not push has its rings read, whatever the server would like best."""
         if setup.mark:
-            return "push"
-        return "batched" if self.fetch == "push" else self.fetch
+            return PUSH
+        return BATCHED if self.fetch == PUSH else self.fetch
 
     def _serve(self, index: QueueIndex) -> None:
         setup, resume = self._enabled[index]

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from virtio_crq.axes import CARRIER, COPY, FETCH, RING
 from virtio_crq.dataplane.worker import Worker
 from virtio_crq.errors import UsageError, VirtioCrqError
 from virtio_crq.vios.adapter import Adapter, AdapterPlace, Connect, Target
@@ -22,7 +23,7 @@ from virtio_crq.vios.backing import (
     parse_size,
     refuse_shared_images,
 )
-from virtio_crq.vios.blockdevice import COPY, BlockDevice
+from virtio_crq.vios.blockdevice import BlockDevice
 from virtio_crq.vios.cacherecord import CacheRecord
 from virtio_crq.vios.consolebacking import open_terminals, parse_ports
 from virtio_crq.vios.consoledevice import ConsoleDevice
@@ -50,10 +51,10 @@ class Settings:
     workers: int = 0
     polling: int | None = 32
     pin: int | None = None  # the processor of the first worker, the next one's is the next; None: wherever
-    fetch: str = "push"  # where a client can; of others rings are read, batched
+    fetch: str = FETCH.server[0]  # where a client can; of others rings are read, batched
     data: str = COPY  # how the data of files moves
-    ring: str = "packed"  # a driver may choose a packed ring, or "split"
-    carrier: str = "window"  # of pushed requests, or "sub-crq"
+    ring: str = RING.server[0]  # packed: a driver may choose
+    carrier: str = CARRIER.server[0]  # of pushed requests
     record: Path | None = None  # where to remember which drivers turned their write cache off
     ports: Path | None = None  # where to remember which ports of consoles drivers opened
     maps: Path | None = None  # where to remember what was mapped at run time
