@@ -4,6 +4,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -80,6 +81,19 @@ def test_who_is_asked_for_brings_what_it_is_measured_against() -> None:
     assert chosen([]) == list(CROWDS)
     with pytest.raises(UsageError, match="crowd '17' is not one of 1-qd32, "):
         chosen(["17"])
+
+
+def test_a_crowd_is_carried_as_its_rung_says() -> None:
+    for rung in RUNGS:
+        text = CrowdMachines(None, 1 << 30, rung, "sleeping", 0).text("crowd", CROWDS[0])
+        machine = parse_machine_file(text, Path("machine.toml"))
+        server = machine.partition("vios1")
+        assert (server.fetch, server.ring, server.data, server.carrier) == (
+            rung.fetch,
+            rung.ring,
+            rung.data,
+            rung.carrier,
+        )
 
 
 @pytest.mark.parametrize("crowd", CROWDS, ids=lambda crowd: crowd.name)

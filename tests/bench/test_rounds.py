@@ -51,5 +51,10 @@ def test_the_middle_row_has_medians_and_the_calls_of_all_rounds() -> None:
     assert (found.case, found.rung, found.dataplane) == ("randread-4k-qd32", "batched", "compiled")
 
 
+def test_rounds_that_were_carried_differently_are_not_mixed() -> None:
+    samples = [Sample(number, row(rung="push-sub", carrier=got)) for number, got in enumerate(("sub-crq", "window"))]
+    assert [(each.rung, each.carrier) for each in middles(samples)] == [("push-sub", "sub-crq"), ("push-sub", "window")]
+
+
 def test_a_sample_says_its_round() -> None:
     assert Sample(2, row()).to_json()["round"] == 2

@@ -17,10 +17,10 @@ from virtio_crq.bench.row import Counts, Load, Row, bounced, per_request, priced
 from virtio_crq.bench.run import Plan, Setting, measure
 from virtio_crq.errors import UsageError
 
-FIELDS = """case rung ring fetch map data backing dataplane notify batch resident iops mib_per_s hcalls_per_io
+FIELDS = """case rung ring fetch map data carrier backing dataplane notify batch resident iops mib_per_s hcalls_per_io
 tce_hcalls_per_io copies_per_io bytes_copied_per_io bounce_copies_per_io bounce_bytes_per_io
 interrupts_per_io hcalls p50_us p99_us cpu_us_per_io raw_iops
-raw_engine raw_ratio priced_iops queues"""
+raw_engine raw_ratio priced_iops queues asked"""
 
 
 class ArithmeticStage:
@@ -97,6 +97,36 @@ def test_a_row_is_labelled_by_what_really_ran(tmp_path: Path, monkeypatch: pytes
     ran = Load(1000, 0.01, 9.0, 20.0, 0.02, 4.0, ran={"map": "pool"})
     monkeypatch.setattr(ArithmeticStage, "load", lambda *_: ran)
     assert {(row.rung, row.map) for row in rows(tmp_path)} == {(rung.name, "pool") for rung in RUNGS}
+
+
+def fell_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **ran: str) -> dict[str, Row]:
+    load = Load(1000, 0.01, 9.0, 20.0, 0.02, 4.0, ran=ran)
+    monkeypatch.setattr(ArithmeticStage, "load", lambda *_: load)
+    return {row.rung: row for row in rows(tmp_path)}
+
+
+def test_a_row_says_what_carried_and_what_should_have(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = fell_back(tmp_path, monkeypatch, fetch="push", carrier="window")
+    assert (found["push-sub"].carrier, found["push-sub"].asked) == ("window", {"carrier": "sub-crq"})
+    assert (found["push"].carrier, found["push"].asked) == ("window", {})
+
+
+def test_where_rings_are_read_nothing_carries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = fell_back(tmp_path, monkeypatch, ring="split", carrier="")
+    assert (found["batched"].carrier, found["batched"].asked) == ("", {})
+    pushed = found["push-sub"]
+    assert (pushed.fetch, pushed.carrier) == ("batched", "")
+    assert pushed.asked == {"fetch": "push", "carrier": "sub-crq"}
+    assert found["packed"].asked == {"ring": "packed"}
+
+
+def test_the_report_tells_once_of_what_did_not_run_as_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = io.StringIO()
+    found = fell_back(tmp_path, monkeypatch, fetch="push", carrier="window")
+    report([found[rung] for rung in ("push", "push-sub", "push-sub")], Console(file=out, width=140))
+    assert [line for line in out.getvalue().splitlines() if "instead" in line] == [
+        "push-sub ran with carrier window instead of sub-crq"
+    ]
 
 
 def test_the_report_prints_counts_before_times_before_prices(tmp_path: Path) -> None:

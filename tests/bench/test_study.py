@@ -17,7 +17,7 @@ from virtio_crq.bench.peers import DEFAULT_POLL, POLLS, STORAGE_DAEMON
 from virtio_crq.bench.results import read as read_points
 from virtio_crq.bench.study import PARTS, CrowdPart, Part, Turn, quick
 from virtio_crq.bench.studyfile import Journal, read
-from virtio_crq.bench.studytables import setting
+from virtio_crq.bench.studytables import by_paper, setting
 from virtio_crq.errors import UsageError
 
 PART = Part("small", ("randread-4k-qd32",), ("naive", "batched"), rounds=2)
@@ -79,6 +79,33 @@ def test_a_result_has_medians_and_ratios_of_a_round_and_the_peer_at_its_best() -
     assert found["raw"] == {"randread-4k-qd32": 3e6}
     assert ours["calls"] == {"H_SEND_CRQ": 10.0}  # a row says 10 a request, all of them of one name
     assert peer["calls"] == {}
+
+
+def test_a_result_tells_which_carrier_ran_and_of_a_round_that_did_not_run_as_asked() -> None:
+    rung = "push-sub"
+    fallen = {"carrier": "window", "asked": {"carrier": "sub-crq"}}
+    part = replace(PART, rungs=(rung,))
+    for second, expected in (({"carrier": "sub-crq"}, {"carrier": "sub-crq"}), (fallen, fallen)):
+        turns = {
+            Turn(1, rung, "polling"): record(rung=rung, hcalls={"H_SEND_CRQ": 1}, carrier="sub-crq"),
+            Turn(2, rung, "polling"): record(rung=rung, hcalls={"H_SEND_CRQ": 1}, **second),
+        }
+        (row,) = part.result(turns)["rows"]
+        assert {name: row[name] for name in ("carrier", "asked") if name in row} == expected
+
+
+def test_turns_and_results_from_before_there_were_carriers_are_read() -> None:
+    old = fields(hcalls={"H_SEND_CRQ": 1})
+    del old["carrier"], old["asked"]
+    (row,) = PART.result({Turn(1, OWN, "polling"): {"rows": [old]}})["rows"]
+    assert "carrier" not in row
+    single = {"case": "randread-4k-qd1", "rung": "push-sub-pool", "fetch": "push", "map": "pool"}
+    rows = [{**fields(), **single}, {**fields(), **single, "case": "randread-4k-qd32"}]
+    told = [by_paper([{**each, "carrier": carrier} for each in rows]) for carrier in ("sub-crq", "window")]
+    assert told[0] != told[1]
+    for each in rows:
+        del each["carrier"]
+    assert by_paper(rows) == told[0]
 
 
 def test_a_journal_goes_on_where_it_was_even_after_half_a_line(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from combinations import Combination
 from virtio_crq.bench.case import RUNGS, Case
 from virtio_crq.bench.row import Counts
 from virtio_crq.bench.run import Setting
+from virtio_crq.bench.run import counted as measured
 from virtio_crq.cli.benchmachine import Bench
 from virtio_crq.cli.clientpartition import client_partition, connects
 from virtio_crq.cli.serving import places
@@ -96,6 +97,26 @@ def test_a_platform_without_sub_crqs_has_the_records_stand_in_the_window(tmp_pat
     counts, requests = counted(tmp_path, "push-sub-pool", 1, "lopar-minimum")
     assert counts.hcalls.get("H_SEND_SUB_CRQ", 0) == 0
     assert counts.copies == 3 * requests  # records, data, completions
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    ("profile", "rung", "carrier", "asked"),
+    [
+        ("power9", "push-sub", "sub-crq", {}),
+        ("lopar-minimum", "push-sub", "window", {"carrier": "sub-crq"}),
+        ("power9", "push", "window", {}),
+        ("power9", "batched", "", {}),
+    ],
+)
+def test_a_measured_row_tells_which_carrier_ran(
+    tmp_path: Path, profile: str, rung: str, carrier: str, asked: dict[str, str]
+) -> None:
+    setting = Setting(next(row for row in RUNGS if row.name == rung), "null", "polling")
+    case = Case("reads", 4096, 4)
+    with Bench(tmp_path / "image", 64 * MEBIBYTE, [case], profile=profile).stage(setting) as stage:
+        row = measured(stage, setting, case, 0.1, "compiled")
+    assert (row.fetch, row.carrier, row.asked) == (setting.rung.fetch, carrier, asked)
 
 
 @pytest.mark.timeout(30)

@@ -29,6 +29,7 @@ def test_each_queue_has_a_pair_of_sub_crqs_where_the_platform_has_some(
         load.check_all()
         queues = machine.adapter("web1")["targets"][0]["queues"]
         assert [queue["carrier"] for queue in queues] == ["sub-crq"] * paired + ["window"] * (4 - paired)
+        assert load.disk.carrier == ("sub-crq" if paired else "window")
         assert all(queue["requests"] > 10 for queue in queues), "the load is spread"
 
 
@@ -44,6 +45,7 @@ def test_queues_beyond_what_the_platform_pairs_go_by_the_window_also_after_a_kil
         load.run(100)
         queues = machine.adapter("web1")["targets"][0]["queues"]
         assert [queue["carrier"] for queue in queues] == ["sub-crq"] * 8 + ["window"] * 2
+        assert load.disk.carrier == "window+sub-crq"
 
 
 @pytest.mark.timeout(60)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rows for people: first what carries over to hardware, then time in the emulator, then time with the prices added."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from rich.console import Console
 from rich.table import Table
@@ -27,10 +27,22 @@ def report(rows: Sequence[Row], console: Console, platform: str = "") -> None:
         _print(console, COUNTS, ["calls", "TCE", "copies", "bytes", "bounce", "intr", "batch"], chosen, _counts)
         _print(console, EMULATED, ["IOPS", "MiB/s", "p50 µs", "p99 µs", "CPU µs", "raw", "ratio"], chosen, _times)
         _print(console, PRICED, ["IOPS"], chosen, lambda row: [f"{row.priced_iops:,.0f}"])
+    report_instead(rows, console)
     if any(row.resident is not None and row.resident < 1 for row in rows):
         console.print(
             "[bold]The file was not all in memory during some rows (`resident` below 1): compare with care.[/bold]"
         )
+
+
+def report_instead(rows: Iterable[Row], console: Console) -> None:
+    """Where something else ran than the rung asked for."""
+    for said in dict.fromkeys(_instead(row) for row in rows if row.asked):
+        console.print(f"[bold]{said}[/bold]", soft_wrap=True, highlight=False)
+
+
+def _instead(row: Row) -> str:
+    axes = (f"{axis} {getattr(row, axis) or 'none'} instead of {value}" for axis, value in row.asked.items())
+    return f"{row.name} ran with {', '.join(axes)}"
 
 
 def _counts(row: Row) -> list[str]:

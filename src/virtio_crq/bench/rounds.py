@@ -76,10 +76,10 @@ def all_calls(rounds: Sequence[Mapping[str, int]]) -> dict[str, int]:
 
 
 def middles(samples: Sequence[Sample]) -> list[Row]:
-    """A row for each setting, in the order of the first round."""
+    """A row for each setting, in the order of the first round; for each carrier that it got, if rounds differ."""
     groups: dict[tuple[str, ...], list[Row]] = {}
     for row in (sample.row for sample in samples):
-        groups.setdefault((row.backing, row.case, row.notify, row.name), []).append(row)
+        groups.setdefault((row.backing, row.case, row.notify, row.name, row.carrier), []).append(row)
     return [middle(rows) for rows in groups.values()]
 
 

@@ -62,7 +62,11 @@ class Load:
 
 @dataclass(frozen=True)
 class Row:
-    """The fields of a result file, in their order."""
+    """The fields of a result file, in their order.
+
+    The axes are what ran, as far as the client can tell, so not `data`; `asked` has what the rung says where something
+    else ran. `carrier` is empty where rings are read; queues may have different ones, which are then joined by a "+".
+    """
 
     case: str
     rung: str
@@ -70,6 +74,7 @@ class Row:
     fetch: str
     map: str
     data: str
+    carrier: str
     backing: str
     dataplane: str
     notify: str
@@ -93,6 +98,7 @@ class Row:
     raw_ratio: float | None
     priced_iops: float
     queues: int = 1  # of the disk
+    asked: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def name(self) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from itertools import product
 from typing import Protocol
 
+from virtio_crq.axes import AXES, BATCHED, CARRIER, FETCH, PUSH
 from virtio_crq.bench.case import Case, Rung
 from virtio_crq.bench.image import Image
 from virtio_crq.bench.row import Counts, Load, Row, bounced, per_request, priced, spread
@@ -94,15 +95,16 @@ def counted(
     after = image.resident() if image else None
     iops = load.requests / load.seconds
     costs = per_request(counts, load.requests) | bounced(load)
-    rung = setting.rung
+    asked = asked_for(setting.rung)
+    ran = asked | _ran(setting.rung, load)
     return Row(
         case=case.name,
-        rung=rung.name,
-        ring=load.ran.get("ring", rung.ring),
-        # A server that nobody pushes to reads rings, batched.
-        fetch=load.ran.get("fetch", "batched" if rung.fetch == "push" else rung.fetch),
-        map=load.ran.get("map", rung.map),
-        data=load.ran.get("data", rung.data),
+        rung=setting.rung.name,
+        ring=ran["ring"],
+        fetch=ran["fetch"],
+        map=ran["map"],
+        data=ran["data"],
+        carrier=ran["carrier"],
         backing=setting.backing,
         dataplane=dataplane,
         notify=setting.notify,
@@ -119,8 +121,21 @@ def counted(
         raw_ratio=None,
         priced_iops=round(priced(iops, costs["hcalls_per_io"], costs["bytes_copied_per_io"]), 1),
         queues=load.queues,
+        asked={axis: value for axis, value in asked.items() if value != ran[axis]},
         **costs,
     )
+
+
+def asked_for(rung: Rung) -> dict[str, str]:
+    """The axes of a rung; nothing carries what is not pushed."""
+    asked = {axis.name: getattr(rung, axis.name) for axis in AXES}
+    return asked if rung.fetch == PUSH else asked | {CARRIER.name: ""}
+
+
+def _ran(rung: Rung, load: Load) -> dict[str, str]:
+    """What the client saw. A server that nobody pushes to reads rings, batched."""
+    unpushed = {FETCH.name: BATCHED, CARRIER.name: ""} if rung.fetch == PUSH else {}
+    return {**unpushed, **load.ran}
 
 
 def _beside(row: Row, raw: dict[str, float]) -> Row:

@@ -12,6 +12,7 @@ from itertools import product
 from statistics import median
 from typing import Any
 
+from virtio_crq.axes import AXES
 from virtio_crq.bench.case import CROWDED, NOTIFIES, QUEUED, RUNGS, SWEPT, Case, chosen
 from virtio_crq.bench.crowd import CROWDS, Crowd
 from virtio_crq.bench.grammar import cases
@@ -20,7 +21,7 @@ from virtio_crq.bench.rounds import all_calls, medians, rotated
 from virtio_crq.bench.row import spread
 
 Record = Mapping[str, Any]  # what a turn found
-AXES = "case", "rung", "ring", "fetch", "map", "data", "backing", "notify"
+WORDS = ("case", "rung", *(axis.name for axis in AXES), "asked", "backing", "notify")
 
 
 @dataclass(frozen=True)
@@ -184,8 +185,9 @@ def _middle(
     rounds: Mapping[int, Record], peer: Mapping[int, Record], raw: Mapping[str, Mapping[int, float]]
 ) -> dict[str, Any]:
     """One row of a result file: as `bench --json` has them, medians, and ratios that were taken within a round."""
-    one = next(iter(rounds.values()))
-    found = {name: one[name] for name in AXES}
+    # Labelled by a round that did not run as asked, if any did not.
+    one = next((row for row in rounds.values() if row.get("asked")), next(iter(rounds.values())))
+    found = {name: one[name] for name in WORDS if one.get(name, {}) != {}}  # older turns have fewer
     found |= {name: _short(value) for name, value in medians(list(rounds.values())).items()}
     rates = [row["iops"] for row in rounds.values()]
     beside = raw.get(one["case"], {})

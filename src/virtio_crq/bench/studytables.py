@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from virtio_crq.axes import WINDOW
 from virtio_crq.bench.case import NOTIFIES, RUNGS, SHOWN
 from virtio_crq.bench.goals import HEADER, cells, reached
 from virtio_crq.bench.paper import VSCSI as VSCSI_PAPER
@@ -244,9 +245,10 @@ def overtakings(points: Sequence[Point]) -> str:
 
 def by_paper(rows: Sequence[Row]) -> str:
     found = []
-    carriers = {rung.name: getattr(rung, "carrier", "window") for rung in RUNGS}
+    carriers = {rung.name: rung.carrier for rung in RUNGS}
     for single in of(rows, "randread-4k-qd1", "polling"):
-        carrier = carriers.get(single["rung"], "window")
+        # Where rings are read there is none, and older results do not tell.
+        carrier = single.get("carrier") or carriers.get(single["rung"], WINDOW)
         arithmetic = paper(single["ring"], single["fetch"], single["map"], single["data"], carrier)
         deep = [row for row in of(rows, "randread-4k-qd32", "polling") if row["rung"] == single["rung"]]
         if single["rung"] in PEERS or arithmetic is None or not deep:

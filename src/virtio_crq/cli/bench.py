@@ -74,7 +74,9 @@ def bench(
     """Measure, and count what one I/O costs.
 
     Without options: all loads on all rungs. A rung is a way of carrying: how rings are fetched, memory mapped, data
-    moved. Beside it the raw file, by the better of io_uring and pread, in the same run.
+    moved. Beside it the raw file, by the better of io_uring and pread, in the same run. Where a machine cannot have
+    what a rung asks for, such as sub-CRQs, a line tells; in the file ring, fetch, map and carrier are what ran, and
+    asked is what should have run instead.
 
     Examples:
       virtio-crq bench

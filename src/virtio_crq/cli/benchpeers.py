@@ -27,6 +27,7 @@ from virtio_crq.bench.peers import (
     raw_rates,
     summarize,
 )
+from virtio_crq.bench.report import report_instead
 from virtio_crq.bench.rounds import Sample
 from virtio_crq.cli.bench import WIDE, CaseNames, RungNames, made_image, tell_pin, words
 from virtio_crq.cli.benchmachine import Bench
@@ -199,5 +200,6 @@ def _tell(comparison: Comparison, samples: list[Sample], found: dict[str, Any], 
         tried = [f"{row['poll_max_ns']} ns {row['iops']:,.0f}" for row in found["tuning"] if row["case"] == case]
         console.print(f"{case}: poll-max-ns tried, best first: {', '.join(tried)}", soft_wrap=True, highlight=False)
     report(summarize(samples, comparison.peer.name), raw_rates(samples), PEERS, console)
+    report_instead((sample.row for sample in samples), console)
     if min(found["resident"].values()) < 1:
         console.print("[bold]The file was not all in memory: compare with care.[/bold]")

@@ -28,6 +28,7 @@ name = "{name}"
 [partition.vios1]
 memory = "{memory}M"
 fetch = "{fetch}"
+carrier = "{carrier}"
 data = "{data}"
 ring = "{ring}"
 polling = {polling}
@@ -68,6 +69,7 @@ class CrowdMachines:
             name=name,
             memory=max(64, 8 * crowd.clients),
             fetch=self.rung.fetch,
+            carrier=self.rung.carrier,
             data=self.rung.data,
             ring=self.rung.ring,
             polling=POLLING[self.notify],
