@@ -114,6 +114,9 @@ def test_a_connection_that_gave_up_is_told_of_once_shown_and_tried_again(
 class Here:
     """A worker whose thread this is."""
 
+    def add(self, link: object) -> None: ...
+    def remove(self, link: object) -> None: ...
+
     def call(self, work: Callable[[], bool]) -> bool:
         return work()
 

@@ -6,15 +6,18 @@ import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from virtio_crq.cli.clientpartition import connects
 from virtio_crq.cli.serving import places
 from virtio_crq.client.client import Client
+from virtio_crq.crq import ring
 from virtio_crq.errors import UsageError
 from virtio_crq.hypervisor.machine import Machine
 from virtio_crq.hypervisor.machinefile import parse_machine_file
+from virtio_crq.papr.returncodes import ReturnCode
 from virtio_crq.platform.partition import Partition
 from virtio_crq.vios.lsmap import render
 from virtio_crq.vios.mapping import MapEntry
@@ -102,6 +105,33 @@ def test_an_image_that_somebody_spoils_is_told_of_once_and_shown(
         if how == "truncated":
             server.commands()["resize"]({"client": "web1", "target": "root", "size": None})
             assert server.commands()["lsmap"]({})[0]["targets"][0]["damage"] == "", "that is its size now"
+
+
+@pytest.mark.expects_warnings("virtio_crq.vios")
+def test_a_connection_that_gave_up_serves_again_when_the_platform_has_it(
+    server: Server, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    adapter = server.adapters[0]
+    connection: Any = adapter._connection
+
+    def lose() -> None:
+        connection.reset("a test wants it")
+        connection.pump()
+
+    assert adapter.worker is not None
+    with monkeypatch.context() as platform:
+        platform.setattr(ring, "free", lambda *_: int(ReturnCode.H_BUSY))
+        platform.setattr(ring, "PAUSE", 0.0)
+        adapter.worker.call(lose)
+        adapter.tend()
+        assert adapter.view().state == "failed"
+    sleeps = adapter.worker.sleeps
+    adapter.tend()
+    assert adapter.view().state == "waiting for client"
+    while adapter.worker.sleeps == sleeps:
+        os.sched_yield()  # from now on only its interrupt wakes it
+    with machine.attach("web1") as partition, Client(connects(partition)) as client:
+        assert client.disk("root").read(0, 512) == bytes(512)
 
 
 def test_views_follow_a_clients_life(server: Server, machine: Machine) -> None:

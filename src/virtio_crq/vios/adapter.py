@@ -235,9 +235,16 @@ class Adapter:
         if not self._given_up:
             self._given_up = True
             log.error("%s, client %s: the connection was given up: %s; it is tried again now and then", *who, error)
-        if self._worker.call(self._connection.retry):
+        self._worker.remove(self._link)
+        back = self._worker.call(self._retry)
+        self._worker.add(self._link)
+        if back:
             self._given_up = False
             log.info("%s, client %s: the connection is back", *who)
+
+    def _retry(self) -> bool:
+        self._link.armed = 0  # registering masks the interrupt
+        return self._connection.retry()
 
     def rescan(self) -> list[str]:
         """Look at the size of every image again; the targets that changed, whose drivers were told."""
