@@ -210,11 +210,14 @@ class BlockDriver:
         return 0
 
     def abandon(self) -> None:
-        """The device is let go: all running requests end in an I/O error, as soon as their memory is taken back."""
+        """The device is let go: all running requests end in an I/O error, as soon as their memory is taken back.
+
+        Slots that are held are given up likewise: of a request that was refused, some pieces may be shown.
+        """
         self.mapping.end()
         for slot in range(self.slots):
-            if self.states[slot] == RUNNING:
-                self.outcomes[slot] = IO_ERROR
+            if self.states[slot] == RUNNING or self.states[slot] == HELD:
+                self.outcomes[slot] = IO_ERROR if self.states[slot] == RUNNING else UNSET
                 self.states[slot] = LINGERING
                 self.lingering += 1
 
