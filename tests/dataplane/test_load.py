@@ -23,6 +23,23 @@ def speed(request: pytest.FixtureRequest) -> Any:
     return request.param
 
 
+class RefusingPages(Pages):
+    """A platform that is busy whenever a request is to be mapped."""
+
+    def map(self, bus: int, offset: int, length: int, access: int) -> int:
+        return 1
+
+
+def test_a_load_that_is_over_leaves_no_slot_behind_however_busy_the_platform_was(speed: str) -> None:
+    rig = Rig(speed, pages=RefusingPages())
+    generator = LOADS[speed].LoadGenerator(rig.driver, rig.front, ServedWire(rig), READ, 4096, 1, 40960)
+    generator.begin(0.02, 0)
+    while generator.turn(10) != FINISHED:
+        pass
+    assert generator.completed == 0
+    assert rig.driver.idle == rig.driver.slots
+
+
 @pytest.mark.parametrize("kind", [READ, WRITE])
 def test_over_a_pool_the_load_pays_the_copy_that_a_block_layer_pays(speed: str, kind: int) -> None:
     rig = Rig(speed, kind="pool")

@@ -371,6 +371,9 @@ class LoadGenerator:
             self.held = 0
             self.active += 1
             self.issued += 1
+        if self.held and now >= self.deadline:
+            self.driver.release(self.held - 1)  # refused to the end: the next load needs its slot
+            self.held = 0
         return 0
 
     def _next(self) -> int:
