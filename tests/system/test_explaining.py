@@ -50,6 +50,22 @@ def test_a_large_read_is_explained_however_it_is_fetched(tmp_path: Path, ring: s
     assert queue["costs"]["copy"]["samples"] > 0
 
 
+@pytest.mark.clause("CRQ-F-112")
+def test_of_requests_that_share_a_copy_the_first_is_said_to_have_it_and_the_others_to_be_joined(tmp_path: Path) -> None:
+    with prepared(tmp_path, 'data = "copy"') as machine:
+        with client_partition(machine.state, "web1", options=Options(map="pool")) as client:
+            disk = client.disk("root")
+            transfers = [disk.start_read(PAGE * number, PAGE) for number in range(32)]
+            disk.read(0, PAGE)
+            assert [transfer.result() for transfer in transfers] == [bytes(PAGE)] * 32
+        shared = explained(machine, "web1/root", "--last", "33")["recent"][:-1]
+        text = machine.must("vios", "explain", "web1/root", "--last", "33", "--machine", "system")
+    assert [(row["pieces"], row["copies"] + row["joined"]) for row in shared] == [(1, 1)] * 32
+    assert shared[0]["copies"] == 1
+    assert sum(row["copies"] for row in shared) < 32
+    assert "0 (1 of 1 pieces joined); " in text
+
+
 @pytest.mark.parametrize(("data", "chosen"), [("copy", "copy"), ("redirect", "redirect"), ("planned", None)])
 def test_the_way_of_the_data_is_explained_with_its_reason(tmp_path: Path, data: str, chosen: str | None) -> None:
     if not reads_without_waiting(tmp_path):
