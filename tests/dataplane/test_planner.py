@@ -147,6 +147,27 @@ def test_one_vector_in_so_many_is_timed_and_both_prices_are_found() -> None:
     assert planner.copying.byte_ns == pytest.approx(0.5, rel=0.05)
 
 
+def test_pieces_that_are_joined_share_a_price_and_leave_that_of_a_byte_as_it_is() -> None:
+    """Records come one to a vector, data eight to a copy: a price for each piece would fit neither."""
+    platform = PricedPlatform()
+    planner = platform.planner = planned(platform)
+    planner.clock.held = 0
+    platform.call, platform.byte = 3000.0, 0.1
+    for _ in range(100):
+        planner.time_next()
+        planner.copy(0, WINDOW, ARENA.offset, 256, 0)
+        planner.flush()
+        planner.time_next()
+        for number in range(8):
+            planner.copy(0, WINDOW + 4096 * number, ARENA.offset + 4096 * number, 4096, 1)
+        planner.flush()
+    assert planner.copying.call_ns == pytest.approx(3000, rel=0.05)
+    assert planner.copying.byte_ns == pytest.approx(0.1, rel=0.1)
+    assert planner.share == pytest.approx(2 / 9, rel=0.1)
+    assert planner.of(1, 4096) < 1200
+    assert planner.of(1, 131072) > 12000
+
+
 def test_a_vector_that_was_full_is_timed_without_what_comes_after_it() -> None:
     platform = PricedPlatform()
     planner = platform.planner = planned(platform)

@@ -27,7 +27,7 @@ cdef class PlannedBlockService(RedirectedBlockService):
     cdef uint64_t outward_bytes
     cdef int64_t bypass(self, uint64_t count) except -1 nogil
     cdef int64_t _time_all(self) except -1 nogil
-    @cython.locals(length=uint64_t, inward=uint64_t, copies=uint64_t, copying=uint64_t, redirecting=uint64_t, batch=uint64_t, better=uint64_t, chosen=uint64_t, reason=uint64_t)
+    @cython.locals(length=uint64_t, inward=uint64_t, pieces=uint64_t, copying=uint64_t, redirecting=uint64_t, batch=uint64_t, better=uint64_t, chosen=uint64_t, reason=uint64_t)
     cdef int64_t worth(self, uint64_t head, uint64_t transfers) except -1 nogil
     @cython.locals(begun=int64_t, elapsed=int64_t)
     cdef int64_t transfer(self) except -1 nogil

@@ -56,8 +56,8 @@ class PlannedBlockService(RedirectedBlockService):
     def worth(self, head: int, transfers: int) -> int:
         length = self.totals[head]
         inward = self.kinds[head] == IN
-        copies = transfers + length // self.ring.planner.max_copy
-        copying = self.ring.planner.copying.of(copies, length)
+        pieces = transfers + length // self.ring.planner.max_copy
+        copying = self.ring.planner.of(pieces, length)
         if inward:
             copying += self.reading.of(1, length)
             redirecting = self.fetching.of(transfers, length)

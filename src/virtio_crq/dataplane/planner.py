@@ -6,8 +6,9 @@ copies of the pieces: one that goes on where the last one ended, at both ends, i
 a page, of a segment or of a request; one that is longer than the platform copies at once is split.
 Pieces are never put in another order, and a flush ends a copy, so what may be seen of them from outside is unchanged.
 
-One vector in EVERY is timed: from it comes what a piece costs, the platform's price included (see `cost`). Pieces that
-are usually joined are cheap, so whoever weighs copying one more against another way need not know what it would join.
+One vector in EVERY is timed: from it comes what a copy costs, the platform's price included (see `cost`), and how many
+copies a piece takes. Pieces that are usually joined are cheap, so whoever weighs copying one more against another way
+need not know what it would join. The two are learnt apart: vectors of joined and of single pieces fit no common price.
 
 It also says how many descriptors are brought beyond the first one of a request before anybody knows that they are
 needed: as many as the longest chain needed of late. One too few costs a vector more, one too many sixteen bytes.
@@ -23,6 +24,7 @@ from virtio_crq.platform.port import Port
 EVERY = 64  # vectors, of which one is timed
 CALL_NS = 300.0  # until it was measured
 BYTE_NS = 0.1
+FADE = 15 / 16  # of what earlier vectors say of joining, with each that is timed
 LONGEST = 0xFFFFFFFF  # a copy's length has 32 bits
 LOW32 = 0xFFFFFFFF
 DEEPEST = 64  # descriptors brought with a head
@@ -30,8 +32,9 @@ AGE = 16  # fetches, after which it is looked at how deep they went
 
 
 class Planner:
-    """`joining` 0: each piece is a copy. `copying` is what pieces cost, `journal` what was done for which request.
+    """`joining` 0: each piece is a copy. `copying` is what copies cost, `journal` what was done for which request.
 
+    `share` is how many copies a piece takes of late: below 1 where pieces are joined.
     `vectors` counts what was flushed, `depth` is how many descriptors are worth bringing with a head.
     """
 
@@ -45,8 +48,11 @@ class Planner:
         self.journal = Journal(size)
         self.vectors = 0
         self.until = 1
+        self.staged = 0
         self.pieces = 0
         self.staged_bytes = 0
+        self.share = 1.0
+        self.many_copies = self.many_pieces = 0.0
         self.depth = 1
         self.deepest = 1
         self.age = 0
@@ -79,16 +85,20 @@ class Planner:
     def _stage(self, owner: int, remote: int, at: int, length: int, outward: int) -> int:
         if self.port.stage(remote, self.shift + at, length, outward) != 0:
             self.flush()
+            self.pieces = 1  # this one: it comes after what was full
             self.port.stage(remote, self.shift + at, length, outward)
         self.journal.copies[owner] += 1
+        self.staged += 1
         self.staged_bytes += length
         return 0
 
     def flush(self) -> int:
         """Have all staged copies made, in order. A refused one is the driver's doing: its window, its addresses."""
-        count = self.pieces
+        count = self.staged
+        pieces = self.pieces
         length = self.staged_bytes
         begun = -1
+        self.staged = 0
         self.pieces = 0
         self.staged_bytes = 0
         if count:
@@ -102,7 +112,14 @@ class Planner:
             refuse("copy-refused", code & LOW32, self.port.done)
         if begun >= 0:
             self.copying.learn(count, length, self.clock.now() - begun)
+            self.many_copies = FADE * self.many_copies + count
+            self.many_pieces = FADE * self.many_pieces + pieces
+            self.share = self.many_copies / self.many_pieces
         return 0
+
+    def of(self, pieces: int, length: int) -> int:
+        """Nanoseconds that copying this many more pieces with this many bytes is expected to take."""
+        return int(self.copying.call_ns * self.share * pieces + self.copying.byte_ns * length)
 
     def time_next(self) -> int:
         """The next vector is timed, whatever its number."""

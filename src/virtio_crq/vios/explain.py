@@ -59,7 +59,7 @@ def explanation(terms: RingTerms, service: Service, last: int, disk: bool) -> di
     redirected as things stand why not.
     """
     planner = service.ring.planner
-    costs = {name: _cost(cost) for name, cost in service.costs().items()}
+    costs = {name: _cost(cost, planner.share if name == "copy" else 1.0) for name, cost in service.costs().items()}
     found: dict[str, Any] = {
         "queue": terms.queue,
         "fetch": terms.fetch,
@@ -82,8 +82,9 @@ def explanation(terms: RingTerms, service: Service, last: int, disk: bool) -> di
     return found | {"recent": [_request(row, planner, found["redirect_from"], disk) for row in recent]}
 
 
-def _cost(cost: Cost) -> dict[str, Any]:
-    return {"call_ns": round(cost.call_ns, 1), "byte_ns": round(cost.byte_ns, 4), "samples": cost.samples}
+def _cost(cost: Cost, share: float) -> dict[str, Any]:
+    """Of a piece, which takes `share` calls."""
+    return {"call_ns": round(cost.call_ns * share, 1), "byte_ns": round(cost.byte_ns, 4), "samples": cost.samples}
 
 
 def pays_from(costs: Mapping[str, Row], kind: str) -> int | None:
