@@ -324,26 +324,6 @@ def test_a_platform_that_stays_busy_is_an_error_in_bounded_time(bench: Bench) ->
     assert bench.clock.waited < 10
 
 
-def test_an_end_that_gave_up_is_back_when_the_platform_takes_it(bench: Bench) -> None:
-    bench.begin()
-    assert not bench.server.retry(), "it has not given up"
-    assert phases(bench) == (Phase.INITIALIZED, Phase.INITIALIZED)
-    bench.s.script[Hypercall.H_FREE_CRQ] = [ReturnCode.H_BUSY] * 202
-    bench.server.reset("a test wants it")
-    bench.server.pump()
-    waited = bench.clock.waited
-    assert not bench.server.retry()
-    assert bench.clock.waited == waited, "one attempt, at once"
-    assert isinstance(bench.server.failure, PlatformError)
-    bench.s.script[Hypercall.H_REG_CRQ] = [ReturnCode.H_HARDWARE]
-    assert not bench.server.retry()
-    assert "H_REG_CRQ" in str(bench.server.failure)
-    assert bench.server.retry()
-    assert bench.server.failure is None
-    bench.settle()
-    assert phases(bench) == (Phase.INITIALIZED, Phase.INITIALIZED)
-
-
 def test_a_ring_that_the_platform_refuses_is_an_error_at_the_start(bench: Bench) -> None:
     bench.s.script[Hypercall.H_REG_CRQ] = [ReturnCode.H_NOT_FOUND]
     with pytest.raises(PlatformError, match="H_REG_CRQ answered -7"):
