@@ -1,14 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """`virtio-crq bench study`: pieces, resumption, and results that appear when a part is whole."""
 
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
+from rich.progress import Progress
 from rows import fields
 from typer.testing import CliRunner, Result
 
-from virtio_crq.bench.image import fill
+from virtio_crq.bench.case import Case
+from virtio_crq.bench.image import fill, written_by
 from virtio_crq.bench.study import PARTS, CrowdPart, Part, Turn
 from virtio_crq.cli import benchstudy
 from virtio_crq.cli.application import app
@@ -114,3 +119,24 @@ def test_without_a_place_or_with_a_part_that_is_none_nothing_is_measured(tmp_pat
 def test_every_part_asks_for_rungs_and_loads_that_there_are() -> None:
     for part in PARTS:
         assert part.turns(peer=True)
+
+
+def test_random_writes_are_measured_on_a_file_that_was_written_by_blocks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was written in large pieces is cached in large folios, and each small write walks all of one."""
+    made: list[int] = []
+
+    def small(_stack: ExitStack, _progress: Progress, cases: Sequence[Case]) -> Path:
+        made.append(written_by(cases))
+        path = tmp_path / str(len(made))
+        fill(path, 4 << 20, lambda _done: None)
+        return path
+
+    monkeypatch.setattr(benchstudy, "made_image", small)
+    parts = {part.name: part for part in PARTS}
+    with ExitStack() as stack:
+        files = benchstudy.Files(stack, Progress(), Console(), None, "")
+        places = {name: files.machines(part).path for name, part in parts.items()}
+        assert made == [written_by(()), 4096]
+    assert {name for name, path in places.items() if path.name == "2"} == {"writes"}

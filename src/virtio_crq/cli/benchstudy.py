@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from virtio_crq.bench.image import pinned
+from virtio_crq.bench.image import pinned, written_by
 from virtio_crq.bench.study import PARTS, CrowdPart, Part, quick
 from virtio_crq.bench.studyfile import Journal
 from virtio_crq.bench.studyplot import pictures
@@ -98,25 +98,46 @@ def _measured(parts: list[Part | CrowdPart], out: Path, at_most: float, file: Pa
         progress = stack.enter_context(
             Progress(*COLUMNS, console=console, transient=True, disable=not console.is_terminal)
         )
-        path = (file or made_image(stack, progress)).absolute()
-        image = stack.enter_context(pinned(path))
-        tell_pin(image, console)
-        machines = StudyMachines(path, image, program)
+        files = Files(stack, progress, console, file, program)
         task = progress.add_task("", total=count)
         for part, journal in journals:
             for turn in left[part.name]:
                 if time.monotonic() >= end:
                     return count
                 progress.update(task, description=f"{part.name} · {turn.name}")
-                record = machines.take(part, turn)
+                record = files.machines(part).take(part, turn)
                 if "error" in record:
                     console.print(f"{part.name} · {turn.name}: {record['error']}", soft_wrap=True, highlight=False)
                 journal.add(turn, record)
                 count -= 1
                 progress.advance(task)
             if not journal.result.exists():
-                journal.finish(part, machines.setting())
+                journal.finish(part, files.machines(part).setting())
     return count
+
+
+class Files:
+    """Where parts are measured: on `named`, or on files of our own, each made in the manner that its loads want."""
+
+    def __init__(
+        self, stack: ExitStack, progress: Progress, console: Console, named: Path | None, program: str
+    ) -> None:
+        self._stack = stack
+        self._progress = progress
+        self._console = console
+        self._named = named
+        self._program = program
+        self._made: dict[int, StudyMachines] = {}
+
+    def machines(self, part: Part | CrowdPart) -> StudyMachines:
+        cases = part.cases() if isinstance(part, Part) else ()
+        unit = 0 if self._named else written_by(cases)
+        if unit not in self._made:
+            path = (self._named or made_image(self._stack, self._progress, cases)).absolute()
+            image = self._stack.enter_context(pinned(path))
+            tell_pin(image, self._console)
+            self._made[unit] = StudyMachines(path, image, self._program)
+        return self._made[unit]
 
 
 def find_peer(console: Console) -> str:
