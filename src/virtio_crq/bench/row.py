@@ -137,7 +137,7 @@ def per_request(counts: Counts, requests: int) -> dict[str, float]:
 
 
 def bounced(load: Load) -> dict[str, float]:
-    """The client's own copies between its pages and slots that stay mapped: no call of the platform, but not free."""
+    """The client's own copies between its pages and memory that stays mapped: no call of the platform, but not free."""
     return {
         "bounce_copies_per_io": round(load.bounces / load.requests, 3),
         "bounce_bytes_per_io": round(load.bounce_bytes / load.requests, 1),

@@ -26,7 +26,7 @@ RingOption = Annotated[
 ]
 MapOption = Annotated[
     str | None,
-    typer.Option("--map", metavar="KIND", help="pool: slots stay mapped; or per-request.", show_default=False),
+    typer.Option("--map", metavar="KIND", help="pool: memory stays mapped; or per-request.", show_default=False),
 ]
 
 

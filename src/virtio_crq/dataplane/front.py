@@ -47,7 +47,7 @@ class Front:
         self.held = 0  # 1: the platform did not take what it was to carry; it is asked again by the next `publish`
 
     def translate(self, mapping: SlotMapping) -> None:
-        """The driver's buffers are in slots that stay mapped: a front may look at what they hold."""
+        """The driver's buffers are in memory that stays mapped: a front may look at what they hold."""
 
     def publish(self) -> int:
         """Show the device all submitted requests; 1 when `settle` will announce something."""

@@ -55,7 +55,7 @@ class LoadGenerator:
     A disk with several queues has a load for each. They are joined: the first is begun and driven, takes what comes for
     all, and has all figures once it gathered them.
 
-    Where blocks of this size stay mapped (`map=pool`), each is really copied between its slot and a buffer of its own,
+    Where blocks of this size stay mapped (`map=pool`), each is really copied between the pool and a buffer of its own,
     as a block layer has to: `buffers` is where in own RAM there is room for a block for each slot. `bounced` counts it.
     """
 

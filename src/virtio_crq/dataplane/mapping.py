@@ -2,9 +2,9 @@
 """The memory of request slots, and how the device comes to reach it: the seam of the axis `map`.
 
 A slot is a page for what surrounds the data (header, status, indirect table: `head` bytes, none where a device type
-needs none) and the pages of the data. A driver gives a request's data its place, shows its pieces before the request
-is made available, hides the slot after it was used, and vacates it; what that means to the platform is a strategy's
-affair: see `perrequest` and `pool`.
+needs none) and, where a strategy does not place data otherwise, the pages of the data. A driver gives a request's data
+its place, shows its pieces before the request is made available, hides the slot after it was used, and vacates it;
+what that means to the platform is a strategy's affair: see `perrequest` and `pool`.
 """
 
 from virtio_crq.dataplane.pieces import DATA, PAGE
@@ -21,7 +21,7 @@ class SlotMapping:
     """`slots` of `head` + `data` bytes, in own RAM from `memory` on; what the device is told begins at `bus`.
 
     The areas have the sizes that `footprint` tells. Data of up to `kept` bytes lies in memory that stays mapped, where
-    a strategy keeps any: a kernel would have to copy that between its own pages and the slot's. Driven by one thread,
+    a strategy keeps any: a kernel would have to copy that between its own pages and these. Driven by one thread,
     like the port.
     """
 
