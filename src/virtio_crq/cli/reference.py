@@ -15,7 +15,7 @@ HEAD = """# Commands
 Made from the commands themselves by `python -m virtio_crq.cli.reference`; a test holds the two together.
 
 Every command answers `--help`. What a person got wrong is one line and status 2; what failed otherwise is status 1.
-So is a command line that is not understood (a missing argument, an option that is not there); it names the help to read.
+So is a command line that is not understood (a missing argument, an unknown option); it names the help to read.
 `--json` gives programs what people read as a table. Nothing but text goes into a pipe: colours and progress bars need
 a terminal. While one machine is up, `--machine NAME` may be left out. State is in
 `$XDG_RUNTIME_DIR/virtio-crq/MACHINE/`, without that variable in `/tmp/virtio-crq-UID/MACHINE/`.
