@@ -6,6 +6,8 @@ CLOSED ──start──▶ REGISTERED ──0xC001 or 0xC002──▶ INITIALIZ
                    │   │ └── 0xFF01, 0xFF02, 0xFF04 ──┘  │ own entry lost, protocol error
                    │   └── registered again ── FREEING ◀─┘ (busy: the call is repeated)
                    └── never in answer to the partner's own going: two sides doing that never stop
+
+What the platform refuses for good, or for too long, ends in CLOSED with a `failure`, until `retry` registers again.
 """
 
 import os
@@ -80,7 +82,7 @@ class Connection:
         self.on_announced: Callable[[int, int, int, int, int], None] = lambda *announcement: None
         self.properties: AdapterProperties = parse(node.properties)
         self.phase = Phase.CLOSED
-        self.failure: PlatformError | None = None  # why the phase is CLOSED although nobody closed it
+        self.failure: PlatformError | None = None  # why this end gave up; gone when it is registered again
         self.refusals: Counter[str] = Counter()
         self.notices: Counter[str] = Counter()  # what came and changed nothing: some transport events, late messages
         self._port = port
@@ -93,7 +95,8 @@ class Connection:
         self._reset_reason = ""
         self._clock = clock
         self._wait = wait
-        self._busy = 0
+        self._busy = 0  # calls made for this recovery
+        self._most_busy = BUSY_ATTEMPTS  # of them, answered busy
         self._due: float | None = None
         self._mapped: list[tuple[int, int]] = []
         self._armed = False
@@ -176,10 +179,8 @@ class Connection:
         """One more attempt of an end that gave up; whether it is registered now. The partner may call out again."""
         if self.failure is None:
             return False
-        self.failure = None
-        self.phase, self._busy = Phase.FREEING, BUSY_ATTEMPTS
-        self._recover()
-        return self.phase is not Phase.CLOSED
+        self._recover_by(Phase.FREEING, most_busy=0)
+        return self.failure is None
 
     def close(self) -> None:
         """Free the CRQ, which waits for copies through our window, and take the mappings back."""
@@ -318,6 +319,7 @@ class Connection:
         except PlatformError as error:
             self._fail(error)
             return
+        self.failure = None
         self._call_out()
 
     def _call_out(self) -> None:
@@ -334,9 +336,9 @@ class Connection:
         self._partner_gone(reason)
         self._recover_by(Phase.FREEING)
 
-    def _recover_by(self, phase: Phase) -> None:
+    def _recover_by(self, phase: Phase, most_busy: int = BUSY_ATTEMPTS) -> None:
         self.phase = phase
-        self._busy = 0
+        self._busy, self._most_busy = 0, most_busy
         self._recover()
 
     def _recover(self) -> None:
@@ -350,7 +352,7 @@ class Connection:
                 code, _ = self._port.call(call, self.properties.unit_address)
             delay = ring.retry_delay(code, self._busy)
             self._busy += 1
-            if delay is None or self._busy > BUSY_ATTEMPTS:
+            if delay is None or self._busy > self._most_busy:
                 break
             if self._wait is None:
                 self._due = self._clock() + delay
@@ -364,12 +366,15 @@ class Connection:
         elif code == ReturnCode.H_SUCCESS:
             self._register()
         else:
-            self._fail(PlatformError("H_FREE_CRQ", code, f"{code_name(code)} to the last of {self._busy} calls"))
+            calls = "the only call" if self._busy == 1 else f"the last of {self._busy} calls"
+            self._fail(PlatformError("H_FREE_CRQ", code, f"{code_name(code)} to {calls}"))
 
     def _fail(self, error: PlatformError) -> None:
+        """Give up. Who gives up again, after a retry, had nothing to lose."""
         self.phase = Phase.CLOSED
-        self.failure = error
-        self.on_lost(str(error))
+        again, self.failure = self.failure is not None, error
+        if not again:
+            self.on_lost(str(error))
 
     # -- memory
 
