@@ -56,12 +56,12 @@ class Daemon:
         lock = _lock(self._directory)
         path = self._directory / ATTACH_SOCKET
         path.unlink(missing_ok=True)  # left by a killed predecessor; the lock says that it is gone
-        found = True
+        mine: os.stat_result | None = None
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         try:
             listener.bind(str(path))
-            path.chmod(0o600)
             mine = path.stat()
+            path.chmod(0o600)
             listener.listen(64)
             self._stop_on_signals()
             accepting = asyncio.create_task(self._accept(listener))
@@ -69,17 +69,18 @@ class Daemon:
             at_home = asyncio.create_task(self._watch_home(path, mine))
             ready()
             await self._stop.wait()
-            found = not at_home.done()
+            homeless = at_home.done()
             for task in (accepting, watching, at_home, *self._conversations):
                 task.cancel()
             await asyncio.gather(accepting, watching, at_home, *self._conversations, return_exceptions=True)
             await self.occupancy.close()
         finally:
-            listener.close()
-            if found:  # what stands there else is another machine's
-                path.unlink(missing_ok=True)
+            if mine is not None and _stands(path, mine):  # and not another machine's
+                with contextlib.suppress(OSError):
+                    path.unlink()
+            listener.close()  # afterwards: until then nobody else's socket has the number of our inode
             os.close(lock)
-        if not found:
+        if homeless:
             raise VirtioCrqError(f"{path} was removed: nobody could reach this machine any more, or end it")
 
     async def _watch_for_guests(self) -> None:
@@ -90,9 +91,8 @@ class Daemon:
 
     async def _watch_home(self, path: Path, mine: os.stat_result) -> None:
         """Somebody removes the state directory: all that is left of the machine ends, as after `down`."""
-        with contextlib.suppress(FileNotFoundError):
-            while os.path.samestat(path.stat(), mine):
-                await asyncio.sleep(HOME_SECONDS)
+        while _stands(path, mine):
+            await asyncio.sleep(HOME_SECONDS)
         self._stop.set()
 
     def _stop_on_signals(self) -> None:
@@ -188,6 +188,16 @@ class Daemon:
             raise UsageError("this connection is no partition")
         await self.occupancy.leave(mine.pop())
         await asyncio.get_running_loop().sock_sendall(connection, line({"ok": None}))
+
+
+def _stands(path: Path, mine: os.stat_result) -> bool:
+    """Whether what was `mine` is still there. When that cannot be told it may be, and may be reached again."""
+    try:
+        return os.path.samestat(path.stat(), mine)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
 
 
 def _parsed(text: bytes) -> Request:
