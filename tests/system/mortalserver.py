@@ -26,7 +26,7 @@ def live(state: Path, name: str, file: Path, point: str, skip: int) -> None:
     said = {key: getattr(row, key) or values[0] for key, values in axes.SERVER.items()} | {
         "data": machine.data_of(name)
     }
-    with serving.open_server(state, machine, name, 1, 50, **said) as (server, _):
+    with serving.open_server(state, machine, name, 1, 50, gathering=0, pin=-1, **said) as (server, _):
 
         async def serve() -> None:
             stop = asyncio.Event()

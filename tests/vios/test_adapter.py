@@ -61,7 +61,8 @@ def wire() -> Wire:
 def adapter(wire: Wire) -> Adapter:
     device: DeviceModel = EntropyDevice(bytes(16))
     target = Target(MapEntry("web1", "rng", "kernel", False, ENTROPY, "here"), device, None)  # type: ignore[arg-type]
-    return Adapter(AdapterPlace("vhost0", "V1-C2", 0x30000002, "web1", 2), {0: target}, wire.connect, "batched")
+    place = AdapterPlace("vhost0", "V1-C2", 0x30000002, "web1", 2)
+    return Adapter(place, {0: target}, wire.connect, "batched", "split", "window")
 
 
 def refused(adapter: Adapter) -> dict[str, int]:
@@ -91,7 +92,7 @@ def test_a_connection_that_gave_up_is_told_of_once_shown_and_tried_again(
     adapter: Adapter, wire: Wire, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    adapter._worker = Here()  # type: ignore[assignment]
+    adapter._worker = Here(wire)  # type: ignore[assignment]
     for _look in range(2):
         wire.accepted, wire.failure = False, PlatformError("H_FREE_CRQ", 1, "H_BUSY to the last of 201 calls")
         for _turn in range(3):
@@ -111,11 +112,33 @@ def test_a_connection_that_gave_up_is_told_of_once_shown_and_tried_again(
     )
 
 
+@pytest.mark.expects_warnings("virtio_crq.vios")
+def test_a_connection_whose_retry_fails_by_an_error_is_served_on(
+    adapter: Adapter, wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken() -> bool:
+        raise OSError("a test wants it")
+
+    worker = Here(wire)
+    adapter._worker = worker  # type: ignore[assignment]
+    wire.failure = PlatformError("H_FREE_CRQ", 1, "H_BUSY")
+    monkeypatch.setattr(wire, "retry", broken)
+    with pytest.raises(OSError, match="a test wants it"):
+        adapter.tend()
+    assert worker.links == [wire]
+
+
 class Here:
     """A worker whose thread this is."""
 
-    def add(self, link: object) -> None: ...
-    def remove(self, link: object) -> None: ...
+    def __init__(self, *links: object) -> None:
+        self.links = list(links)
+
+    def add(self, link: object) -> None:
+        self.links.append(link)
+
+    def remove(self, link: object) -> None:
+        self.links.remove(link)
 
     def call(self, work: Callable[[], bool]) -> bool:
         return work()

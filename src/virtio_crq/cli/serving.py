@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from virtio_crq.axes import COPY, SPLIT, WINDOW
+from virtio_crq.axes import COPY
 from virtio_crq.cli.mapentry import map_entry
 from virtio_crq.crq.server import CrqServer
 from virtio_crq.dataplane.link import Link
@@ -35,11 +35,11 @@ def open_server(
     workers: int,
     polling: int | None,
     fetch: str,
-    gathering: int = 0,
-    data: str = COPY,
-    ring: str = SPLIT,
-    pin: int = -1,
-    carrier: str = WINDOW,
+    gathering: int,
+    data: str,
+    ring: str,
+    pin: int,
+    carrier: str,
 ) -> Iterator[tuple[Server, int]]:
     """The server partition `name`, attached and ready to serve what the machine file maps.
 

@@ -99,8 +99,8 @@ class Adapter:
         targets: Mapping[int, Target],
         connect: Connect,
         fetch: str,
-        ring: str = axes.SPLIT,
-        carrier: str = axes.WINDOW,
+        ring: str,
+        carrier: str,
     ) -> None:
         self.place = place
         self.by_number = dict(targets)
@@ -228,16 +228,18 @@ class Adapter:
 
     def tend(self) -> None:
         """See to a connection that the platform made give up: told once, and tried again each time."""
-        error = self._connection.failure
-        if error is None or self.failure is not None or self._worker is None:
+        error, worker = self._connection.failure, self._worker
+        if error is None or self.failure is not None or worker is None:
             return
         who = (self.place.adapter, self.place.client)
         if not self._given_up:
             self._given_up = True
             log.error("%s, client %s: the connection was given up: %s; it is tried again now and then", *who, error)
-        self._worker.remove(self._link)
-        back = self._worker.call(self._retry)
-        self._worker.add(self._link)
+        worker.remove(self._link)
+        try:
+            back = worker.call(self._retry)
+        finally:
+            worker.add(self._link)
         if back:
             self._given_up = False
             log.info("%s, client %s: the connection is back", *who)

@@ -29,6 +29,7 @@ from virtio_crq.vios.consolebacking import open_terminals, parse_ports
 from virtio_crq.vios.consoledevice import ConsoleDevice
 from virtio_crq.vios.control import Command, ControlSocket
 from virtio_crq.vios.entropydevice import EntropyDevice
+from virtio_crq.vios.inspection import Inspection
 from virtio_crq.vios.lock import Clock, SystemClock
 from virtio_crq.vios.lsmap import to_json
 from virtio_crq.vios.mapping import BLOCK, CONSOLE, DEFAULT_QUEUES, ENTROPY, MapEntry, by_client, numbered
@@ -81,7 +82,7 @@ class Server:
         self._ports = NameRecord(settings.ports)
         self._settings = settings
         self._watch = Watch()
-        self._damaged: set[str] = set()  # targets whose image's damage was told of
+        self._inspection = Inspection()
         self._backings: list[Backing | ConsoleDevice] = []
         self._workers: list[Worker] = []
         self._end: Callable[[], object] = lambda: None
@@ -134,24 +135,21 @@ class Server:
         before = {adapter: adapter.heard for adapter in self.adapters}
         while len(self._workers) > 1:
             await asyncio.sleep(BALANCE_SECONDS)
-            self.balance(before)
+            try:
+                self.balance(before)
+            except Exception:
+                log.exception("balancing ends: from now on each connection stays with its worker")
+                return
             before = {adapter: adapter.heard for adapter in self.adapters}
 
     async def _inspect(self) -> None:
         while True:
             self.inspect()
-            for adapter in self.adapters:
-                adapter.tend()
             await asyncio.sleep(INSPECTION_SECONDS)
 
     def inspect(self) -> None:
-        """Say once what became of an image; requests alone would not tell, or tell nobody but the client."""
-        for target in [target for adapter in self.adapters for target in adapter.targets]:
-            name = f"{target.entry.client}/{target.entry.target}"
-            damage = target.backing.damage() if target.backing else ""
-            if damage and name not in self._damaged:
-                log.error("%s: %s: %s", name, target.entry.backing, damage)
-            (self._damaged.add if damage else self._damaged.discard)(name)
+        """See to images and connections of which nothing tells."""
+        self._inspection.look(self.adapters)
 
     def balance(self, before: Mapping[Adapter, int]) -> None:
         """One look at what each worker's connections heard since `before`, and at most one move."""
