@@ -117,12 +117,17 @@ def open_image(path: str, *, readonly: bool) -> int:
 
 def image_size(descriptor: int, path: str) -> int:
     """The size of an opened image, in whole sectors."""
-    mode = os.fstat(descriptor).st_mode
-    if not (stat.S_ISREG(mode) or stat.S_ISBLK(mode)):
+    status = os.fstat(descriptor)
+    if not (stat.S_ISREG(status.st_mode) or stat.S_ISBLK(status.st_mode)):
         raise UsageError(f"{path}: not a file or a block device")
-    size = os.lseek(descriptor, 0, os.SEEK_END)
+    size = _bytes_in(descriptor, status)
     _whole_sectors(path, size)
     return size
+
+
+def _bytes_in(descriptor: int, status: os.stat_result) -> int:
+    """The length of a file or a block device, whose `status` has none."""
+    return status.st_size if stat.S_ISREG(status.st_mode) else os.lseek(descriptor, 0, os.SEEK_END)
 
 
 class Backing:
@@ -152,10 +157,9 @@ class Backing:
         if self.descriptor is None:
             return ""
         status = os.fstat(self.descriptor)
-        regular = stat.S_ISREG(status.st_mode)
-        if regular and status.st_nlink == 0:
+        if stat.S_ISREG(status.st_mode) and status.st_nlink == 0:
             return "its file was deleted, and what is in it goes with this server; copy the disk before"
-        size = status.st_size if regular else os.lseek(self.descriptor, 0, os.SEEK_END)
+        size = _bytes_in(self.descriptor, status)
         if size < self.size:
             return f"it was truncated to {size} bytes of {self.size}; what was beyond is lost, and reading there fails"
         return ""
