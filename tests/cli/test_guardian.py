@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A machine ends with the command that it belongs to, though that be killed; nobody else's does."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import pytest
 from test_machine_commands import good, machine_file, processes, runtime
 
 from virtio_crq.cli.guardian import Guardian, guard
-from virtio_crq.cli.processes import ProcessTable
+from virtio_crq.cli.processes import ProcessTable, Running
 from virtio_crq.cli.processes import _start_time as started
 
 __all__ = ["runtime"]  # the fixture
@@ -82,6 +83,48 @@ def test_what_makes_a_machine_for_itself_and_is_killed_leaves_none(runtime: Path
     assert sorted(running) == ["hypervisor", "vios1"]
     assert gone(directory)
     assert [started(each.pid) for each in running.values()] == [None, None]
+
+
+@pytest.mark.timeout(90)
+@pytest.mark.parametrize("kind", ["bench", "demo"])
+def test_what_is_killed_while_its_hypervisor_comes_up_leaves_none(runtime: Path, kind: str) -> None:
+    command = [sys.executable, "-m", "virtio_crq.cli", *COMMANDS[kind]]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        directory = runtime / "virtio-crq" / f"{kind}-{process.pid}"
+        running = first_of(directory)
+        process.kill()
+    assert list(running) == ["hypervisor"]
+    assert gone(directory)
+    assert started(running["hypervisor"].pid) is None
+
+
+@pytest.mark.timeout(90)
+def test_who_is_killed_while_the_machine_that_it_holds_comes_up_leaves_none(runtime: Path) -> None:
+    file, directory = machine_file(runtime, "one"), runtime / "virtio-crq" / "one"
+    with subprocess.Popen([sys.executable, "-c", HOLDER, file], stdin=subprocess.PIPE) as process:
+        running = first_of(directory)
+        process.kill()
+    assert list(running) == ["hypervisor"]
+    assert gone(directory)
+    assert started(running["hypervisor"].pid) is None
+
+
+def first_of(directory: Path) -> dict[str, Running]:
+    """What runs as soon as a pid file says that something does, long before it is ready."""
+    end = time.monotonic() + 30
+    while not (running := ProcessTable(directory).running()) and time.monotonic() < end:
+        os.sched_yield()
+    return running
+
+
+@pytest.mark.timeout(60)
+def test_a_guardian_that_does_not_end_holds_up_nobody(runtime: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("virtio_crq.cli.guardian.STOP_SECONDS", 0.0)
+    guardian = Guardian(runtime)
+    guardian._process.send_signal(signal.SIGSTOP)
+    guardian.dismiss()
+    guardian._process.send_signal(signal.SIGCONT)
+    assert guardian._process.wait(20) == 0
 
 
 @pytest.mark.timeout(60)

@@ -14,7 +14,7 @@ from virtio_crq.cli.demotree import DemoFailed
 from virtio_crq.cli.guardian import Guardian
 from virtio_crq.cli.ownstate import clear
 from virtio_crq.cli.processes import ProcessTable
-from virtio_crq.cli.roles import HYPERVISOR, command, roles
+from virtio_crq.cli.roles import command, roles
 from virtio_crq.hypervisor.machinefile import parse_machine_file
 from virtio_crq.hypervisor.statedirectory import make_own_directory
 
@@ -62,12 +62,7 @@ class DemoMachine:
 
     def start(self) -> dict[str, int]:
         """The processes by name."""
-        pids = {}
-        for role in self.roles.values():
-            pids[role.name] = self._processes.start(role).pid
-            if role.name == HYPERVISOR:
-                self._guardian.watch(pids[role.name])
-        return pids
+        return {name: self._processes.start(role, self._guardian.watch).pid for name, role in self.roles.items()}
 
     @contextmanager
     def client(self) -> Iterator[ClientProcess]:

@@ -32,9 +32,9 @@ class Guardian:
             text=True,
         )
 
-    def watch(self, hypervisor: int) -> None:
-        """From now on this process is what the machine is known by."""
-        self._say(str(hypervisor))
+    def watch(self, pid: int) -> None:
+        """This process belongs to the machine, which is known by its hypervisor; to be said before it is ready."""
+        self._say(str(pid))
 
     def dismiss(self) -> None:
         """The command has cleaned up itself; that may be said again."""
@@ -42,7 +42,7 @@ class Guardian:
         if self._process.stdin.closed:
             return
         self._say(DONE)
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, subprocess.TimeoutExpired):
             self._process.communicate(timeout=STOP_SECONDS)
 
     def _say(self, word: str) -> None:

@@ -39,11 +39,7 @@ def machine_up(machine: MachineFile) -> Iterator[Path]:
                 clear(directory, processes)
                 (directory / FILE_NOTE).write_text(str(machine.path.resolve()))
                 write_note(directory, machine)
-                started = []
-                for role in roles(machine, directory):
-                    started.append(processes.start(role))
-                    if role.name == HYPERVISOR:
-                        guardian.watch(started[-1].pid)
+                started = [processes.start(role, guardian.watch) for role in roles(machine, directory)]
             names = ", ".join(f"{running.name} ({running.pid})" for running in started)
             print(f"machine {machine.name} is up: {names}", file=sys.stderr, flush=True)
             yield directory

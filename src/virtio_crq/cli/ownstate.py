@@ -21,9 +21,7 @@ def own_machine(name: str, text: str) -> Iterator[tuple[Path, ProcessTable]]:
         path = directory / "machine.toml"
         path.write_text(text)
         for role in roles(parse_machine_file(text, path), directory):
-            running = processes.start(role)
-            if role.name == HYPERVISOR:
-                guardian.watch(running.pid)
+            processes.start(role, guardian.watch)
         yield directory, processes
 
 

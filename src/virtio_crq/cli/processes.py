@@ -12,7 +12,7 @@ import select
 import signal
 import subprocess
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,8 +77,11 @@ class ProcessTable:
         os.close(lock)
         return None
 
-    def start(self, role: Role) -> Running:
-        """Start a role and wait until it is ready; one that ends instead is an error with its last words."""
+    def start(self, role: Role, begun: Callable[[int], None] = lambda pid: None) -> Running:
+        """Start a role and wait until it is ready; one that ends instead is an error with its last words.
+
+        `begun` is told its pid at once, before anybody else can know of it.
+        """
         running = self.running().get(role.name)
         known = running.pid if running is not None else _lasting(role.ready)  # perhaps started by hand
         if known is not None:
@@ -89,6 +92,7 @@ class ProcessTable:
                 role.argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )
             self._children[process.pid] = process
+            begun(process.pid)
             made = Running(role.name, process.pid, role.argv, _start_time(process.pid) or "")
             record = {"pid": made.pid, "started": made.started, "argv": made.argv}
             self._pid_file(role.name).write_text(json.dumps(record))
