@@ -3,22 +3,20 @@
 
 import errno
 import os
-import select
 import threading
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 import pytest
+from asker import ROOM, Asker
 from disk import FLUSH, OUT, Disk
-from rig import ARENA, Rig
+from rig import Rig
 from shortkernel import Served
 
 from virtio_crq.dataplane.filestore import FileStore
-from virtio_crq.dataplane.kernel import WriterRing
 
 SIZE = 1 << 20
-ROOM = 256  # writes that a ring holds
 
 
 @pytest.fixture
@@ -38,35 +36,6 @@ def event() -> Iterator[int]:
 
 def writers() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name == "writer"]
-
-
-class Asker:
-    """A ring and the memory that is written from: block `number` is 512 bytes of it."""
-
-    def __init__(self, descriptor: int, event: int) -> None:
-        self.ring = WriterRing(descriptor, event)
-        self.rig = Rig()
-        self.event = event
-
-    def queue(self, number: int, position: int) -> int:
-        at = ARENA.offset + 512 * number
-        self.rig.platform.own[at : at + 512] = number.to_bytes(2, "little") * 256
-        return self.ring.queue(self.rig.port, at, 512, position, number)
-
-    def write(self) -> None:
-        """Do what the thread does, until nothing is left."""
-        self.ring.ask()
-        self.ring.stop()
-        self.ring.run()
-
-    def ended(self) -> list[tuple[int, int]]:
-        found = []
-        while self.ring.reap():
-            found.append((self.ring.token, self.ring.result))
-        return found
-
-    def told(self) -> bool:
-        return bool(select.select([self.event], [], [], 0)[0])
 
 
 def test_a_ring_makes_all_writes_in_the_order_in_which_they_were_queued(image: int, event: int) -> None:

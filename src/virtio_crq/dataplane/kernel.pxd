@@ -41,6 +41,7 @@ cdef extern from "writerring.h" nogil:
     int64_t writer_ring_expect(writer_ring *ring)
     void writer_ring_run(writer_ring *ring)
     void writer_ring_stop(writer_ring *ring)
+    int64_t writer_ring_granted(int64_t granted, int64_t waited)
 
 cpdef int64_t transfer(int fd, Port port, uint64_t offset, uint64_t length, uint64_t position, int operation, int now) noexcept nogil
 cpdef int64_t in_memory(int fd) noexcept nogil
@@ -49,6 +50,7 @@ cpdef int64_t now() noexcept nogil
 cpdef int64_t doze(int fd, int64_t nanoseconds) noexcept nogil
 cpdef int64_t zero(Port port, uint64_t offset, uint64_t length) noexcept nogil
 cpdef int64_t random(Port port, uint64_t offset, uint64_t length) noexcept nogil
+cpdef int64_t writer_granted(int64_t granted, int64_t waited) noexcept nogil
 
 @cython.final
 cdef class Memory:

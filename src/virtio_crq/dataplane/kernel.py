@@ -83,6 +83,10 @@ class Submission:
         return 1
 
 
+def writer_granted(granted: int, waited: int) -> int:
+    return writer_ring_granted(granted, waited)
+
+
 class WriterRing:
     def __cinit__(self, fd: int, wakeup: int) -> None:
         self.ring = writer_ring_new(fd, wakeup)

@@ -48,6 +48,9 @@ class Submission:
         """Hand over what was queued; how much of it the kernel did not take yet, or a negated errno."""
     def reap(self) -> int: ...
 
+def writer_granted(granted: int, waited: int) -> int:
+    """How many nanoseconds a writer looks for more next, which was to look for `granted` and waited for `waited`."""
+
 @final
 class WriterRing:
     """Writes to `fd` that one thread asks for and reaps, and another makes in order; `wakeup` is an eventfd for the

@@ -153,8 +153,13 @@ static inline int writer_ring_wait(struct writer_ring *ring, uint32_t done)
 {
 	int64_t since = kernel_now(), now = since;
 
-	while (__atomic_load_n(&ring->asked, __ATOMIC_ACQUIRE) == done) {
-		if (__atomic_load_n(&ring->stop, __ATOMIC_ACQUIRE))
+	for (;;) {
+		/* In this order: a stop that is seen has all before it that was asked for earlier. */
+		uint32_t stopped = __atomic_load_n(&ring->stop, __ATOMIC_ACQUIRE);
+
+		if (__atomic_load_n(&ring->asked, __ATOMIC_ACQUIRE) != done)
+			break;
+		if (stopped)
 			return 0;
 		if (now - since < ring->granted)
 			seam_yield();
