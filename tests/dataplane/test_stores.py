@@ -5,6 +5,7 @@ import os
 import resource
 import select
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -312,3 +313,41 @@ def test_closing_goes_on_waiting_after_an_alarm_for_nothing(image: int) -> None:
     store.pending = 1
     store.close()
     assert (waiting.asked, store.pending) == (7, 0)
+
+
+def refuse_threads(monkeypatch: pytest.MonkeyPatch, after: int) -> None:
+    """No thread can be started any more, after so many."""
+    start, started = threading.Thread.start, []
+
+    def refuse(thread: threading.Thread) -> None:
+        if len(started) == after:
+            raise RuntimeError("can't start new thread")
+        started.append(thread)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+
+
+def test_fewer_threads_than_wanted_do_it_all(image: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    refuse_threads(monkeypatch, 1)
+    store = filed(image, "threads")
+    disk = Disk(Rig(), size=64, store=store)
+    for sector in range(8):
+        disk.submit(OUT, sector, b"y" * 512)
+    disk.announce()
+    assert [status for _, status, _ in settle(disk, 8)] == [OK] * 8
+    store.close()
+
+
+def test_without_any_thread_it_is_an_error_of_that_request(image: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = filed(image, "threads")
+    disk = Disk(Rig(), store=store)
+    with monkeypatch.context() as short:
+        refuse_threads(short, 0)
+        disk.submit(OUT, 8, b"y" * 512)
+        disk.announce()
+        assert [status for _, status, _ in settle(disk, 1)] == [IOERR]
+    disk.submit(OUT, 8, b"z" * 512)
+    disk.announce(credit=1)
+    assert [status for _, status, _ in settle(disk, 1)] == [OK]
+    store.close()

@@ -144,3 +144,24 @@ def test_a_file_system_that_writes_without_waiting_keeps_the_writer_out_of_it() 
         store.close()
     finally:
         os.close(descriptor)
+
+
+def test_without_a_thread_for_it_writes_go_the_way_of_reads(image: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where a limit on processes is reached: what was taken is made all the same, and closing ends."""
+    start = threading.Thread.start
+
+    def refuse(thread: threading.Thread) -> None:
+        if thread.name == "writer":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    store = FileStore(image, SIZE, "threads", own_writer=True)
+    disk = Disk(Rig(), store=store)
+    for number in (1, 2):
+        disk.submit(OUT, number, bytes([number]) * 512)
+    disk.announce()
+    disk.rig.link.turn()
+    assert not writers()
+    store.close()
+    assert os.pread(image, 1024, 512) == b"\x01" * 512 + b"\x02" * 512

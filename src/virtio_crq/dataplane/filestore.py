@@ -119,7 +119,7 @@ class FileStore(Store):
                 self.write_now = 0
             elif done != -EAGAIN and done != -EINTR:
                 return FAILED
-        if self.writer is None or self.write_now or stable:
+        if self.writer is None or self.write_now or stable or not self.writer.runs():
             return self._defer(offset, length, position, operation, token)
         return self._count(self.writer.queue(offset, length, position, operation, token))
 

@@ -6,6 +6,8 @@ from virtio_crq.dataplane.deferred cimport Deferred
 from virtio_crq.dataplane.kernel cimport transfer
 from virtio_crq.platform.port cimport Port
 
+cdef int64_t FAILED
+
 cdef class Threads(Deferred):
     cdef int descriptor
     cdef int event

@@ -12,6 +12,7 @@ import cython
 
 from virtio_crq.dataplane.deferred import Deferred
 from virtio_crq.dataplane.kernel import SYNC, transfer
+from virtio_crq.dataplane.store import FAILED
 from virtio_crq.platform.port import Port
 
 COUNT = 4  # threads of one store
@@ -31,14 +32,22 @@ class Threads(Deferred):
 
     def queue(self, offset: int, length: int, position: int, operation: int, token: int) -> int:
         job = (self.descriptor, self.port, offset, length, position, operation, token)
-        self.run(lambda: self._finish(job))
+        try:
+            self.run(lambda: self._finish(job))
+        except RuntimeError:  # not one thread can be started
+            return FAILED
         return 0
 
     def _post(self, job: Callable[[], None]) -> None:
         if len(self.pool) < COUNT:
             thread = Thread(target=self._work, name="store", daemon=True)
-            self.pool.append(thread)
-            thread.start()
+            try:
+                thread.start()
+            except RuntimeError:
+                if not self.pool:
+                    raise
+            else:
+                self.pool.append(thread)
         self.jobs.put(job)
 
     def _work(self) -> None:

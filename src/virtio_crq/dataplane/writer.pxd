@@ -13,6 +13,9 @@ cdef class Writer(Deferred):
     cdef WriterRing ring
     cdef object processors
     cdef object thread
+    cdef int begun
+    cdef int runs(self) except -1 nogil
+    cdef int64_t _begin(self) except -1 with gil
     @cython.locals(refused=int64_t)
     cdef int64_t queue(self, uint64_t offset, uint64_t length, uint64_t position, int operation, uint64_t token) except -1 nogil
     cpdef int64_t submit(self) except -1

@@ -18,7 +18,7 @@ from virtio_crq.dataplane.store import BUSY, FAILED
 
 
 class Writer(Deferred):
-    """Tells by the eventfd `event`, which stays the caller's. The thread begins with the first write."""
+    """Tells by the eventfd `event`, which stays the caller's. Asked of nothing before it `runs`."""
 
     def __init__(self, descriptor: int, event: int) -> None:
         super().__init__()
@@ -26,6 +26,21 @@ class Writer(Deferred):
         self.ring = WriterRing(descriptor, event)
         self.processors = os.sched_getaffinity(0)  # a worker that begins the thread may be bound to one of them
         self.thread: Thread | None = None
+        self.begun = 0  # 1: it has its thread; -1: none could be started
+
+    def runs(self) -> int:
+        """Whether it has its thread, which begins with the first write: if that cannot be started, none ever is."""
+        if self.begun == 0:
+            self._begin()
+        return self.begun > 0
+
+    def _begin(self) -> int:
+        thread = Thread(target=self._run, name="writer", daemon=True)
+        self.begun = -1
+        with contextlib.suppress(RuntimeError):  # there are as many as there may be: others make the writes
+            thread.start()
+            self.begun, self.thread = 1, thread
+        return 0
 
     def queue(self, offset: int, length: int, position: int, operation: int, token: int) -> int:
         refused = self.ring.queue(self.port, offset, length, position, token)
@@ -36,15 +51,9 @@ class Writer(Deferred):
 
     def submit(self) -> int:
         if self.unsent:
-            if self.thread is None:
-                self._begin()
             self.ring.ask()
             self.unsent = 0
         return 0
-
-    def _begin(self) -> None:
-        self.thread = Thread(target=self._run, name="writer", daemon=True)
-        self.thread.start()
 
     def _run(self) -> None:
         with contextlib.suppress(OSError):  # those are not this process's any more: any will do
