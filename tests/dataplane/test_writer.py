@@ -4,7 +4,7 @@
 import errno
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from rig import Rig
 from shortkernel import Served
 
 from virtio_crq.dataplane.filestore import FileStore
+from virtio_crq.dataplane.threads import Threads
 
 SIZE = 1 << 20
 
@@ -165,3 +166,35 @@ def test_without_a_thread_for_it_writes_go_the_way_of_reads(image: int, monkeypa
     assert not writers()
     store.close()
     assert os.pread(image, 1024, 512) == b"\x01" * 512 + b"\x02" * 512
+
+
+class Counting(Threads):
+    reaped = 0
+
+    def reap(self) -> int:
+        found = super().reap()
+        self.reaped += found
+        return found
+
+
+def test_writes_that_ended_keep_nobody_elses_end_waiting_nor_the_other_way_round(image: int) -> None:
+    jobs: list[Callable[[], None]] = []
+    others = Counting(image, jobs.append)
+    store = FileStore(image, SIZE, others, own_writer=True)
+    disk = Disk(Rig(), size=64, store=store)
+    for number in range(1, 13):
+        disk.submit(OUT, number, bytes([number]) * 512)
+    for _ in range(4):
+        disk.submit(FLUSH)
+    disk.announce()
+    disk.rig.link.turn()
+    assert store.pending == 16
+    while os.pread(image, 512, 12 * 512) == bytes(512):
+        os.sched_yield()
+    for job in jobs:
+        job()
+    for number in range(1, 5):
+        assert store.reap() + store.reap() == 2
+        assert others.reaped == number
+    disk.rig.link.close_queue(0, 0)
+    store.close()

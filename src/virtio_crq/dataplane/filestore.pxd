@@ -18,6 +18,7 @@ cdef class FileStore(Store):
     cdef uint64_t read_now
     cdef uint64_t write_now
     cdef int nowait
+    cdef int turn
     cdef Deferred deferred
     cdef readonly Writer writer
     cdef int64_t lent
@@ -31,6 +32,6 @@ cdef class FileStore(Store):
     cdef int64_t _defer(self, uint64_t offset, uint64_t length, uint64_t position, int operation, uint64_t token) except -1 nogil
     cpdef int64_t submit(self) except -1
     cpdef int64_t reap(self) except -1
-    cdef int64_t _ended(self, Deferred deferred) except -1
+    cdef int64_t _reap(self, Deferred deferred) except -1
     @cython.locals(found=int64_t)
     cpdef int64_t expect(self) except -1

@@ -67,6 +67,7 @@ class FileStore(Store):
         self.read_now = 1
         self.write_now = 1 if write_now or not waits else 0
         self.nowait = 1 if waits else 0
+        self.turn = 0
         self.deferred = defer(descriptor, engine) if isinstance(engine, str) else engine
         self.writer = Writer(descriptor, self.deferred.wakeup()) if own_writer else None
 
@@ -147,11 +148,16 @@ class FileStore(Store):
     def reap(self) -> int:
         if not self.pending:
             return 0
-        if self.writer is not None and self.writer.reap():
-            return self._ended(self.writer)
-        return self._ended(self.deferred) if self.deferred.reap() else 0
+        if self.writer is None:
+            return self._reap(self.deferred)
+        self.turn ^= 1  # by turns: who reaps only some at a time reaps of both
+        if self.turn:
+            return self._reap(self.writer) or self._reap(self.deferred)
+        return self._reap(self.deferred) or self._reap(self.writer)
 
-    def _ended(self, deferred: Deferred) -> int:
+    def _reap(self, deferred: Deferred) -> int:
+        if not deferred.reap():
+            return 0
         self.token = deferred.token
         self.result = FAILED if deferred.failed else DONE
         self.pending -= 1
