@@ -103,6 +103,24 @@ def test_every_seam_function_says_why_it_is_safe() -> None:
     assert "SAFETY" in header.read_text()
 
 
+HEADER_FUNCTION = re.compile(
+    r"((?:/\*(?:[^*]|\*(?!/))*\*/\n)?)^static inline [^;{]*?(\w+)\([^;{]*\)\s*\{(.*?)^\}", re.MULTILINE | re.DOTALL
+)
+TOUCHES = re.compile(
+    r"\b(syscall|memcpy|memset|mmap|munmap|read|write|ppoll|getrandom|fdatasync|fstatfs|clock_gettime)\("
+    r"|->(jobs|memory|sqes|cqes)\b"
+)
+
+
+@pytest.mark.parametrize("header", sorted((ROOT / "src/virtio_crq/dataplane").glob("*.h")), ids=ids)
+def test_each_function_of_the_data_plane_that_touches_memory_or_the_kernel_says_why_it_is_safe(header: Path) -> None:
+    found = [
+        (comment, name) for comment, name, body in HEADER_FUNCTION.findall(header.read_text()) if TOUCHES.search(body)
+    ]
+    assert found, "the pattern is out of date"
+    assert [name for comment, name in found if "SAFETY:" not in comment] == []
+
+
 @pytest.mark.parametrize("arguments", [["check"], ["format", "--check"]], ids=["lint", "format"])
 def test_ruff_is_content(arguments: list[str]) -> None:
     done = subprocess.run(

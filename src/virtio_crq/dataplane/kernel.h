@@ -62,7 +62,8 @@ static inline int64_t kernel_in_memory(int fd)
 	return !fstatfs(fd, &found) && (found.f_type == TMPFS_MAGIC || found.f_type == RAMFS_MAGIC);
 }
 
-/* Until the descriptor is readable, at most that long. poll() itself counts in milliseconds. */
+/* Until the descriptor is readable, at most that long. poll() itself counts in milliseconds.
+ * SAFETY: writes locals of its own. */
 static inline int64_t kernel_wait(int fd, int64_t nanoseconds)
 {
 	struct timespec limit = { nanoseconds / 1000000000, nanoseconds % 1000000000 };
@@ -90,6 +91,7 @@ static inline int64_t kernel_now(void)
 	return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
+/* SAFETY: what is written is own RAM, held against its size first. */
 static inline int64_t kernel_zero(struct seam_handle *handle, uint64_t offset, uint64_t length)
 {
 	if (!SEAM_INSIDE(handle, offset, length))
@@ -98,6 +100,7 @@ static inline int64_t kernel_zero(struct seam_handle *handle, uint64_t offset, u
 	return 0;
 }
 
+/* SAFETY: what is written is own RAM, held against its size first. */
 static inline int64_t kernel_random(struct seam_handle *handle, uint64_t offset, uint64_t length)
 {
 	uint64_t done = 0;
@@ -114,12 +117,13 @@ static inline int64_t kernel_random(struct seam_handle *handle, uint64_t offset,
 	return 0;
 }
 
-/* A disk's worth of anonymous memory. SAFETY: both ends of a move are held against their sizes. */
+/* A disk's worth of anonymous memory. */
 struct kernel_memory {
 	uint8_t *base;
 	uint64_t size;
 };
 
+/* SAFETY: a mapping of its own of that size, or null. */
 static inline struct kernel_memory *kernel_memory_new(uint64_t size)
 {
 	struct kernel_memory *memory = calloc(1, sizeof *memory);
@@ -134,6 +138,7 @@ static inline struct kernel_memory *kernel_memory_new(uint64_t size)
 	return memory;
 }
 
+/* SAFETY: by who made it, once: no move follows. */
 static inline void kernel_memory_free(struct kernel_memory *memory)
 {
 	if (memory)
@@ -141,6 +146,7 @@ static inline void kernel_memory_free(struct kernel_memory *memory)
 	free(memory);
 }
 
+/* SAFETY: both ends are held against their sizes, and are never the same memory. */
 static inline int64_t kernel_memory_move(struct kernel_memory *memory, struct seam_handle *handle, uint64_t offset,
 					 uint64_t length, uint64_t position, int operation)
 {
@@ -166,6 +172,7 @@ struct kernel_uring {
 };
 
 #ifdef KERNEL_HAS_URING
+/* SAFETY: unmaps what was mapped, once: what is used later finds `rings` null. */
 static inline void kernel_uring_close(struct kernel_uring *uring)
 {
 	if (uring->sqes)
@@ -177,6 +184,7 @@ static inline void kernel_uring_close(struct kernel_uring *uring)
 	memset(uring, 0, sizeof *uring);
 }
 
+/* SAFETY: the kernel says where in the mappings its fields lie, and how large those are; on failure nothing stays. */
 static inline int64_t kernel_uring_open(struct kernel_uring *uring, uint32_t entries, int wakeup)
 {
 	struct io_uring_params p;
@@ -257,7 +265,8 @@ static inline int64_t kernel_uring_queue(struct kernel_uring *uring, int fd, str
 	return 0;
 }
 
-/* How many entries the kernel has yet to take: it may take none or a part now, and is asked again later. */
+/* How many entries the kernel has yet to take: it may take none or a part now, and is asked again later.
+ * SAFETY: what is pointed to was held against own RAM when it was queued, and stays until it ended. */
 static inline int64_t kernel_uring_enter(struct kernel_uring *uring)
 {
 	long done;
@@ -273,6 +282,7 @@ static inline int64_t kernel_uring_enter(struct kernel_uring *uring)
 	return uring->queued;
 }
 
+/* SAFETY: the slot is masked, and is read before it is given back: the kernel wrote it before its tail. */
 static inline int64_t kernel_uring_reap(struct kernel_uring *uring)
 {
 	uint32_t head;

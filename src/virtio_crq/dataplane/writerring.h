@@ -20,10 +20,12 @@ struct writer_job {
 	int64_t result; /* 0 or a negated errno */
 };
 
-/* Each line of memory is written by one side, but for the two flags. */
+/* Each line of memory is written by one side, but for the two flags, and for the jobs, which change hands with `asked`
+ * and `ended`. */
 struct writer_ring {
-	int fd, wakeup;
-	uint32_t queued, reaped; /* the asker's own: what is not asked yet, what is known to have ended */
+	int fd, wakeup; /* nobody writes these */
+	uint32_t queued __attribute__((aligned(64))); /* the asker's own: what is not asked yet, */
+	uint32_t reaped; /* what is known to have ended */
 	uint64_t token; /* of what was reaped last */
 	int64_t result;
 	uint32_t asked __attribute__((aligned(64))); /* published by the asker */
@@ -35,6 +37,7 @@ struct writer_ring {
 	struct writer_job jobs[WRITER_JOBS] __attribute__((aligned(64)));
 };
 
+/* SAFETY: memory of its own, all zeros, or null. */
 static inline struct writer_ring *writer_ring_new(int fd, int wakeup)
 {
 	struct writer_ring *ring = aligned_alloc(64, sizeof *ring);
@@ -65,6 +68,7 @@ static inline int64_t writer_ring_queue(struct writer_ring *ring, struct seam_ha
 	return 0;
 }
 
+/* SAFETY: the kernel only compares the address; a wake too many is a look too many. */
 static inline void writer_ring_wake(struct writer_ring *ring)
 {
 	if (__atomic_exchange_n(&ring->rests, 0, __ATOMIC_SEQ_CST))
@@ -82,6 +86,7 @@ static inline void writer_ring_ask(struct writer_ring *ring)
 		writer_ring_wake(ring);
 }
 
+/* SAFETY: the writer is done with the slot, as `ended` says, and gets it back with the next that is asked for. */
 static inline int64_t writer_ring_reap(struct writer_ring *ring)
 {
 	struct writer_job *job = &ring->jobs[ring->reaped & (WRITER_JOBS - 1)];
@@ -118,6 +123,7 @@ static inline int64_t writer_ring_perform(int fd, const struct writer_job *job)
 	return 0;
 }
 
+/* SAFETY: reads eight bytes of its own. */
 static inline void writer_ring_tell(struct writer_ring *ring)
 {
 	uint64_t one = 1;
@@ -139,6 +145,7 @@ static inline int64_t writer_ring_granted(int64_t granted, int64_t waited)
 	return granted < WRITER_MOST ? granted : WRITER_MOST;
 }
 
+/* Asleep until something is asked for, or the ring stopped. SAFETY: the kernel only reads the flag. */
 static inline void writer_ring_rest(struct writer_ring *ring, uint32_t done)
 {
 	__atomic_store_n(&ring->rests, 1, __ATOMIC_SEQ_CST);
@@ -171,7 +178,8 @@ static inline int writer_ring_wait(struct writer_ring *ring, uint32_t done)
 	return 1;
 }
 
-/* The writer's thread. What was asked before the ring was stopped is still written. */
+/* The writer's thread. What was asked before the ring was stopped is still written. SAFETY: a job is the
+ * writer's from `asked` on until `ended` counts it, and the ring outlives the thread, which is joined. */
 static inline void writer_ring_run(struct writer_ring *ring)
 {
 	uint32_t done = ring->ended;
