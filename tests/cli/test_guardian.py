@@ -122,8 +122,10 @@ def test_a_guardian_that_does_not_end_holds_up_nobody(runtime: Path, monkeypatch
     monkeypatch.setattr("virtio_crq.cli.guardian.STOP_SECONDS", 0.0)
     guardian = Guardian(runtime)
     guardian._process.send_signal(signal.SIGSTOP)
-    guardian.dismiss()
-    guardian._process.send_signal(signal.SIGCONT)
+    try:
+        guardian.dismiss()
+    finally:
+        guardian._process.send_signal(signal.SIGCONT)
     assert guardian._process.wait(20) == 0
 
 
