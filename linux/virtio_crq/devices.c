@@ -6,7 +6,6 @@
  * reference; each work that is queued holds one, and so does the virtio core
  * while the device is registered.
  */
-#include <linux/delay.h>
 #include <linux/slab.h>
 #include <uapi/linux/virtio_config.h>
 #include <uapi/linux/virtio_ids.h>
@@ -31,29 +30,29 @@ static void vcrq_put(struct vcrq_device *device)
 }
 
 /* Any context; the caller has a reference or found the device under RCU. */
-static void vcrq_queue_device_work(struct vcrq_device *device,
-				   struct workqueue_struct *queue,
-				   struct work_struct *work)
+void vcrq_kick_device(struct vcrq_device *device)
 {
 	if (!kref_get_unless_zero(&device->ref))
 		return;
 	/* That somebody queued it already leaves one reference too many. */
-	if (!queue_work(queue, work))
+	if (!queue_work(device->adapter->device_queue, &device->work))
 		vcrq_put(device);
 }
 
-/* Any context. */
-void vcrq_kick_device(struct vcrq_device *device)
+/* The same of the work that ends requests.  After a delay only while registered: vcrq_forget(). */
+static void vcrq_queue_broken(struct vcrq_device *device, unsigned long delay)
 {
-	vcrq_queue_device_work(device, device->adapter->device_queue,
-			       &device->work);
+	if (!kref_get_unless_zero(&device->ref))
+		return;
+	if (!queue_delayed_work(device->adapter->rescue_queue,
+				&device->break_work, delay))
+		vcrq_put(device);
 }
 
 /* Any context: requests of a broken device are to end. */
 void vcrq_kick_broken(struct vcrq_device *device)
 {
-	vcrq_queue_device_work(device, device->adapter->rescue_queue,
-			       &device->break_work);
+	vcrq_queue_broken(device, 0);
 }
 
 /*
@@ -97,7 +96,7 @@ static void vcrq_let_go(struct vcrq_device *device)
 static void vcrq_break_work(struct work_struct *work)
 {
 	struct vcrq_device *device =
-		container_of(work, struct vcrq_device, break_work);
+		container_of(work, struct vcrq_device, break_work.work);
 	bool registered = vcrq_is_registered(device);
 	bool told = true, ended = true;
 	u16 index;
@@ -123,10 +122,9 @@ static void vcrq_break_work(struct work_struct *work)
 		dev_warn_ratelimited(vcrq_dev(device->adapter),
 				     "device %u stopped: %s\n", device->number,
 				     vcrq_rule_name(READ_ONCE(device->stopped_by)));
-	if (!ended) {
-		msleep(VCRQ_STUCK_MS);
-		vcrq_kick_broken(device);
-	}
+	/* Not slept for: one rescuer may have to run the works of all devices. */
+	if (!ended)
+		vcrq_queue_broken(device, msecs_to_jiffies(VCRQ_STUCK_MS));
 	vcrq_put(device);
 }
 
@@ -141,6 +139,9 @@ static void vcrq_forget(struct vcrq_device *device)
 {
 	struct vcrq_adapter *adapter = device->adapter;
 
+	/* The last that may wait for its time.  It has a reference to drop, and the log to tell. */
+	if (cancel_delayed_work_sync(&device->break_work))
+		vcrq_break_work(&device->break_work.work);
 	mutex_lock(&adapter->listing);
 	xa_erase(&adapter->devices, device->number);
 	WRITE_ONCE(adapter->device_count, adapter->device_count - 1);
@@ -276,7 +277,7 @@ int vcrq_new_device(struct vcrq_adapter *adapter, u16 number)
 	mutex_init(&device->setup);
 	spin_lock_init(&device->config_lock);
 	INIT_WORK(&device->work, vcrq_device_work);
-	INIT_WORK(&device->break_work, vcrq_break_work);
+	INIT_DELAYED_WORK(&device->break_work, vcrq_break_work);
 	error = xa_err(xa_store(&adapter->devices, number, device, GFP_KERNEL));
 	if (error) {
 		vcrq_put(device);

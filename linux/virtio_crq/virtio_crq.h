@@ -228,7 +228,7 @@ struct vcrq_device {
 	struct mutex ask;
 	struct mutex setup;	/* bring-up by the driver against resume by us */
 	struct work_struct work;
-	struct work_struct break_work;
+	struct delayed_work break_work;
 
 	enum vcrq_rule stopped_by;
 	u32 device_id;
