@@ -28,7 +28,7 @@ struct vcrq_loans {
 	unsigned int stuck_count;
 	bool any_due;
 	bool any_owed;		/* stale, or stuck */
-	bool refused;		/* the platform entered a page not: no more are lent */
+	bool refused;		/* the platform would not enter a page: no more are lent */
 	__be64 *list;
 	u64 entered;		/* pages */
 	u64 calls;		/* for them, both ways */

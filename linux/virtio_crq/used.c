@@ -336,7 +336,7 @@ bool vcrq_queue_reap(struct vcrq_queue *queue)
 bool vcrq_queue_fail(struct vcrq_queue *queue)
 {
 	unsigned long flags;
-	bool fresh = false, stuck = false;
+	bool fresh = false, statusless = false;
 	u8 *status;
 	u16 id;
 
@@ -355,7 +355,7 @@ bool vcrq_queue_fail(struct vcrq_queue *queue)
 			continue;
 		status = vcrq_status_byte(queue, id);
 		if (!status) {
-			stuck = true;
+			statusless = true;
 			continue;
 		}
 		WRITE_ONCE(*status, VIRTIO_BLK_S_IOERR);
@@ -371,7 +371,7 @@ bool vcrq_queue_fail(struct vcrq_queue *queue)
 		vring_interrupt(0, queue->vq);
 		local_irq_restore(flags);
 	}
-	if (!stuck)
+	if (!statusless)
 		return true;
 	/* Last: the core calls nobody back of a broken queue. */
 	__virtqueue_break(queue->vq);
