@@ -191,10 +191,12 @@ void vcrq_try_stuck(struct vcrq_adapter *adapter, unsigned int page)
 
 /*
  * Any context: what was given back is out of the server's reach afterwards.
- * False: something is not, and its driver may not have it (CRQ-F-99).
+ * False: something of this device's is not, and its driver may not have it
+ * (CRQ-F-99).  Other devices' drivers are told when they ask.
  */
-bool vcrq_lend_recall(struct vcrq_adapter *adapter)
+bool vcrq_lend_recall(const struct vcrq_device *device)
 {
+	struct vcrq_adapter *adapter = device->adapter;
 	struct vcrq_loans *loans = adapter->loans;
 	unsigned long flags;
 	unsigned int page;
@@ -207,7 +209,8 @@ bool vcrq_lend_recall(struct vcrq_adapter *adapter)
 		vcrq_try_stuck(adapter, page);
 	vcrq_take_back(adapter);
 	for_each_set_bit(page, loans->stuck, loans->count)
-		if (loans->loans[page].page)
+		if (loans->loans[page].page &&
+		    loans->loans[page].device == device)
 			back = false;
 	spin_unlock_irqrestore(&loans->lock, flags);
 	return back;

@@ -40,9 +40,9 @@ static bool vcrq_is_lent(const struct vcrq_loans *loans, u64 dma,
 }
 
 /* Any context: a request that is about to be announced names this address. */
-void vcrq_lend(struct vcrq_adapter *adapter, u64 dma)
+void vcrq_lend(struct vcrq_device *device, u64 dma)
 {
-	struct vcrq_loans *loans = adapter->loans;
+	struct vcrq_loans *loans = device->adapter->loans;
 	unsigned long flags;
 	unsigned int page;
 
@@ -55,15 +55,16 @@ void vcrq_lend(struct vcrq_adapter *adapter, u64 dma)
 			loans->stuck_count--;
 		__set_bit(page, loans->due);
 		WRITE_ONCE(loans->any_due, true);
+		loans->loans[page].device = device;
 		loans->entered++;
 	}
 	spin_unlock_irqrestore(&loans->lock, flags);
 }
 
 /* Any context: that request was used; vcrq_lend_recall() is to follow. */
-void vcrq_give_back(struct vcrq_adapter *adapter, u64 dma)
+void vcrq_give_back(struct vcrq_device *device, u64 dma)
 {
-	struct vcrq_loans *loans = adapter->loans;
+	struct vcrq_loans *loans = device->adapter->loans;
 	unsigned long flags;
 	unsigned int page;
 
@@ -215,9 +216,10 @@ static int vcrq_reserve(struct vcrq_adapter *adapter, struct vcrq_loans *loans)
 	}
 	adapter->loans = loans;
 	bitmap_fill(loans->stale, loans->count);
-	loans->any_owed = true;
-	vcrq_lend_recall(adapter);
+	spin_lock_irq(&loans->lock);
+	vcrq_take_back(adapter);
 	cleared = !loans->stuck_count;
+	spin_unlock_irq(&loans->lock);
 	if (!cleared) {
 		adapter->loans = NULL;
 		dma_unmap_single(vcrq_dev(adapter), loans->dma, bytes,

@@ -11,6 +11,7 @@
 
 struct vcrq_loan {
 	void *page;		/* an IOMMU page of the driver's; NULL: it has its buffer back */
+	const struct vcrq_device *device;	/* whose request named it last; compared only */
 	u16 access;
 	u16 users;		/* announced requests that name it, or about to be */
 };

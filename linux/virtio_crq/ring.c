@@ -43,21 +43,21 @@ static void vcrq_measure(struct vcrq_queue *queue, u16 id,
 
 /* queue->lock is held.  Each buffer of a chain that the device itself reaches for. */
 void vcrq_chain_each(struct vcrq_queue *queue, u16 id,
-		     void (*act)(struct vcrq_adapter *adapter, u64 address))
+		     void (*act)(struct vcrq_device *device, u64 address))
 {
-	struct vcrq_adapter *adapter = queue->device->adapter;
 	u8 inside = queue->push ? queue->pushed[id].record.flags : 0;
 	const struct vring_desc *desc = &queue->ring.desc[id];
 	unsigned int steps;
 	bool more;
 
-	if (!adapter->loans)
+	if (!queue->device->adapter->loans)
 		return;
 	for (steps = 0; steps < queue->size; steps++) {
 		more = ring16(desc->flags) & VRING_DESC_F_NEXT;
 		if (!(!steps && inside & VCRQ_RECORD_INLINED) &&
 		    !(!more && inside & VCRQ_RECORD_TAIL))
-			act(adapter, le64_to_cpu((__force __le64)desc->addr));
+			act(queue->device,
+			    le64_to_cpu((__force __le64)desc->addr));
 		if (!more)
 			return;
 		desc = vcrq_next_desc(queue, desc);

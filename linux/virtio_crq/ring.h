@@ -74,7 +74,7 @@ vcrq_next_desc(const struct vcrq_queue *queue, const struct vring_desc *desc)
 
 /* ring.c; queue->lock is held */
 void vcrq_chain_each(struct vcrq_queue *queue, u16 id,
-		     void (*act)(struct vcrq_adapter *adapter, u64 address));
+		     void (*act)(struct vcrq_device *device, u64 address));
 void vcrq_take(struct vcrq_queue *queue, bool show);
 bool vcrq_settle(struct vcrq_queue *queue, bool drained);
 

@@ -188,7 +188,7 @@ bool vcrq_reap(struct vcrq_queue *queue, struct vcrq_breach *breach)
 	if (ring16(queue->ring.used->idx) == queue->last_used)
 		return false;
 	/* CRQ-F-99: what cannot be taken back in this session is so after it. */
-	if (!vcrq_lend_recall(queue->device->adapter)) {
+	if (!vcrq_lend_recall(queue->device)) {
 		*breach = (struct vcrq_breach) {
 			VCRQ_RULE_PARTNER_STALLED, queue->device->number,
 			queue->index };
@@ -346,7 +346,7 @@ bool vcrq_queue_fail(struct vcrq_queue *queue)
 		if (queue->heads[id].in_flight)
 			vcrq_chain_each(queue, id, vcrq_give_back);
 	/* CRQ-F-99 */
-	if (!vcrq_lend_recall(queue->device->adapter)) {
+	if (!vcrq_lend_recall(queue->device)) {
 		spin_unlock_irqrestore(&queue->lock, flags);
 		return false;
 	}

@@ -455,12 +455,12 @@ bool vcrq_lend_map(struct vcrq_adapter *adapter, void *memory, size_t size,
 		   dma_addr_t *dma);
 bool vcrq_lend_unmap(struct vcrq_adapter *adapter, dma_addr_t dma);
 void *vcrq_lent_memory(struct vcrq_adapter *adapter, u64 dma);
-void vcrq_lend(struct vcrq_adapter *adapter, u64 dma);
-void vcrq_give_back(struct vcrq_adapter *adapter, u64 dma);
+void vcrq_lend(struct vcrq_device *device, u64 dma);
+void vcrq_give_back(struct vcrq_device *device, u64 dma);
 
 /* entries.c */
 bool vcrq_lend_enter(struct vcrq_adapter *adapter);
-bool vcrq_lend_recall(struct vcrq_adapter *adapter);
+bool vcrq_lend_recall(const struct vcrq_device *device);
 
 /* mapping.c */
 void vcrq_serve_mapping(struct vcrq_device *device);

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A platform and a disk's queue around the module's files, for test_lent_pages.py. The platform has a table of entries,
- * and pages that it does not give back; each of its calls takes a microsecond.
+ * A platform and two disks, each with a queue, around the module's files, for test_lent_pages.py. The platform has a
+ * table of entries, and pages that it does not give back; each of its calls takes a microsecond.
  */
 #include <stdio.h>
 
 #include "ring.h"
 
 #define PAGES 64
+#define DISKS 2
 #define QUEUE_SIZE 16
 
 unsigned int vcrq_lend_kib;
@@ -19,12 +20,12 @@ static unsigned int calls, ended, called_back;
 static char memory[PAGES][SZ_4K] __attribute__((aligned(SZ_4K)));
 static struct vio_dev vio;
 static struct vcrq_adapter adapter;
-static struct vcrq_device device;
-static struct vcrq_queue queue;
-static struct vcrq_head heads[QUEUE_SIZE];
+static struct vcrq_device disks[DISKS];
+static struct vcrq_queue queues[DISKS];
+static struct vcrq_head heads[DISKS][QUEUE_SIZE];
 static struct virtqueue core;
-static char driver_ring[2 * SZ_4K] __attribute__((aligned(SZ_4K)));
-static __le16 shared[4096];
+static char driver_rings[DISKS][2 * SZ_4K] __attribute__((aligned(SZ_4K)));
+static __le16 shared[DISKS][4096];
 
 static long store(u64 address, u64 count, u64 entry, const u64 *list)
 {
@@ -61,18 +62,26 @@ long vcrq_send(struct vcrq_adapter *of, u64 high, u64 low) { return H_SUCCESS; }
 /* A fresh adapter with addresses for `pages`, and whether requests are pushed. */
 void begin(unsigned int pages, bool push)
 {
+	struct vcrq_queue *queue;
+	unsigned int disk;
+
 	vcrq_free_loans(&adapter);
 	memset(table, 0, sizeof(table));
 	memset(kept, 0, sizeof(kept));
 	memset(heads, 0, sizeof(heads));
-	memset(driver_ring, 0, sizeof(driver_ring));
+	memset(driver_rings, 0, sizeof(driver_rings));
+	memset(shared, 0, sizeof(shared));
 	vcrq_lend_kib = pages * 4;
 	adapter = (struct vcrq_adapter){ .vio = &vio, .window = 1u << 30, .push = push };
-	device = (struct vcrq_device){ .adapter = &adapter, .device_id = 2 };
-	queue = (struct vcrq_queue){ .device = &device, .vq = &core, .size = QUEUE_SIZE, .heads = heads };
-	vring_init(&queue.ring, QUEUE_SIZE, driver_ring, SZ_4K);
-	queue.avail = shared;
-	queue.used = shared + 2048;
+	for (disk = 0; disk < DISKS; disk++) {
+		queue = &queues[disk];
+		disks[disk] = (struct vcrq_device){ .adapter = &adapter, .device_id = 2, .number = disk };
+		*queue = (struct vcrq_queue){
+			.device = &disks[disk], .vq = &core, .size = QUEUE_SIZE, .heads = heads[disk] };
+		vring_init(&queue->ring, QUEUE_SIZE, driver_rings[disk], SZ_4K);
+		queue->avail = shared[disk];
+		queue->used = shared[disk] + 2048;
+	}
 	vcrq_make_loans(&adapter);
 	calls = ended = called_back = 0;
 }
@@ -85,30 +94,42 @@ u64 map(unsigned int page, unsigned int size, bool carried)
 }
 
 void unmap(u64 address) { vcrq_lend_unmap(&adapter, address); }
-void lend(u64 address) { vcrq_lend(&adapter, address); }
+void lend(u64 address) { vcrq_lend(disks, address); }
 bool enter(void) { return vcrq_lend_enter(&adapter); }
-void give_back(u64 address) { vcrq_give_back(&adapter, address); }
-bool recall(void) { return vcrq_lend_recall(&adapter); }
+void give_back(u64 address) { vcrq_give_back(disks, address); }
+bool recall(void) { return vcrq_lend_recall(disks); }
 void keep(u64 address, bool is) { kept[(address - WINDOW_AT) / SZ_4K] = is; }
 bool entered(u64 address) { return table[(address - WINDOW_AT) / SZ_4K]; }
 unsigned int calls_made(void) { return calls; }
 unsigned int sessions_ended(void) { return ended; }
 u64 elapsed(void) { return now; }
 
-/* The driver makes a read of one page available, and it is announced. */
-void request(u64 header, u64 data, u64 status)
+/* A disk's driver makes a read of one page available, and it is announced. */
+void request(unsigned int disk, u64 header, u64 data, u64 status)
 {
-	u16 at = 3 * queue.taken;
-	struct vring_desc *desc = &queue.ring.desc[at];
+	struct vcrq_queue *queue = &queues[disk];
+	u16 at = 3 * queue->taken;
+	struct vring_desc *desc = &queue->ring.desc[at];
 
 	desc[0] = (struct vring_desc){ header, 16, VRING_DESC_F_NEXT, at + 1 };
 	desc[1] = (struct vring_desc){ data, SZ_4K, VRING_DESC_F_NEXT | VRING_DESC_F_WRITE, at + 2 };
 	desc[2] = (struct vring_desc){ status, 1, VRING_DESC_F_WRITE, 0 };
-	queue.ring.avail->ring[queue.ring.avail->idx++ % QUEUE_SIZE] = at;
-	vcrq_take(&queue, true);
+	queue->ring.avail->ring[queue->ring.avail->idx++ % QUEUE_SIZE] = at;
+	vcrq_take(queue, true);
 	vcrq_lend_enter(&adapter);
-	queue.announced = queue.shown;
+	queue->announced = queue->shown;
 }
 
-bool fail(void) { return vcrq_queue_fail(&queue); }
-unsigned int published(void) { return queue.ring.used->idx; }
+/* The server uses a disk's first request, and the module looks. */
+bool complete(unsigned int disk)
+{
+	__le32 *entry = (__le32 *)(queues[disk].used + 2);
+
+	entry[0] = 0;
+	entry[1] = SZ_4K + 1;
+	queues[disk].used[1] = 1;
+	return vcrq_queue_reap(&queues[disk]);
+}
+
+bool fail(unsigned int disk) { return vcrq_queue_fail(&queues[disk]); }
+unsigned int published(unsigned int disk) { return queues[disk].ring.used->idx; }

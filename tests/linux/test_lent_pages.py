@@ -57,13 +57,13 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
     found = ctypes.CDLL(str(library))
     for name in ("map", "elapsed"):
         getattr(found, name).restype = ctypes.c_uint64
-    for name in ("enter", "recall", "entered", "fail"):
+    for name in ("enter", "recall", "entered", "complete", "fail"):
         getattr(found, name).restype = ctypes.c_bool
     for name in ("unmap", "lend", "give_back", "entered"):
         getattr(found, name).argtypes = (ctypes.c_uint64,)
     found.keep.argtypes = (ctypes.c_uint64, ctypes.c_bool)
     found.map.argtypes = (ctypes.c_uint, ctypes.c_uint, ctypes.c_bool)
-    found.request.argtypes = (ctypes.c_uint64,) * 3
+    found.request.argtypes = (ctypes.c_uint, *(ctypes.c_uint64,) * 3)
     return found
 
 
@@ -141,18 +141,51 @@ def test_a_stuck_page_that_comes_back_is_lent_again(built: ctypes.CDLL) -> None:
 def test_requests_of_a_broken_disk_end_after_their_pages_came_back(built: ctypes.CDLL) -> None:
     built.begin(32, False)
     addresses = [built.map(page, PAGE, False) for page in range(6)]
-    built.request(*addresses[:3])
-    built.request(*addresses[3:])
+    built.request(0, *addresses[:3])
+    built.request(0, *addresses[3:])
     assert all(built.entered(address) for address in addresses)
     built.keep(addresses[5], True)  # the second one's status, which a server may still write
-    assert not built.fail()
-    assert built.published() == 0
+    assert not built.fail(0)
+    assert built.published(0) == 0
     assert [built.entered(address) for address in addresses] == [False] * 5 + [True]
-    assert not built.fail()
+    assert not built.fail(0)
     built.keep(addresses[5], False)
-    assert built.fail()
-    assert built.published() == 2
+    assert built.fail(0)
+    assert built.published(0) == 2
     assert not built.entered(addresses[5])
+
+
+def two_disks(built: ctypes.CDLL) -> list[int]:
+    """Each has announced a request of three pages, and the platform keeps the first one's data page."""
+    built.begin(32, False)
+    addresses = [built.map(page, PAGE, False) for page in range(6)]
+    built.request(0, *addresses[:3])
+    built.request(1, *addresses[3:])
+    built.keep(addresses[1], True)
+    return addresses
+
+
+@pytest.mark.clause("CRQ-F-99")
+def test_a_stuck_page_holds_up_completions_of_its_own_device_alone(built: ctypes.CDLL) -> None:
+    addresses = two_disks(built)
+    assert not built.complete(0)
+    assert (built.published(0), built.sessions_ended()) == (0, 1)
+    assert built.complete(1)
+    assert (built.published(1), built.sessions_ended()) == (1, 1)
+    assert [built.entered(address) for address in addresses] == [False, True, False, False, False, False]
+
+
+@pytest.mark.clause("CRQ-F-99")
+def test_a_page_that_another_devices_call_found_stuck_still_holds_up_its_own(built: ctypes.CDLL) -> None:
+    addresses = two_disks(built)
+    for address in addresses[:3]:
+        built.give_back(address)
+    assert built.fail(1)  # takes back whatever is owed
+    assert built.published(1) == 1
+    assert not built.recall()
+    built.keep(addresses[1], False)
+    assert built.recall()
+    assert not built.entered(addresses[1])
 
 
 def test_data_of_requests_that_are_pushed_has_neighbouring_addresses(built: ctypes.CDLL) -> None:
