@@ -63,6 +63,9 @@ class Queue:
         self.free = self.rig.link.staging.free
         self.open()
 
+    def __del__(self) -> None:
+        self.store.close()
+
     def open(self, resume: tuple[int, int, list[int]] | None = None) -> None:
         stopped = None if resume is None else RingResume(resume[0], resume[1], tuple(resume[2]))
         self.ring.serve(self.rig, 0, self.service, stopped)

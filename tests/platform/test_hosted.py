@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A hosted port calls its target, and nothing else, for what the platform does."""
 
+import gc
 import os
 import weakref
 
@@ -119,6 +120,11 @@ def test_the_port_works_on_the_given_memory_and_on_nothing_past_it() -> None:
         port.load8(8192)
 
 
+def test_memory_that_cannot_be_written_is_refused() -> None:
+    with pytest.raises(BufferError, match="is written"):
+        host(Recorder(), bytes(4096))  # type: ignore[arg-type]
+
+
 def test_a_memfd_is_mapped_and_shared() -> None:
     descriptor = os.memfd_create("ram")
     os.ftruncate(descriptor, 4096)
@@ -138,4 +144,13 @@ def test_the_target_dies_with_the_last_port() -> None:
     del target
     assert gone() is not None
     del port
+    assert gone() is None
+
+
+def test_a_target_that_knows_its_port_is_collected_with_it() -> None:
+    target = Recorder()
+    gone = weakref.ref(target)
+    target.asked.append(Port(host(target, bytearray(4096))))
+    del target
+    gc.collect()
     assert gone() is None

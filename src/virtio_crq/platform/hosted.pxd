@@ -1,34 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
-from cpython.buffer cimport PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.exc cimport PyErr_WriteUnraisable
+from cpython.memoryview cimport PyMemoryView_GET_BUFFER
+from cpython.pycapsule cimport PyCapsule_New
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 from virtio_crq.platform.seam cimport SEAM_CAPSULE, SEAM_REGISTERS, SEAM_VERSION, seam_copy, seam_port, seam_transfer
 
-# SAFETY: a capsule's context is the Host it was made from, with one reference held until the capsule dies; a port's
-# context is the same Host, alive as long as the capsule is.
+# SAFETY: a port's context is the Host that it lies in, which whoever opened the port keeps alive.
 cdef extern from *:
     """
-    static void hosted_drop(PyObject *capsule) { Py_XDECREF((PyObject *)PyCapsule_GetContext(capsule)); }
-    static PyObject *hosted_capsule(void *port, const char *name, PyObject *host)
-    {
-        PyObject *capsule = PyCapsule_New(port, name, hosted_drop);
-        if (capsule && !PyCapsule_SetContext(capsule, host))
-            Py_INCREF(host);
-        return capsule;
-    }
     static PyObject *hosted_host(void *context) { Py_INCREF((PyObject *)context); return (PyObject *)context; }
     """
-    object hosted_capsule(void *port, const char *name, object host)
     object hosted_host(void *context)
 
 cdef class Host:
     cdef seam_port port
-    cdef Py_buffer view
-    cdef bint viewed
+    cdef object view
     cdef object target
 
-cpdef object host(object target, object memory)
+cpdef Host host(object target, object memory)
 
 cdef int64_t _call(void *context, uint64_t operation, uint64_t *registers) noexcept with gil
 cdef int64_t _copy(void *context, const seam_copy *vector, uint64_t count, uint64_t *done) noexcept with gil
@@ -45,5 +35,4 @@ cdef int64_t _queue_close(void *context, uint64_t handle) noexcept with gil
 cdef int64_t _queue_send(void *context, uint64_t handle, const uint64_t *words) noexcept with gil
 cdef int64_t _queue_batch(void *context, uint64_t handle, uint64_t bus, uint64_t count) noexcept with gil
 cdef int64_t _queue_signal(void *context, uint64_t interrupt, uint64_t enabled) noexcept with gil
-cdef object _capsule(Host owner)
 cdef object _target(Host host)

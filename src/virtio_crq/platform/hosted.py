@@ -14,16 +14,21 @@ NO_QUEUES = -2  # H_Function: a target that has no `queue_open` has no side queu
 
 
 class Host:
-    """Owns the vtable, the view of the memory, and the target; kept alive by the capsule."""
+    """Owns the vtable, the view of the memory, and the target; kept alive by its port.
+
+    The port holds this object, not a capsule that owns it: a target may know its port, and the garbage collector does
+    not see through a capsule.
+    """
 
     def __cinit__(self, target: object, memory: object) -> None:
-        PyObject_GetBuffer(memory, cython.address(self.view), PyBUF_WRITABLE)
-        self.viewed = True
+        self.view = memoryview(memory)
+        if self.view.readonly or not self.view.c_contiguous:
+            raise BufferError("a port's memory is written, and of one piece")
         self.target = target
         self.port.version = SEAM_VERSION
         self.port.context = cython.cast(cython.p_void, self)
-        self.port.memory = cython.cast(cython.pointer(uint8_t), self.view.buf)
-        self.port.size = self.view.len
+        self.port.memory = cython.cast(cython.pointer(uint8_t), PyMemoryView_GET_BUFFER(self.view).buf)
+        self.port.size = self.view.nbytes
         self.port.call = _call
         self.port.copy = _copy
         self.port.send = _send
@@ -41,21 +46,16 @@ class Host:
         self.port.queue_signal = _queue_signal
         self.port.descriptor = target.fileno()
 
-    def __dealloc__(self) -> None:
-        if self.viewed:
-            PyBuffer_Release(cython.address(self.view))
+    @property
+    def capsule(self) -> object:
+        return PyCapsule_New(cython.address(self.port), SEAM_CAPSULE, cython.NULL)
 
 
-def host(target: object, memory: object) -> object:
-    """A capsule for `Port`: `target` is the platform, `memory` (buffer or memfd) its own RAM."""
+def host(target: object, memory: object) -> Host:
+    """For a `Port`: `target` is the platform, `memory` (buffer or memfd) its own RAM."""
     if isinstance(memory, int):
         memory = mmap.mmap(memory, 0)
-    owner = Host(target, memory)
-    return _capsule(owner)
-
-
-def _capsule(owner: Host) -> object:
-    return hosted_capsule(cython.address(owner.port), SEAM_CAPSULE, owner)
+    return Host(target, memory)
 
 
 def _call(context: object, operation: int, registers: object) -> int:

@@ -14,13 +14,14 @@ from virtio_crq.errors import OutOfBounds, PlatformError
 class Port:
     """One thread's handle on an adapter. Not to be shared between threads: the staged vector belongs to its owner."""
 
-    def __cinit__(self, capsule: object) -> None:
+    def __cinit__(self, seam: object) -> None:
+        capsule = seam if PyCapsule_CheckExact(seam) else seam.capsule
         self.handle = seam_handle_new(PyCapsule_GetPointer(capsule, SEAM_CAPSULE))
         if self.handle == cython.NULL:
             raise MemoryError("no memory for a port")
         if self.handle.port.version != SEAM_VERSION:
             raise PlatformError("open", -1, f"seam version {self.handle.port.version}, this build has {SEAM_VERSION}")
-        self.owner = capsule
+        self.owner = seam
         self.size = self.handle.size
         self.done = 0
 
