@@ -50,8 +50,9 @@ def settle(disk: Disk, count: int) -> list[tuple[object, int, bytes]]:
 
 
 def filed(image: int, engine: str, write_now: bool = False) -> FileStore:
-    """As `engine` "writer": plain writes by a thread of its own, and the rest by threads."""
-    return FileStore(image, SIZE, engine.replace("writer", "threads"), write_now, own_writer=engine == "writer")
+    """As `engine` "writer": plain writes by a thread of its own, and the rest by threads; "mapped": reads, too."""
+    waiting = engine if engine in ("uring", "threads") else "threads"
+    return FileStore(image, SIZE, waiting, write_now, own_writer=waiting != engine, mapped=engine == "mapped")
 
 
 class Gate:
@@ -67,7 +68,7 @@ class Gate:
         self.jobs.pop(which)()
 
 
-@pytest.mark.parametrize("engine", ["uring", "threads", "writer"])
+@pytest.mark.parametrize("engine", ["uring", "threads", "writer", "mapped"])
 @pytest.mark.parametrize("fetch", strategies())
 def test_a_file_keeps_what_was_written_flushed_and_read(image: int, engine: str, fetch: str) -> None:
     store = filed(image, engine)
@@ -83,7 +84,7 @@ def test_a_file_keeps_what_was_written_flushed_and_read(image: int, engine: str,
     settle(disk, 2)
     assert {tag: (status, data[510:514]) for tag, status, data in disk.results}["new"] == (OK, b"ccnn")
     assert os.pread(image, 4096, 51200) == b"n" * 4096
-    assert store.engine == engine.replace("writer", "threads")
+    assert store.engine == ("uring" if engine == "uring" else "threads")
     store.close()
 
 
@@ -98,7 +99,7 @@ def test_a_cold_page_is_deferred_and_arrives(image: int) -> None:
     store.close()
 
 
-@pytest.mark.parametrize("engine", ["uring", "threads", "writer"])
+@pytest.mark.parametrize("engine", ["uring", "threads", "writer", "mapped"])
 def test_a_file_shorter_than_its_disk_gives_an_error_past_its_end(image: int, engine: str) -> None:
     os.ftruncate(image, 8192)
     store = filed(image, engine)
@@ -111,7 +112,7 @@ def test_a_file_shorter_than_its_disk_gives_an_error_past_its_end(image: int, en
     store.close()
 
 
-@pytest.mark.parametrize("engine", ["uring", "threads", "writer"])
+@pytest.mark.parametrize("engine", ["uring", "threads", "writer", "mapped"])
 @pytest.mark.parametrize("write_now", [False, True])
 def test_a_full_disk_is_an_error_of_that_request(tmp_path: Path, engine: str, write_now: bool) -> None:
     """A limit on file size stands for the full disk: both fail in the middle of a write."""
@@ -267,7 +268,7 @@ def test_engines_that_do_not_exist_are_the_users_error(image: int) -> None:
         FileStore(image, SIZE, "magic")
 
 
-@pytest.mark.parametrize("engine", ["uring", "threads", "writer"])
+@pytest.mark.parametrize("engine", ["uring", "threads", "writer", "mapped"])
 def test_what_a_batch_asked_of_the_store_before_its_fault_ends_all_the_same(image: int, engine: str) -> None:
     """Otherwise the next queue on this store would wait for it for ever."""
     store = filed(image, engine)

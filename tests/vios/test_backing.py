@@ -113,6 +113,7 @@ def test_who_names_an_engine_has_it_make_the_writes(tmp_path: Path, engine: str,
     backing = open_backing(parse_backing(f"file:{path},engine={engine}"), readonly=False, clock=SystemClock())
     assert isinstance(backing.store, FileStore)
     assert (backing.store.writer is not None) == own
+    assert (backing.store.resident is not None) == own  # nor is anything read but by calls then
     backing.close()
 
 

@@ -88,7 +88,7 @@ def counted(
 ) -> Row:
     """One load on a machine that is up. A machine may bear several, one after the other."""
     before = image.resident() if image else None
-    stage.load(case, min(0.3, seconds / 4))  # warm: queues set up, caches filled
+    stage.load(case, min(0.3, seconds))  # warm: queues set up, caches filled
     start = stage.counts()
     load = stage.load(case, seconds)
     counts = stage.counts().since(start)

@@ -3,7 +3,7 @@ cimport cython
 from libc.stdint cimport int64_t, uint64_t
 
 from virtio_crq.dataplane.deferred cimport Deferred
-from virtio_crq.dataplane.kernel cimport transfer
+from virtio_crq.dataplane.kernel cimport ResidentPages, transfer
 from virtio_crq.dataplane.store cimport Store
 from virtio_crq.dataplane.writer cimport Writer
 from virtio_crq.platform.port cimport Port
@@ -20,6 +20,7 @@ cdef class FileStore(Store):
     cdef int nowait
     cdef int turn
     cdef Deferred deferred
+    cdef readonly ResidentPages resident
     cdef readonly Writer writer
     cdef int64_t lent
     cdef Port lent_to

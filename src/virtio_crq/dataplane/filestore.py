@@ -6,6 +6,9 @@ deferred: to io_uring, or to a few threads where that is forbidden. A worker nev
 where a file system takes none at once (ext4 at 6.18), plain ones go to a thread of the store's own, in which they take
 their turn, as the file system would have them anyway. Stable ones, which wait for the medium, go the way of reads.
 
+What was read at once is read from a mapping the next time, without any call, while it stays in memory: see
+`residentpages.h`.
+
 A file that lies in memory and nowhere else has nothing to wait for, and knows no RWF_NOWAIT either (tmpfs at 6.18): it
 is read and written at once. Its pages may be swapped out, but so may those of the partition that the bytes go to.
 """
@@ -16,7 +19,7 @@ import select
 from errno import EAGAIN, EINTR, EOPNOTSUPP
 
 from virtio_crq.dataplane.deferred import Deferred
-from virtio_crq.dataplane.kernel import READ, SYNC, WRITE, WRITE_STABLE, transfer
+from virtio_crq.dataplane.kernel import READ, SYNC, WRITE, WRITE_STABLE, ResidentPages, transfer
 from virtio_crq.dataplane.store import DONE, FAILED, PENDING, Store
 from virtio_crq.dataplane.threads import Threads
 from virtio_crq.dataplane.uring import Uring
@@ -41,11 +44,20 @@ def defer(descriptor: int, engine: str) -> Deferred:
         return Threads(descriptor)
 
 
+def mapping(descriptor: int, capacity: int) -> ResidentPages | None:
+    """None where memory or the file system has no room for one: calls do as well."""
+    try:
+        return ResidentPages(descriptor, capacity)
+    except OSError:
+        return None
+
+
 class FileStore(Store):
     """Does I/O on `descriptor`, which stays the caller's (the image lock is held on the same open file).
 
     `engine`: "auto", "uring", "threads", or a Deferred of one's own. `write_now`: try writes without waiting first,
     as reads are. `waits`: it may have to be waited for; if not, it is read and written at once (see `in_memory`).
+    `mapped`: it is a regular file, of which pages in memory are read from a mapping, where there can be one.
     `own_writer`: it may have a `writer`, which makes plain writes where none can be tried, or was taken, at once.
     `misses` counts what had to be deferred.
     """
@@ -58,6 +70,7 @@ class FileStore(Store):
         write_now: bool = False,
         waits: bool = True,
         own_writer: bool = False,
+        mapped: bool = False,
     ) -> None:
         super().__init__(capacity)
         self.descriptor = descriptor
@@ -70,6 +83,7 @@ class FileStore(Store):
         self.turn = 0
         self.deferred = defer(descriptor, engine) if isinstance(engine, str) else engine
         self.writer = Writer(descriptor, self.deferred.wakeup()) if own_writer else None
+        self.resident = mapping(descriptor, capacity) if mapped else None
 
     @property
     def engine(self) -> str:
@@ -80,6 +94,11 @@ class FileStore(Store):
         self.deferred.bind(port)
         if self.writer is not None:
             self.writer.bind(port)
+
+    def resize(self, capacity: int) -> None:
+        self.capacity = capacity
+        if self.resident is not None:
+            self.resident = mapping(self.descriptor, capacity)
 
     def lend(self, port: Port) -> int:
         if port is not self.lent_to:
@@ -94,9 +113,13 @@ class FileStore(Store):
         self.lent_to, self.lent = None, -1
 
     def read(self, port: Port, offset: int, length: int, position: int, token: int) -> int:
+        if self.resident is not None and self.resident.read(port, offset, length, position):
+            return DONE
         if self.read_now:
             done = transfer(self.descriptor, port, offset, length, position, READ, self.nowait)
             if done == length:
+                if self.resident is not None:
+                    self.resident.note(position, length)
                 return DONE
             if done > 0:
                 return self._defer(offset + done, length - done, position + done, READ, token)
@@ -183,3 +206,4 @@ class FileStore(Store):
         if self.writer is not None:
             self.writer.close()
         self.deferred.close()
+        self.resident = None

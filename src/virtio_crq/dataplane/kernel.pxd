@@ -43,6 +43,14 @@ cdef extern from "writerring.h" nogil:
     void writer_ring_stop(writer_ring *ring)
     int64_t writer_ring_granted(int64_t granted, int64_t waited)
 
+cdef extern from "residentpages.h" nogil:
+    struct resident_pages:
+        pass
+    resident_pages *resident_new(int fd, uint64_t size)
+    void resident_free(resident_pages *pages)
+    void resident_note(resident_pages *pages, uint64_t position, uint64_t length)
+    int64_t resident_read(resident_pages *pages, seam_handle *handle, uint64_t offset, uint64_t length, uint64_t position)
+
 cpdef int64_t transfer(int fd, Port port, uint64_t offset, uint64_t length, uint64_t position, int operation, int now) noexcept nogil
 cpdef int64_t in_memory(int fd) noexcept nogil
 cpdef int64_t wait(int fd, int64_t nanoseconds) except *
@@ -75,3 +83,9 @@ cdef class WriterRing:
     cpdef int64_t ask(self) noexcept nogil
     cpdef int64_t reap(self) noexcept nogil
     cpdef int64_t expect(self) noexcept nogil
+
+@cython.final
+cdef class ResidentPages:
+    cdef resident_pages *pages
+    cpdef int64_t note(self, uint64_t position, uint64_t length) noexcept nogil
+    cpdef int64_t read(self, Port port, uint64_t offset, uint64_t length, uint64_t position) noexcept nogil

@@ -119,3 +119,20 @@ class WriterRing:
 
     def stop(self) -> None:
         writer_ring_stop(self.ring)
+
+
+class ResidentPages:
+    def __cinit__(self, fd: int, size: int) -> None:
+        self.pages = resident_new(fd, size)
+        if self.pages == cython.NULL:
+            raise OSError(f"{size} bytes of a file cannot be mapped")
+
+    def __dealloc__(self) -> None:
+        resident_free(self.pages)
+
+    def note(self, position: int, length: int) -> int:
+        resident_note(self.pages, position, length)
+        return 0
+
+    def read(self, port: object, offset: int, length: int, position: int) -> int:
+        return resident_read(self.pages, port.handle, offset, length, position)

@@ -69,3 +69,15 @@ class WriterRing:
     def run(self) -> None:
         """The thread that makes them: returns after `stop`, when all that was asked for is written. Drops the GIL."""
     def stop(self) -> None: ...
+
+@final
+class ResidentPages:
+    """The first `size` bytes of a file, mapped, and which of its pages were in memory lately. One thread's.
+
+    OSError where the file cannot be mapped."""
+
+    def __init__(self, fd: int, size: int) -> None: ...
+    def note(self, position: int, length: int) -> int:
+        """These bytes were read without waiting."""
+    def read(self, port: Port, offset: int, length: int, position: int) -> int:
+        """1: they are in own RAM, from pages that were noted before. 0: read them by a call, and note them then."""

@@ -30,6 +30,10 @@ class Store:
     def bind(self, port: Port) -> None:
         """Whose memory offsets are into."""
 
+    def resize(self, capacity: int) -> None:
+        """What it stores has become larger or smaller."""
+        self.capacity = capacity
+
     def adopt(self, owner: object) -> int:
         """A tag for the tokens of this owner."""
         if None in self.owners:

@@ -214,13 +214,14 @@ def _file_store(spec: BackingSpec, descriptor: int, size: int) -> Store:
     auto = spec.engine == "auto"  # who names an engine wants it used
     waits = not auto or not in_memory(descriptor)
     engine = "threads" if spec.engine == "threads" else "uring"
+    mapped = auto and stat.S_ISREG(os.fstat(descriptor).st_mode)
     try:
-        return FileStore(descriptor, size, engine, write_now=auto, waits=waits, own_writer=auto)
+        return FileStore(descriptor, size, engine, write_now=auto, waits=waits, own_writer=auto, mapped=mapped)
     except UsageError as error:
         if not auto:
             raise UsageError(f"{spec.path}: {error}; engine=auto would take threads") from error
         _say_once(str(error))
-        return FileStore(descriptor, size, "threads", write_now=True, waits=waits, own_writer=True)
+        return FileStore(descriptor, size, "threads", write_now=True, waits=waits, own_writer=True, mapped=mapped)
 
 
 @cache

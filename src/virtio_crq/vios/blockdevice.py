@@ -146,7 +146,7 @@ class BlockDevice(RingDevice):
         sectors = capacity // SECTOR_SIZE
         if sectors == self._config.capacity:
             return False
-        self.store.capacity = sectors * SECTOR_SIZE
+        self.store.resize(sectors * SECTOR_SIZE)
         for service in self._disks:
             service.sectors = sectors
         self._config = replace(self._config, capacity=sectors)

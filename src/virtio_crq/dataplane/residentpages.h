@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A file's pages that were found in memory lately, read from a mapping: no system call, and no page looked up.
+ *
+ * A page is read so only after a call that waits for nothing has read it, which is when it is noted, with those of its
+ * group that the kernel says are in memory, too. It may have left memory since, and then the copy waits for a disk, as
+ * no call of a worker does otherwise. So who reads asks its kernel now and then whether that happened, and if it did
+ * forgets all pages, goes by calls again, and notes no page any more that it did not read: who may not write a file is
+ * told that all of it is in memory. It asks after each read at first, and after each 32nd when nothing happened for
+ * long. Where the file has no page any more, or its disk no good one, a copy ends in SIGBUS: that is "not read", and
+ * the call that follows says what is wrong. */
+#ifndef VIRTIO_CRQ_RESIDENTPAGES_H
+#define VIRTIO_CRQ_RESIDENTPAGES_H
+
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include <pthread.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "seam.h"
+
+#ifndef MADV_POPULATE_READ
+#define MADV_POPULATE_READ 22
+#endif
+enum { RESIDENT_PATIENCE = 32 }; /* at most so many reads between two questions */
+enum { RESIDENT_GROUP = 64 };	 /* pages, a bit of one word each */
+/* Bytes, and no more in one read: of many the kernel, whose own tables map them in large pages, copies faster than we
+ * do, by more than its call costs. 4 to 16 KiB took less time, 64 KiB more, and 32 KiB the same. */
+enum { RESIDENT_LONGEST = 16384 };
+
+struct resident_pages {
+	int fd;
+	unsigned int shift; /* of a page's size */
+	uint64_t size;
+	uint8_t *base;
+	uint64_t *noted; /* a bit for each page */
+	uint64_t words;
+	int believes; /* what the kernel says of pages that were not read */
+	uint32_t patience, left;
+	pthread_t asker; /* whose waits are counted: a store may pass from one worker to another */
+	long waited;
+};
+
+/* Where a thread that copies out of a mapping goes on when a page is not to be had. */
+struct resident_guard {
+	sigjmp_buf back;
+	const uint8_t *from, *end;
+};
+
+/* The handler reads it: it must not be allocated there. */
+static __thread struct resident_guard *volatile resident_guarded __attribute__((tls_model("initial-exec")));
+static struct sigaction resident_before;
+
+/* SAFETY: only out of a copy that is guarded, which holds nothing; whatever else it was goes to who had the signal. */
+static void resident_fault(int number, siginfo_t *found, void *context)
+{
+	struct resident_guard *guard = resident_guarded;
+	const uint8_t *at = found->si_addr;
+
+	(void)context;
+	if (guard && at >= guard->from && at < guard->end)
+		siglongjmp(guard->back, 1);
+	sigaction(number, &resident_before, NULL); /* it happens again at once, and is theirs then */
+}
+
+/* Whoever took the signal since the last mapping was made has it behind us now.
+ * SAFETY: writes locals of its own, and what is remembered of them: by one thread at a time, which has the GIL. */
+static inline int resident_take_signal(void)
+{
+	struct sigaction ours, now;
+
+	memset(&ours, 0, sizeof ours);
+	ours.sa_sigaction = resident_fault;
+	ours.sa_flags = SA_SIGINFO | SA_NODEFER | SA_ONSTACK;
+	if (sigaction(SIGBUS, NULL, &now))
+		return -1;
+	if (now.sa_sigaction == resident_fault)
+		return 0;
+	resident_before = now;
+	return sigaction(SIGBUS, &ours, NULL);
+}
+
+/* SAFETY: by who made it, once: no read follows. */
+static inline void resident_free(struct resident_pages *pages)
+{
+	if (pages && pages->base)
+		munmap(pages->base, pages->size);
+	if (pages && pages->noted)
+		munmap(pages->noted, pages->words * sizeof *pages->noted);
+	free(pages);
+}
+
+/* SAFETY: mappings of its own of these sizes, or null. What is noted of a large file takes memory as it is noted. */
+static inline struct resident_pages *resident_new(int fd, uint64_t size)
+{
+	struct resident_pages *pages = size ? calloc(1, sizeof *pages) : NULL;
+	void *map;
+
+	if (!pages)
+		return NULL;
+	pages->fd = fd;
+	pages->shift = (unsigned int)__builtin_ctzl((unsigned long)sysconf(_SC_PAGESIZE));
+	pages->size = size;
+	pages->words = (((size - 1) >> pages->shift) >> 6) + 1;
+	pages->patience = pages->left = 1;
+	pages->believes = 1;
+	map = mmap(NULL, size, PROT_READ, MAP_SHARED, fd, 0);
+	pages->base = map == MAP_FAILED ? NULL : map;
+	map = mmap(NULL, pages->words * sizeof *pages->noted, PROT_READ | PROT_WRITE,
+		   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	pages->noted = map == MAP_FAILED ? NULL : map;
+	if (!pages->base || !pages->noted || resident_take_signal()) {
+		resident_free(pages);
+		return NULL;
+	}
+	return pages;
+}
+
+/* The bits of one word that stand for pages from `first` to `last`. */
+static inline uint64_t resident_mask(uint64_t word, uint64_t first, uint64_t last)
+{
+	uint64_t mask = ~0ull;
+
+	if (word == first >> 6)
+		mask &= ~0ull << (first & 63);
+	if (word == last >> 6)
+		mask &= ~0ull >> (63 - (last & 63));
+	return mask;
+}
+
+/* SAFETY: words of pages inside of the mapping, which is held against the position first. */
+static inline int resident_all(const struct resident_pages *pages, uint64_t position, uint64_t length)
+{
+	uint64_t first = position >> pages->shift, last = (position + length - 1) >> pages->shift;
+
+	for (uint64_t word = first >> 6; word <= last >> 6; word++)
+		if (~pages->noted[word] & resident_mask(word, first, last))
+			return 0;
+	return 1;
+}
+
+/* Which pages of a group are in memory. Of a whole one the page tables are filled at once, and not by its reads.
+ * SAFETY: the kernel looks at, and touches, pages of the mapping only; its answer fits. */
+static inline uint64_t resident_group(struct resident_pages *pages, uint64_t word)
+{
+	uint64_t start = word * RESIDENT_GROUP << pages->shift, length = (uint64_t)RESIDENT_GROUP << pages->shift;
+	unsigned char in_memory[RESIDENT_GROUP] = { 0 };
+	uint64_t found = 0;
+
+	if (pages->size - start < length)
+		length = pages->size - start;
+	if (mincore(pages->base + start, length, in_memory))
+		return 0;
+	for (unsigned int page = 0; page < RESIDENT_GROUP; page++)
+		found |= (uint64_t)(in_memory[page] & 1) << page;
+	if (!~found)
+		madvise(pages->base + start, length, MADV_POPULATE_READ);
+	return found;
+}
+
+/* These bytes were read by a call that waits for nothing. SAFETY: as above. */
+static inline void resident_note(struct resident_pages *pages, uint64_t position, uint64_t length)
+{
+	uint64_t first = position >> pages->shift, last = (position + length - 1) >> pages->shift;
+
+	if (!length || length > RESIDENT_LONGEST || !SEAM_INSIDE(pages, position, length))
+		return;
+	for (uint64_t word = first >> 6; word <= last >> 6; word++)
+		pages->noted[word] |= resident_mask(word, first, last) |
+				      (pages->believes && !pages->noted[word] ? resident_group(pages, word) : 0);
+}
+
+/* SAFETY: fresh pages of zeroes in place of its own. */
+static inline void resident_forget(struct resident_pages *pages)
+{
+	madvise(pages->noted, pages->words * sizeof *pages->noted, MADV_DONTNEED);
+	pages->patience = 1;
+}
+
+/* How often this thread, which has not read before, waited for pages of anything. SAFETY: writes a local of its own. */
+static inline void resident_meet(struct resident_pages *pages)
+{
+	struct rusage usage = { 0 };
+
+	getrusage(RUSAGE_THREAD, &usage);
+	pages->asker = pthread_self();
+	pages->waited = usage.ru_majflt;
+}
+
+/* Whether this thread waited for a page since it was asked last, or the file lost some: then nothing is noted any more.
+ * SAFETY: writes locals of its own. */
+static inline void resident_ask(struct resident_pages *pages)
+{
+	struct rusage usage = { 0 };
+	struct stat file;
+
+	getrusage(RUSAGE_THREAD, &usage);
+	if (usage.ru_majflt != pages->waited || fstat(pages->fd, &file) || (uint64_t)file.st_size < pages->size) {
+		pages->waited = usage.ru_majflt;
+		pages->believes = 0;
+		resident_forget(pages);
+	} else if (pages->patience < RESIDENT_PATIENCE) {
+		pages->patience *= 2;
+	}
+	pages->left = pages->patience;
+}
+
+/* SAFETY: both ends were held against their sizes; the guard is this thread's, and gone before its frame is. */
+static __attribute__((noinline)) int resident_copy(uint8_t *to, const uint8_t *from, uint64_t length)
+{
+	struct resident_guard guard;
+	int whole = 0;
+
+	guard.from = from;
+	guard.end = from + length;
+	if (!sigsetjmp(guard.back, 0)) {
+		resident_guarded = &guard;
+		__atomic_signal_fence(__ATOMIC_SEQ_CST);
+		memcpy(to, from, length);
+		__atomic_signal_fence(__ATOMIC_SEQ_CST);
+		whole = 1;
+	}
+	resident_guarded = NULL;
+	return whole;
+}
+
+/* 1 if these bytes are in own RAM now, 0 if they are to be read by a call.
+ * SAFETY: own RAM and the mapping are held against their sizes first; they are never the same memory. */
+static inline int64_t resident_read(struct resident_pages *pages, struct seam_handle *handle, uint64_t offset,
+				    uint64_t length, uint64_t position)
+{
+	int whole;
+
+	if (!length || length > RESIDENT_LONGEST || !SEAM_INSIDE(handle, offset, length) ||
+	    !SEAM_INSIDE(pages, position, length) || !resident_all(pages, position, length))
+		return 0;
+	if (!pthread_equal(pages->asker, pthread_self()))
+		resident_meet(pages);
+	whole = resident_copy(handle->memory + offset, pages->base + position, length);
+	if (!whole)
+		resident_forget(pages);
+	if (!--pages->left)
+		resident_ask(pages);
+	return whole;
+}
+#endif
