@@ -312,3 +312,20 @@ def test_a_driver_with_much_in_flight_is_told_of_one_half_while_the_other_is_ser
     rig.run()
     assert order[0] == 32, "the other half is told of before anything of the next is served"
     assert rig.said()[1] == (32, 1)
+
+
+@pytest.mark.clause("CRQ-D-150")
+def test_over_a_side_queue_a_driver_is_told_of_eight_however_many_are_left(rig: Rig) -> None:
+    guest = PushGuest(rig, size=32, layout="paired")
+    told: list[int] = []
+    send = rig.platform.queue_batch
+
+    def counted(handle: int, bus: int, count: int) -> int:
+        told.append(count)
+        return send(handle, bus, count)
+
+    rig.platform.queue_batch = counted  # type: ignore[method-assign]
+    for head in range(32):
+        guest.read(head)
+    guest.serve()
+    assert told == [8, 8, 8, 8]

@@ -13,6 +13,7 @@ cdef uint64_t MARKER, INLINED, INLINED_MOST, TAIL, WRITE, LIST, ADDRESS_BITS, AD
 cdef class PushRing(DeviceRing):
     cdef readonly uint64_t records
     cdef readonly uint64_t completion
+    cdef uint64_t enough
     cdef readonly uint64_t completions
     cdef readonly uint64_t lists
     cdef readonly uint64_t name

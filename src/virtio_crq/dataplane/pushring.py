@@ -58,6 +58,7 @@ class PushRing(DeviceRing):
             refuse("queue-size", terms.size, splitring.QUEUE_SIZE_MAX)
         completions, lists, length = footprint(terms.size, completion)
         super().__init__(port, staging, terms, max_copy, length)
+        self.enough = terms.size  # never, but where the carrier says otherwise
         self.records = self.area
         self.completion = completion
         self.completions = self.area + completions
@@ -226,13 +227,15 @@ class PushRing(DeviceRing):
         """Whether completions are to be shown now.
 
         Nobody looks at those that are not announced, so they wait for the right to announce, and go together. While
-        there is more in hand they wait until they are half of what is in flight: the driver works on one half of it
-        while the other is served.
+        there is more in hand they wait until they are `enough`, or half of what is in flight: the driver works on one
+        half of it while the other is served.
         """
         count = (self.completed - self.published) & MASK
         if not self.used_credit or count == 0:
             return 0
-        return 0 if self.waiting and 2 * count < ((self.fetched - self.published) & MASK) else 1
+        if not self.waiting or count >= self.enough:
+            return 1
+        return 0 if 2 * count < ((self.fetched - self.published) & MASK) else 1
 
     def use(self, head: int, written: int) -> int:
         at = self.completions + self.completion * (self.completed & (self.size - 1))

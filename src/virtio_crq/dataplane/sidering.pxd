@@ -6,7 +6,7 @@ from virtio_crq.dataplane.faults cimport refuse
 from virtio_crq.dataplane.pushring cimport PushRing
 from virtio_crq.dataplane.sidequeue cimport SideQueue
 
-cdef uint64_t MASK, LANES, RECORD, NAME_SHIFT, WITHOUT_SESSION, LOW32
+cdef uint64_t MASK, LANES, ENOUGH, RECORD, NAME_SHIFT, WITHOUT_SESSION, LOW32
 cdef int64_t GONE, FULL
 
 cdef class SideRing(PushRing):

@@ -19,6 +19,7 @@ NAME_SHIFT = records.NAME_SHIFT
 WITHOUT_SESSION = (1 << records.SESSION_SHIFT) - 1
 LOW32 = 0xFFFFFFFF
 GONE = -4  # the partner has given its side queue back
+ENOUGH = 8  # completions, however many are left: no credit is waited for, and who is told early is not asleep yet
 FULL = -12  # there is no room in it, or no memory behind it. Any other code is the platform's, which is asked again.
 
 
@@ -29,6 +30,7 @@ class SideRing(PushRing):
         super().__init__(port, staging, terms, max_copy, RECORD)
         assert terms.side is not None, "a paired queue has its side queue before it is opened"
         self.side = terms.side
+        self.enough = ENOUGH
         port.write(self.completions, bytes(RECORD * terms.size))
 
     def resume(self, stopped: RingResume) -> None:
