@@ -1,15 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """The table of processes, with small processes that stand for roles."""
 
+import _thread
 import json
 import os
+import select
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from virtio_crq.cli.machine import watch
 from virtio_crq.cli.processes import ProcessTable
 from virtio_crq.cli.roles import Role
 from virtio_crq.errors import UsageError
@@ -75,6 +79,34 @@ def test_a_killed_role_is_gone_and_can_start_again(processes: ProcessTable, tmp_
     assert processes.running() == {}
     assert processes.ended(running.pid) == "was killed by SIGKILL"
     assert processes.start(role(tmp_path, "one")).pid != running.pid
+
+
+def test_a_stop_that_comes_just_before_the_wait_is_heard_of(
+    processes: ProcessTable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`interrupt_main` is a signal that ends no system call, as one that came before the call does not."""
+    about_to_wait = threading.Event()
+    real = select.select
+
+    def announced(*arguments: object) -> object:
+        about_to_wait.set()
+        return real(*arguments)  # type: ignore[arg-type]  # what it was called with
+
+    def interrupt() -> None:
+        about_to_wait.wait()
+        _thread.interrupt_main()
+
+    running = processes.start(role(tmp_path, "one"))
+    monkeypatch.setattr(select, "select", announced)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            watch(processes, {"one": running}, "one")
+    finally:
+        signal.signal(signal.SIGINT, before)
+        thread.join()
 
 
 def test_a_pid_that_means_another_process_by_now_is_left_alone(processes: ProcessTable, tmp_path: Path) -> None:

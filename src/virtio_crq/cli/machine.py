@@ -39,6 +39,7 @@ from virtio_crq.vios.mapping import BLOCK, CONSOLE, by_client
 FILE_NOTE = "machine-file"  # in the state directory: which file the machine was made from
 ANSWER_SECONDS = 1  # that `show` waits for a server, which may be stopped
 RETURN_SECONDS = 0.5  # between looks for a server that was started again by hand
+STOP_SECONDS = 1.0  # between looks for a Ctrl-C that came just before a wait, which it then does not end
 
 FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="The machine file (TOML).")]
 JsonOption = Annotated[bool, typer.Option("--json", help="As one JSON object.")]
@@ -74,7 +75,7 @@ def up(
             print(f"machine {machine.name} is up: " + ", ".join(f"{run.name} ({run.pid})" for run in started))
             if not detach:
                 print("Ctrl-C stops it", flush=True)
-                _watch(processes, {run.name: run for run in started}, machine.name)
+                watch(processes, {run.name: run for run in started}, machine.name)
         except KeyboardInterrupt:
             print(f"stopping machine {machine.name}")
             processes.stop_mine(HYPERVISOR)
@@ -219,7 +220,7 @@ def _storage(view: dict[str, Any]) -> list[tuple[object, ...]]:
     return rows
 
 
-def _watch(processes: ProcessTable, expected: dict[str, Running], machine: str) -> None:
+def watch(processes: ProcessTable, expected: dict[str, Running], machine: str) -> None:
     """Tell when a process ends, or is back; without the hypervisor there is nothing to watch."""
     missing: set[str] = set()
     while True:
@@ -237,4 +238,4 @@ def _watch(processes: ProcessTable, expected: dict[str, Running], machine: str) 
             expected[name] = running[name]
             print(f"{name} (process {running[name].pid}) is back", flush=True)
         watched = [each for name, each in expected.items() if name not in missing]
-        processes.wait(RETURN_SECONDS if missing else None, watched)
+        processes.wait(RETURN_SECONDS if missing else STOP_SECONDS, watched)

@@ -155,8 +155,11 @@ class ProcessTable:
             child.poll()  # one that somebody else stopped is still ours to reap
         return names
 
-    def wait(self, seconds: float | None, known: Iterable[Running] | None = None) -> None:
-        """Until one of `known`, or of the table, is not alive, at most that long; None waits for ever."""
+    def wait(self, seconds: float, known: Iterable[Running] | None = None) -> None:
+        """Until one of `known`, or of the table, is not alive, at most that long.
+
+        Never for ever: a signal that comes just before the system call does not end it, and is heard of afterwards.
+        """
         descriptors = []
         try:
             for running in self.running().values() if known is None else known:
