@@ -147,6 +147,20 @@ def test_the_target_dies_with_the_last_port() -> None:
     assert gone() is None
 
 
+def test_a_port_that_was_opened_on_the_capsule_alone_keeps_its_target() -> None:
+    target = Recorder()
+    lives = weakref.ref(target)
+    port = Port(host(target, bytearray(4096)).capsule)
+    del target
+    gc.collect()
+    assert lives() is not None
+    port.store64(8, 1)
+    assert port.load64(8) == 1
+    del port
+    gc.collect()
+    assert lives() is None
+
+
 def test_a_target_that_knows_its_port_is_collected_with_it() -> None:
     target = Recorder()
     gone = weakref.ref(target)

@@ -98,7 +98,7 @@ class FileStore(Store):
     def resize(self, capacity: int) -> None:
         self.capacity = capacity
         if self.resident is not None:
-            self.resident = mapping(self.descriptor, capacity)
+            self.resident.resize(capacity)
 
     def lend(self, port: Port) -> int:
         if port is not self.lent_to:

@@ -45,9 +45,11 @@ cdef extern from "writerring.h" nogil:
 
 cdef extern from "residentpages.h" nogil:
     struct resident_pages:
-        pass
+        uint64_t reads
+        uint64_t forgotten
     resident_pages *resident_new(int fd, uint64_t size)
     void resident_free(resident_pages *pages)
+    void resident_resize(resident_pages *pages, uint64_t size)
     void resident_note(resident_pages *pages, uint64_t position, uint64_t length)
     int64_t resident_read(resident_pages *pages, seam_handle *handle, uint64_t offset, uint64_t length, uint64_t position)
 

@@ -130,6 +130,17 @@ class ResidentPages:
     def __dealloc__(self) -> None:
         resident_free(self.pages)
 
+    @property
+    def reads(self) -> int:
+        return self.pages.reads
+
+    @property
+    def forgotten(self) -> int:
+        return self.pages.forgotten
+
+    def resize(self, size: int) -> None:
+        resident_resize(self.pages, size)
+
     def note(self, position: int, length: int) -> int:
         resident_note(self.pages, position, length)
         return 0

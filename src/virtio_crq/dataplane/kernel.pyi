@@ -77,6 +77,14 @@ class ResidentPages:
     OSError where the file cannot be mapped."""
 
     def __init__(self, fd: int, size: int) -> None: ...
+    @property
+    def reads(self) -> int:
+        """Made from the mapping."""
+    @property
+    def forgotten(self) -> int:
+        """How often all that was noted was forgotten: a page had left, or the file was shortened."""
+    def resize(self, size: int) -> None:
+        """The file is this long now; what was noted of it stays."""
     def note(self, position: int, length: int) -> int:
         """These bytes were read without waiting."""
     def read(self, port: Port, offset: int, length: int, position: int) -> int:

@@ -19,7 +19,7 @@ NAME_SHIFT = records.NAME_SHIFT
 WITHOUT_SESSION = (1 << records.SESSION_SHIFT) - 1
 LOW32 = 0xFFFFFFFF
 GONE = -4  # the partner has given its side queue back
-ENOUGH = 8  # completions, however many are left: no credit is waited for, and who is told early is not asleep yet
+ENOUGH = 8  # completions, at a mini-batch's end: no credit is waited for, and who is told early is not asleep yet
 FULL = -12  # there is no room in it, or no memory behind it. Any other code is the platform's, which is asked again.
 
 

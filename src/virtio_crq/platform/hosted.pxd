@@ -1,16 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
 from cpython.exc cimport PyErr_WriteUnraisable
 from cpython.memoryview cimport PyMemoryView_GET_BUFFER
-from cpython.pycapsule cimport PyCapsule_New
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 from virtio_crq.platform.seam cimport SEAM_CAPSULE, SEAM_REGISTERS, SEAM_VERSION, seam_copy, seam_port, seam_transfer
 
-# SAFETY: a port's context is the Host that it lies in, which whoever opened the port keeps alive.
+# SAFETY: a capsule's context is the Host it was made from, with one reference held until the capsule dies; a port's
+# context is the Host that it lies in, which whoever opened the port keeps alive.
 cdef extern from *:
     """
+    static void hosted_drop(PyObject *capsule) { Py_XDECREF((PyObject *)PyCapsule_GetContext(capsule)); }
+    static PyObject *hosted_capsule(void *port, const char *name, PyObject *host)
+    {
+        PyObject *capsule = PyCapsule_New(port, name, hosted_drop);
+        if (capsule && !PyCapsule_SetContext(capsule, host))
+            Py_INCREF(host);
+        return capsule;
+    }
     static PyObject *hosted_host(void *context) { Py_INCREF((PyObject *)context); return (PyObject *)context; }
     """
+    object hosted_capsule(void *port, const char *name, object host)
     object hosted_host(void *context)
 
 cdef class Host:

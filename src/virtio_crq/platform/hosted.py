@@ -16,8 +16,8 @@ NO_QUEUES = -2  # H_Function: a target that has no `queue_open` has no side queu
 class Host:
     """Owns the vtable, the view of the memory, and the target; kept alive by its port.
 
-    The port holds this object, not a capsule that owns it: a target may know its port, and the garbage collector does
-    not see through a capsule.
+    A port that is opened on this object holds it, and not its capsule: a target may know its port, and the garbage
+    collector does not see through a capsule.
     """
 
     def __cinit__(self, target: object, memory: object) -> None:
@@ -48,7 +48,7 @@ class Host:
 
     @property
     def capsule(self) -> object:
-        return PyCapsule_New(cython.address(self.port), SEAM_CAPSULE, cython.NULL)
+        return hosted_capsule(cython.address(self.port), SEAM_CAPSULE, self)
 
 
 def host(target: object, memory: object) -> Host:

@@ -34,6 +34,6 @@ class Host:
 
     @property
     def capsule(self) -> object:
-        """Of this object's seam; it does not keep the object alive."""
+        """Of this object's seam; it keeps the object alive."""
 
 def host(target: Target, memory: bytearray | memoryview | mmap | int) -> Host: ...

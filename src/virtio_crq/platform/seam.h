@@ -313,6 +313,9 @@ static inline int64_t seam_queue_send(struct seam_handle *handle, uint64_t queue
 }
 
 /* SAFETY: every access below is bounded by the partition's own size; `fault` is set and 0 returned outside it. */
+#if UINTPTR_MAX < UINT64_MAX
+#error "offsets and sizes are of 64 bits here, and so must be the host's memory"
+#endif
 #define SEAM_INSIDE(handle, offset, width) ((offset) <= (handle)->size && (width) <= (handle)->size - (offset))
 
 #define SEAM_ACCESS(bits)                                                                                             \

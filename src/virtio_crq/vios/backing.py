@@ -214,7 +214,8 @@ def _file_store(spec: BackingSpec, descriptor: int, size: int) -> Store:
     auto = spec.engine == "auto"  # who names an engine wants it used
     waits = not auto or not in_memory(descriptor)
     engine = "threads" if spec.engine == "threads" else "uring"
-    mapped = auto and stat.S_ISREG(os.fstat(descriptor).st_mode)
+    # Of a file that lies in memory a mapping has pages made where reading finds none.
+    mapped = auto and waits and stat.S_ISREG(os.fstat(descriptor).st_mode)
     try:
         return FileStore(descriptor, size, engine, write_now=auto, waits=waits, own_writer=auto, mapped=mapped)
     except UsageError as error:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from virtio_crq.axes import COPY, PLANNED, REDIRECT
 from virtio_crq.dataplane.blockservice import BlockService
 from virtio_crq.dataplane.disktraits import DiskTraits
+from virtio_crq.dataplane.filestore import FileStore
 from virtio_crq.dataplane.planned import PlannedBlockService
 from virtio_crq.dataplane.redirected import RedirectedBlockService
 from virtio_crq.dataplane.store import Store
@@ -87,6 +88,8 @@ class BlockDevice(RingDevice):
             if isinstance(service, RedirectedBlockService):
                 found["redirected"] = found.get("redirected", 0) + service.redirected
                 found["copied"] = found.get("copied", 0) + service.copied
+        if isinstance(self.store, FileStore) and self.store.resident is not None:
+            found["mapped_reads"] = self.store.resident.reads
         return found
 
     def carried(self) -> dict[str, str]:
