@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Crowds are measured against one client, and one that does nothing is measured, too."""
 
+import mmap
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -11,7 +13,7 @@ import pytest
 from virtio_crq.bench.case import RUNGS, Case
 from virtio_crq.bench.crowd import CROWDS, Crowd, CrowdPlan, Presence, chosen, measure, medians
 from virtio_crq.bench.row import Counts, Load
-from virtio_crq.cli.crowdmachine import CrowdMachines
+from virtio_crq.cli.crowdmachine import CrowdMachines, own_memory
 from virtio_crq.errors import UsageError
 from virtio_crq.hypervisor.machinefile import parse_machine_file
 
@@ -103,3 +105,16 @@ def test_each_crowd_is_a_machine_that_can_be(crowd: Crowd, tmp_path) -> None:
     path.write_text(text)
     machine = parse_machine_file(text, path)
     assert len(machine.adapters) == len(machine.maps_of("vios1")) == crowd.clients
+
+
+def test_memory_of_a_server_is_its_own_and_not_its_files_pages(tmp_path: Path) -> None:
+    size = 64 << 20
+    before = own_memory(os.getpid())
+    path = tmp_path / "file"
+    path.write_bytes(bytes(size))
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as pages:
+        assert sum(pages[at] for at in range(0, size, mmap.PAGESIZE)) == 0
+        assert own_memory(os.getpid()) - before < size // 2
+        kept = bytearray(b"x") * size
+        assert own_memory(os.getpid()) - before > size // 2
+        assert len(kept) == size

@@ -144,7 +144,7 @@ def _row(plan: CrowdPlan, crowd: Crowd, stage: CrowdStage, reached: dict[str, fl
     if load is None:
         presence = stage.presence(plan.seconds)
     else:
-        stage.loads(load, min(0.3, plan.seconds / 4))
+        stage.loads(load, min(0.6, plan.seconds / 2))
         start = stage.counts()
         loads = stage.loads(load, plan.seconds)
         shares = [each.requests / each.seconds for each in loads]

@@ -20,7 +20,6 @@ from virtio_crq.hypervisor.conversation import Conversation
 
 SERVER = "vios1"
 STORAGE_SLOT = 200  # beyond those that its connections take
-PAGE = os.sysconf("SC_PAGE_SIZE")
 
 MACHINE = """
 [machine]
@@ -151,9 +150,15 @@ class RunningCrowd:
         return [replace(each, cpu_seconds=each.cpu_seconds + burnt / len(done)) for each in done]
 
     def presence(self, seconds: float) -> Presence:
-        resident = int(Path(f"/proc/{self._server}/statm").read_text().split()[1]) * PAGE
+        resident = own_memory(self._server)
         if not seconds:
             return Presence(*self._busy, resident)
         before = processor_time(self._server)
         time.sleep(seconds)
         return Presence(seconds, processor_time(self._server) - before, resident)
+
+
+def own_memory(pid: int) -> int:
+    """Bytes in memory for this process, its partition and page tables with it; files' pages are the page cache's."""
+    fields = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    return sum(int(fields[name].split()[0]) << 10 for name in ("RssAnon", "RssShmem", "VmPTE"))

@@ -2,7 +2,8 @@
 /* A file's pages that were found in memory lately, read from a mapping: no system call, and no page looked up.
  *
  * A page is read so only after a call that waits for nothing has read it, which is when it is noted, with those of its
- * group that the kernel says are in memory, too. It may have left memory since, and then the copy waits for a disk, as
+ * group that the kernel says are in memory, too; but not before calls have read the group as often as that has to save
+ * calls to be worth it: tables have to be filled for pages that are mapped. It may have left memory since, and then the copy waits for a disk, as
  * no call of a worker does otherwise. So who reads asks its kernel in each tick of the clock whether that happened, and
  * if it did forgets all pages, goes by calls again, and notes no page any more that it did not read. Where the file has
  * no page any more, or its disk no good one, a copy ends in SIGBUS: that is "not read", and the call that follows says
@@ -27,14 +28,16 @@
 
 #include "seam.h"
 
-#ifndef MADV_POPULATE_READ
-#define MADV_POPULATE_READ 22
-#endif
 enum { RESIDENT_GROUP = 64 }; /* pages, a bit of one word each */
+/* Reads of a group by calls before it is noted. To ask for it takes the kernel 6 us, to fill its tables 10; one read from
+ * the mapping saves half of one. Who waits for as much as it can lose loses at most twice what it must. */
+enum { RESIDENT_WORTH = 32 };
+enum { RESIDENT_COUNTED = 32768 }; /* groups whose reads are counted: with 4 KiB pages 8 GiB, and of more the latest */
 /* What a page costs that is read once: the kernel keeps a table of those around it, and the bits of more. Neither is
  * given back when the page leaves memory, so a guest could have a server hold them for all of a large empty disk. */
-enum { RESIDENT_BLOCK = 8 };	       /* groups, of which each such table maps one block or more */
-enum { RESIDENT_TABLES = 16 << 20 }; /* bytes: with 4 KiB pages, of 8 GiB of a disk */
+enum { RESIDENT_BLOCK = 8 };	     /* groups, of which each such table maps one block or more */
+enum { RESIDENT_TABLES = 8 << 20 }; /* bytes of this process, for all files: with 4 KiB pages, of 4 GiB */
+static uint64_t resident_tables;    /* held now, at most */
 /* Bytes, and no more in one read: of many the kernel, whose own tables map them in large pages, copies faster than we
  * do, by more than its call costs. 4 to 16 KiB took less time, 64 KiB more, and 32 KiB the same. */
 enum { RESIDENT_LONGEST = 16384 };
@@ -47,6 +50,9 @@ struct resident_pages {
 	uint64_t *noted; /* a bit for each page */
 	uint64_t words;
 	uint64_t tables; /* at most so many hold pages now */
+	struct resident_count {
+		uint32_t group, reads;
+	} *counts;
 	int believes;	 /* what the kernel says of pages that were not read */
 	pthread_t asker; /* whose waits are counted: a store may pass from one worker to another */
 	long waited;
@@ -108,6 +114,10 @@ static inline void resident_free(struct resident_pages *pages)
 		munmap(pages->base, pages->mapped);
 	if (pages && pages->noted)
 		munmap(pages->noted, pages->words * sizeof *pages->noted);
+	if (pages) {
+		__atomic_sub_fetch(&resident_tables, pages->tables, __ATOMIC_RELAXED);
+		free(pages->counts);
+	}
 	free(pages);
 }
 
@@ -136,7 +146,8 @@ static inline struct resident_pages *resident_new(int fd, uint64_t size)
 	map = mmap(NULL, pages->words * sizeof *pages->noted, PROT_READ | PROT_WRITE,
 		   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	pages->noted = map == MAP_FAILED ? NULL : map;
-	if (!pages->base || !pages->noted || resident_take_signal()) {
+	pages->counts = calloc(RESIDENT_COUNTED, sizeof *pages->counts);
+	if (!pages->base || !pages->noted || !pages->counts || resident_take_signal()) {
 		resident_free(pages);
 		return NULL;
 	}
@@ -166,8 +177,7 @@ static inline int resident_all(const struct resident_pages *pages, uint64_t posi
 	return 1;
 }
 
-/* Which pages of a group are in memory. Of a whole one the page tables are filled at once, and not by its reads.
- * SAFETY: the kernel looks at, and touches, pages of the mapping only; its answer fits. */
+/* Which pages of a group are in memory. SAFETY: the kernel looks at pages of the mapping only; its answer fits. */
 static inline uint64_t resident_group(struct resident_pages *pages, uint64_t word)
 {
 	uint64_t start = word * RESIDENT_GROUP << pages->shift, length = (uint64_t)RESIDENT_GROUP << pages->shift;
@@ -180,8 +190,6 @@ static inline uint64_t resident_group(struct resident_pages *pages, uint64_t wor
 		return 0;
 	for (unsigned int page = 0; page < RESIDENT_GROUP; page++)
 		found |= (uint64_t)(in_memory[page] & 1) << page;
-	if (!~found)
-		madvise(pages->base + start, length, MADV_POPULATE_READ);
 	return found;
 }
 
@@ -191,8 +199,9 @@ static inline void resident_forget(struct resident_pages *pages)
 {
 	madvise(pages->noted, pages->words * sizeof *pages->noted, MADV_DONTNEED);
 	pages->forgotten++;
-	if (pages->tables << pages->shift < RESIDENT_TABLES / 2)
+	if (__atomic_load_n(&resident_tables, __ATOMIC_RELAXED) << pages->shift < RESIDENT_TABLES / 2)
 		return;
+	__atomic_sub_fetch(&resident_tables, pages->tables, __ATOMIC_RELAXED);
 	pages->tables = 0;
 	if (mmap(pages->base, pages->mapped, PROT_READ, MAP_SHARED | MAP_FIXED, pages->fd, 0) == MAP_FAILED) {
 		pages->base = NULL;
@@ -244,6 +253,18 @@ static inline void resident_wonder(struct resident_pages *pages)
 	resident_ask(pages);
 }
 
+/* Whether calls have read this group often enough. SAFETY: one of the counts. */
+static inline int resident_worth(struct resident_pages *pages, uint64_t word)
+{
+	struct resident_count *count = &pages->counts[word % RESIDENT_COUNTED];
+
+	if (count->group != (uint32_t)word) {
+		count->group = (uint32_t)word;
+		count->reads = 0;
+	}
+	return ++count->reads > RESIDENT_WORTH;
+}
+
 /* Whether a table may be held for the pages of this word. SAFETY: words of one block, as many as there are. */
 static inline int resident_room(struct resident_pages *pages, uint64_t word)
 {
@@ -252,8 +273,10 @@ static inline int resident_room(struct resident_pages *pages, uint64_t word)
 	for (uint64_t at = first; at < first + RESIDENT_BLOCK && at < pages->words; at++)
 		if (pages->noted[at])
 			return 1;
-	if (pages->tables << pages->shift >= RESIDENT_TABLES)
+	if (__atomic_add_fetch(&resident_tables, 1, __ATOMIC_RELAXED) << pages->shift > RESIDENT_TABLES) {
+		__atomic_sub_fetch(&resident_tables, 1, __ATOMIC_RELAXED);
 		return 0;
+	}
 	pages->tables++;
 	return 1;
 }
@@ -269,7 +292,7 @@ static inline void resident_note(struct resident_pages *pages, uint64_t position
 	for (uint64_t word = first >> 6; word <= last >> 6; word++)
 		if (pages->noted[word])
 			pages->noted[word] |= resident_mask(word, first, last);
-		else if (resident_room(pages, word))
+		else if (resident_worth(pages, word) && resident_room(pages, word))
 			pages->noted[word] = resident_mask(word, first, last) |
 					     (pages->believes ? resident_group(pages, word) : 0);
 	resident_wonder(pages);
