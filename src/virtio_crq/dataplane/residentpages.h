@@ -199,7 +199,7 @@ static inline void resident_forget(struct resident_pages *pages)
 {
 	madvise(pages->noted, pages->words * sizeof *pages->noted, MADV_DONTNEED);
 	pages->forgotten++;
-	if (__atomic_load_n(&resident_tables, __ATOMIC_RELAXED) << pages->shift < RESIDENT_TABLES / 2)
+	if (!pages->tables || __atomic_load_n(&resident_tables, __ATOMIC_RELAXED) << pages->shift < RESIDENT_TABLES / 2)
 		return;
 	__atomic_sub_fetch(&resident_tables, pages->tables, __ATOMIC_RELAXED);
 	pages->tables = 0;
