@@ -91,7 +91,7 @@ def test_a_stop_while_a_machine_is_taken_down_leaves_nothing(root: Path, monkeyp
         end(table, running)
 
     monkeypatch.setattr(ProcessTable, "_end", interrupted)
-    with terminated_as_interrupted(), own_state("own") as (directory, table):
+    with terminated_as_interrupted(), pytest.raises(KeyboardInterrupt), own_state("own") as (directory, table):
         pid = table.start(role(directory)).pid
     assert list(root.iterdir()) == []
     assert not Path(f"/proc/{pid}").exists()

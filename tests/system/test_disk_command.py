@@ -18,6 +18,7 @@ MACHINE = machine_text(
     mapped("web1/endless", "null:64G"),
     mapped("web2/data", "ram:2M"),
     mapped("web2/cd", "file:cd.img", "readonly = true"),
+    mapped("web2/cut", "file:cut.img"),
     clients=("web1", "web2"),
 )
 SIZE = 1 << 20
@@ -30,7 +31,9 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningMachine
     (directory / "root.img").write_bytes(bytes(SIZE))
     (directory / "cd.img").write_bytes(CONTENT)
     (directory / "source.img").write_bytes(CONTENT)
+    (directory / "cut.img").write_bytes(CONTENT)
     (directory / "odd.img").write_bytes(CONTENT[:1001])
+    os.mkfifo(directory / "fifo")
     with RunningMachine(directory, MACHINE) as running:
         yield running
 
@@ -53,6 +56,7 @@ def test_the_list_names_all_disks_of_clients_that_nobody_is(machine: RunningMach
         "web1/endless": (64 << 30, "read-write"),
         "web2/data": (2 * SIZE, "read-write"),
         "web2/cd": (SIZE, "read-only"),
+        "web2/cut": (SIZE, "read-write"),
     }
     assert "web2/cd" in machine.must("disk", "list", "web2")
 
@@ -76,7 +80,13 @@ def test_any_stretch_can_be_read(machine: RunningMachine) -> None:
         (("copy", "web1/none", "x.img"), "no disk 'none'; this client has: endless, root"),
         (("copy", "web9/root", "x.img"), "web9"),
         (("copy", "none.img", "web1/root"), "cannot read none.img"),
+        (("copy", "fifo", "web1/root"), "fifo is neither a file nor a block device"),
         (("copy", "web1/root", "no/such/x.img"), "cannot write no/such/x.img"),
+        (("copy", "web1/root", "./source.img/x"), "cannot write source.img/x: Not a directory"),
+        (("copy", "web1/root", "n" * 300), "File name too long"),
+        (("copy", "web1/root", "fifo"), "fifo is neither a file nor a block device"),
+        (("copy", "web1/endless", "root.img"), "root.img is in use: a server has it as an image"),
+        (("copy", "web1/root", "cd.img"), "cd.img is in use: a server has it as an image"),
         (("copy", "web2/data", "web1/root"), f"{2 * SIZE} bytes do not fit disk web1/root"),
         (("copy", "source.img", "web2/cd"), "disk web2/cd is read-only"),
         (("read", "web2/cd", "--offset", str(SIZE), "--length", "1"), f"ends at {SIZE}"),
@@ -94,6 +104,26 @@ def test_a_mistake_is_one_line_and_status_2(machine: RunningMachine, arguments: 
     assert set(os.listdir(machine.directory)) == before, "nothing is left behind"
 
 
+def test_a_file_that_is_replaced_keeps_its_mode_and_a_link_is_followed(machine: RunningMachine) -> None:
+    kept = machine.directory / "kept.img"
+    kept.write_bytes(b"before")
+    kept.chmod(0o600)
+    (machine.directory / "link.img").symlink_to("kept.img")
+    machine.must("disk", "copy", "web2/cd", "link.img")
+    assert (machine.directory / "link.img").is_symlink()
+    assert kept.read_bytes() == CONTENT
+    assert kept.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_read_that_the_device_fails_is_one_line_and_status_1(machine: RunningMachine) -> None:
+    os.truncate(machine.directory / "cut.img", 0)
+    for arguments in (("disk", "read", "web2/cut", "--length", "10"), ("trace", "web2/cut", "--one")):
+        done = machine.run(*arguments)
+        assert done.returncode == 1
+        (line,) = done.stderr.splitlines()
+        assert "the device failed a read" in line
+
+
 def started(machine: RunningMachine, *arguments: str) -> "subprocess.Popen[str]":
     return subprocess.Popen(
         [*COMMAND, "disk", *arguments],
@@ -106,8 +136,8 @@ def started(machine: RunningMachine, *arguments: str) -> "subprocess.Popen[str]"
 
 
 def test_an_interrupted_copy_leaves_no_file_and_the_client_free(machine: RunningMachine) -> None:
-    partial = machine.directory / "endless.img.partial"
     with started(machine, "copy", "web1/endless", "endless.img") as copying:
+        partial = machine.directory / f".virtio-crq-{copying.pid}.partial"
         deadline = time.monotonic() + PATIENCE
         while not partial.exists():
             assert copying.poll() is None

@@ -9,9 +9,12 @@ import sys
 
 def main() -> None:
     """Entry point. Errors that people cause are one line on stderr and status 2, never a traceback."""
-    from virtio_crq.cli.application import run
-    from virtio_crq.cli.standardoutput import finish, open_streams
-    from virtio_crq.errors import UsageError, VirtioCrqError
+    try:
+        from virtio_crq.cli.application import run
+        from virtio_crq.cli.standardoutput import finish, open_streams
+        from virtio_crq.errors import UsageError, VirtioCrqError
+    except KeyboardInterrupt:  # nothing has begun
+        sys.exit(130)
 
     open_streams()
     _show_waits()

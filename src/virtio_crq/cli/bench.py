@@ -54,7 +54,9 @@ def bench(
     notify: Annotated[
         list[str] | None, typer.Option(help="polling, sleeping or at-once (repeatable).", metavar="MODE")
     ] = None,
-    seconds: Annotated[float, typer.Option(metavar="SECONDS", help="How long each row is measured.", min=0.05)] = 2.0,
+    seconds: Annotated[
+        float, typer.Option(metavar="SECONDS", help="How long each row is measured.", min=0.05, max=3600)
+    ] = 2.0,
     rounds: Annotated[int, typer.Option(metavar="N", min=1, help="Measure all so often in turn; show medians.")] = 1,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write all rows there.", metavar="FILE")] = None,
     file: Annotated[

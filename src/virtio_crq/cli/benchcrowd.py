@@ -38,7 +38,9 @@ def clients(
     notify: Annotated[str, typer.Option(help="polling, sleeping or at-once.", metavar="MODE")] = "sleeping",
     workers: Annotated[int, typer.Option(metavar="N", help="Threads of the server; 0: one for each core.", min=0)] = 1,
     rounds: Annotated[int, typer.Option(metavar="N", help="How often; the table has medians.", min=1)] = 3,
-    seconds: Annotated[float, typer.Option(metavar="SECONDS", help="How long each row is measured.", min=0.05)] = 1.0,
+    seconds: Annotated[
+        float, typer.Option(metavar="SECONDS", help="How long each row is measured.", min=0.05, max=3600)
+    ] = 1.0,
     apart: Annotated[bool, typer.Option("--apart", help="Each client that works is a process of its own.")] = False,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write all rows there.", metavar="FILE")] = None,
 ) -> None:

@@ -47,7 +47,9 @@ def peers(
     rung: RungNames = None,
     notify: Annotated[list[str] | None, typer.Option(help="polling or sleeping (repeatable).", metavar="MODE")] = None,
     rounds: Annotated[int, typer.Option(metavar="N", min=1, help="How often each load is run on each.")] = 3,
-    seconds: Annotated[float, typer.Option(metavar="SECONDS", help="How long each row is measured.", min=0.05)] = 0.5,
+    seconds: Annotated[
+        float, typer.Option(metavar="SECONDS", help="How long each row is measured.", min=0.05, max=3600)
+    ] = 0.5,
     queues: Annotated[int, typer.Option(metavar="N", min=1, max=MOST_QUEUES, help="Queues of each disk.")] = 1,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write everything there.", metavar="FILE")] = None,
     file: Annotated[

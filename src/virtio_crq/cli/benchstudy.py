@@ -35,7 +35,9 @@ def study(
     ),
     at_most: Annotated[
         float,
-        typer.Option("--for", metavar="SECONDS", help="Stop after so long; the next call goes on.", show_default=False),
+        typer.Option(
+            "--for", metavar="SECONDS", help="Stop after so long; the next call goes on.", show_default=False, min=0
+        ),
     ] = 0.0,
     file: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Measure on this file; random writes go to it.")

@@ -158,7 +158,9 @@ def read(
         if offset + size > end.size or size < 0:
             raise UsageError(f"disk {disk} ends at {end.size}")
         for at in range(offset, offset + size, READ_PIECE):
-            sys.stdout.buffer.write(read_any(end.disk, at, min(READ_PIECE, offset + size - at)))
+            with told_as_failure():
+                data = read_any(end.disk, at, min(READ_PIECE, offset + size - at))
+            sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
 
 
@@ -224,14 +226,21 @@ def _clients(state: Path) -> list[str]:
     return sorted({row["client"] for row in ask(state, "show")["adapters"]})
 
 
+@contextmanager
+def told_as_failure() -> Iterator[None]:
+    """A request that the device failed is one line, and status 1."""
+    try:
+        yield
+    except OSError as error:
+        raise VirtioCrqError(error.strerror or str(error)) from error
+
+
 async def _attached(clients: list[Client], work: Any) -> None:
     async with AsyncExitStack() as stack:
         for client in clients:
             await stack.enter_async_context(client.attached())
-        try:
+        with told_as_failure():
             await work
-        except OSError as error:
-            raise VirtioCrqError(str(error)) from error
 
 
 @contextmanager

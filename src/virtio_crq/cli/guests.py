@@ -19,7 +19,7 @@ from virtio_crq.cli.guestpair import pair
 from virtio_crq.cli.guestplan import DLPAR, find_qemu
 from virtio_crq.cli.guestslot import slot
 from virtio_crq.cli.guestwitness import witness
-from virtio_crq.cli.interruption import terminated_as_interrupted, undisturbed
+from virtio_crq.cli.interruption import held_back, terminated_as_interrupted
 from virtio_crq.cli.reportfile import check_report_file, write_report_file
 from virtio_crq.cli.tablenames import completed, told
 from virtio_crq.errors import UsageError
@@ -163,7 +163,7 @@ def _house(work: Path, root: Path, qemu: Qemu, rung: Rung) -> Iterator[GuestHous
         house.open()
         yield house
     finally:
-        with undisturbed():
+        with held_back():
             house.close()
 
 

@@ -40,19 +40,8 @@ def terminated_as_interrupted(clock: Callable[[], float] = time.monotonic) -> It
 
 
 @contextmanager
-def undisturbed() -> Iterator[None]:
-    """Within it, none of these ends anything: what is cleaned up is cleaned up to the end."""
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in STOPS}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-@contextmanager
 def held_back() -> Iterator[None]:
-    """Within it a stop waits: what is made is also written down, so that who cleans up knows of it.
+    """Within it a stop waits: what is made is also written down, and what is cleaned up is cleaned up to the end.
 
     By handlers and not by the signal mask, which a process that is started meanwhile would keep.
     """

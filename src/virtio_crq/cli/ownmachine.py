@@ -12,7 +12,7 @@ from pathlib import Path
 
 from virtio_crq.cli.axes import write_note
 from virtio_crq.cli.guardian import guarded
-from virtio_crq.cli.interruption import undisturbed
+from virtio_crq.cli.interruption import held_back
 from virtio_crq.cli.machine import FILE_NOTE, check_maps, clear
 from virtio_crq.cli.processes import ProcessTable
 from virtio_crq.cli.roles import HYPERVISOR, roles
@@ -44,7 +44,7 @@ def machine_up(machine: MachineFile) -> Iterator[Path]:
             print(f"machine {machine.name} is up: {names}", file=sys.stderr, flush=True)
             yield directory
         finally:
-            with undisturbed():
+            with held_back():
                 if processes.stop_mine(HYPERVISOR):
                     shutil.rmtree(directory, ignore_errors=True)
 

@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from virtio_crq.cli.guardian import guarded
-from virtio_crq.cli.interruption import held_back, undisturbed
+from virtio_crq.cli.interruption import held_back
 from virtio_crq.cli.processes import ProcessTable
 from virtio_crq.cli.roles import HYPERVISOR, roles
 from virtio_crq.hypervisor.machinefile import parse_machine_file
@@ -37,6 +37,6 @@ def own_state(name: str) -> Iterator[tuple[Path, ProcessTable]]:
 
 
 def clear(directory: Path, processes: ProcessTable) -> None:
-    with undisturbed():
+    with held_back():
         processes.stop_all(HYPERVISOR)
         shutil.rmtree(directory, ignore_errors=True)

@@ -6,7 +6,9 @@ local file; a disk always gets every byte, since nobody knows what it held.
 """
 
 import asyncio
+import contextlib
 import errno
+import fcntl
 import os
 import stat
 from collections.abc import Callable, Iterator
@@ -91,7 +93,7 @@ class LocalSource:
     def __init__(self, path: Path) -> None:
         self.name = str(path)
         try:
-            self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a FIFO must not stop us here
         except OSError as error:
             raise UsageError(f"cannot read {path}: {error.strerror}") from error
         mode = os.fstat(self._descriptor).st_mode
@@ -128,28 +130,52 @@ class LocalSource:
 
 
 class LocalTarget:
-    """A file that appears under its name only when it is whole; a block device is written in place."""
+    """A file that appears under its name only when it is whole; a block device is written in place.
+
+    A file that is there already keeps its mode, and its owner where that may be set; a link is followed.
+    """
 
     def __init__(self, path: Path) -> None:
         self.name = str(path)
-        self._path = path
-        self._device = path.exists() and stat.S_ISBLK(path.stat().st_mode)
+        self._path = Path(os.path.realpath(path))
+        try:
+            self._device = stat.S_ISBLK(os.stat(self._path).st_mode)
+        except OSError:  # what is wrong with it is said when it is written
+            self._device = False
         self.skips_zeroes = not self._device
-        self._scratch = path if self._device else path.parent / f"{path.name}.partial"
+        self._scratch = self._path if self._device else self._path.parent / f".virtio-crq-{os.getpid()}.partial"
         self._descriptor = -1
+        self._replaced = -1
 
     def begin(self, size: int) -> None:
-        if self._path.exists() and not self._device and not self._path.is_file():
-            raise UsageError(f"{self._path} is neither a file nor a block device")
         try:
-            flags = os.O_WRONLY | os.O_CLOEXEC | (0 if self._device else os.O_CREAT | os.O_TRUNC)
+            if self._path.exists() and not self._device:
+                self._take_over()
+            flags = os.O_WRONLY | os.O_CLOEXEC | (0 if self._device else os.O_CREAT | os.O_EXCL)
             self._descriptor = os.open(self._scratch, flags, 0o666)
+            if self._replaced >= 0:
+                self._keep(os.fstat(self._replaced))
         except OSError as error:
-            raise UsageError(f"cannot write {self._path}: {error.strerror}") from error
+            raise UsageError(f"cannot write {self.name}: {error.strerror}") from error
         if not self._device:
             os.ftruncate(self._descriptor, size)
         elif os.lseek(self._descriptor, 0, os.SEEK_END) < size:
-            raise UsageError(f"{size} bytes do not fit {self._path}")
+            raise UsageError(f"{size} bytes do not fit {self.name}")
+
+    def _take_over(self) -> None:
+        """The file that stands there, with the lock that its server would hold: that one would serve a deleted file."""
+        self._replaced = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        if not stat.S_ISREG(os.fstat(self._replaced).st_mode):
+            raise UsageError(f"{self.name} is neither a file nor a block device")
+        try:
+            fcntl.flock(self._replaced, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UsageError(f"{self.name} is in use: a server has it as an image") from None
+
+    def _keep(self, before: os.stat_result) -> None:
+        with contextlib.suppress(PermissionError):
+            os.fchown(self._descriptor, before.st_uid, before.st_gid)
+        os.fchmod(self._descriptor, stat.S_IMODE(before.st_mode))
 
     async def write(self, offset: int, data: bytes) -> None:
         done = 0
@@ -167,9 +193,10 @@ class LocalTarget:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-        if kind is not None and not self._device:
+        for descriptor in (self._descriptor, self._replaced):
+            if descriptor >= 0:
+                os.close(descriptor)
+        if kind is not None and not self._device and self._descriptor >= 0:
             self._scratch.unlink(missing_ok=True)
 
 
