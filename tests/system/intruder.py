@@ -54,6 +54,7 @@ class Intruder:
     def __init__(self, partition: Partition, server: int) -> None:
         self.partition = partition
         self.server = server
+        self.holds_server = False
         node = partition.adapters()[0]
         self.window = parse(node.properties).windows[0].size
         size = min(partition.memory_size, self.window) // PAGE * PAGE
@@ -103,17 +104,25 @@ class Intruder:
         while not done():
             assert time.monotonic() < deadline, f"{what} stays busy"
             os.sched_yield()
+            if self.holds_server:  # stopped in the middle of a call, which keeps what it uses busy: on, a little
+                os.kill(self.server, signal.SIGCONT)
+                self._stop_server()
 
     @contextmanager
     def server_held(self) -> Iterator[None]:
         """What is sent meanwhile is found all at once: acts that race with the server's answer become certain."""
-        os.kill(self.server, signal.SIGSTOP)
+        self.holds_server = True
         try:
-            while _states(self.server) != {"T"}:
-                time.sleep(0.001)
+            self._stop_server()
             yield
         finally:
+            self.holds_server = False
             os.kill(self.server, signal.SIGCONT)
+
+    def _stop_server(self) -> None:
+        os.kill(self.server, signal.SIGSTOP)
+        while _states(self.server) != {"T"}:
+            time.sleep(0.001)
 
     def remap(self) -> None:
         """Everything mapped again, whatever an act took back."""
